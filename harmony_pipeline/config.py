@@ -210,6 +210,13 @@ class Settings(BaseSettings):
         return {name: account for name, account in self.portfolios.items() if account.enabled}
 
     @property
+    def session_strategies(self) -> tuple[str, ...]:
+        """The strategies that a session trades, in order."""
+        if not self.session.portfolio:
+            return (self.session.strategy,)
+        return self.portfolios[self.session.portfolio].strategies
+
+    @property
     def backtest_names(self) -> tuple[str, ...]:
         """Everything that is backtested: active strategies, then portfolios of them."""
         return (*self.active_strategies, *self.active_portfolios)
@@ -241,6 +248,16 @@ class Settings(BaseSettings):
             )
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
+        if self.session.rescan_at and self.session.watch != "scanner":
+            raise ValueError(
+                "session.rescan_at: a session that watches the universe has nothing to scan; set"
+                ' session.watch = "scanner", or take the times away'
+            )
+        if self.session.portfolio and self.session.portfolio not in self.active_portfolios:
+            raise ValueError(
+                f"session.portfolio: '{self.session.portfolio}' is no active portfolio; choose of"
+                f" {', '.join(self.active_portfolios) or 'none: add one under [portfolios]'}"
+            )
         if (
             self.model.trade_horizon_bars is not None
             and self.model.trade_horizon_bars not in self.labels.horizons_bars

@@ -42,6 +42,9 @@ def alert_of(event: Event, session_id: str) -> Alert | None:
         case ev.BreakerTripped():
             text = f"breaker {event.breaker} tripped at {event.measure:.2%}"
             return Alert("breaker_tripped", "bad", text, event.breaker)
+        case ev.StrategyStopped():
+            text = f"strategy {event.strategy} trades no more today: {event.reason}"
+            return Alert("strategy_stopped", "bad", text, event.strategy)
         case ev.KillSwitchPulled():
             return Alert("kill_switch", "bad", f"the kill switch was pulled: {event.reason}")
         case ev.StreamStale(stream="orders"):

@@ -214,7 +214,7 @@ def _trade(
     bars = bars_of(pipeline, day).filter(pl.col("symbol").is_in(names))
     typer.echo(
         f"exchange: {day}, {len(names)} symbols, {bars.height} bars, at {exchange.url}\n"
-        f"session:  alpaca-py, strategy {pipeline.settings.session.strategy}; Ctrl-C ends all"
+        f"session:  alpaca-py, {', '.join(pipeline.settings.session_strategies)}; Ctrl-C ends all"
     )
     over = threading.Event()
     failed: list[Exception] = []

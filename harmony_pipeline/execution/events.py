@@ -62,6 +62,22 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     limit: str | None = None  # the limit that made it smaller than wanted, or refused it
     wanted_quantity: float | None = None  # shares before that; None: no size was asked for
     release_at: datetime | None = None  # a queued entry does not leave before
+    strategy: str | None = None  # whose it is, on an account that several share
+
+    @property
+    def slot(self) -> str:
+        """The position that it is about: `AAPL`, or `rsi_momentum/AAPL` on a shared account."""
+        return slot_name(self.strategy, self.symbol)
+
+    @property
+    def entry_slot(self) -> str:
+        """The slot of the symbol under which the position was opened."""
+        return slot_name(self.strategy, self.entry_symbol or self.symbol)
+
+
+def slot_name(strategy: str | None, symbol: str) -> str:
+    """The name in orders and ids of a position: of a symbol, or of a strategy in a symbol."""
+    return symbol if strategy is None else f"{strategy}/{symbol}"
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -254,6 +270,7 @@ class SessionStarted(Fact, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     plan_hash: str
     previous_session_id: str | None = None
+    strategies: tuple[str, ...] = ()  # of a portfolio, in order
 
 
 class SessionEnded(Fact, frozen=True, kw_only=True):
@@ -283,6 +300,7 @@ class CorporateActionApplied(Fact, frozen=True, kw_only=True):
     quantity_after: float
     cash: float  # paid to us; negative when we paid
     successor: str | None = None  # the new symbol of a change
+    strategy: str | None = None  # whose position, on an account that several share
 
 
 class QuoteActed(Fact, frozen=True, kw_only=True):
@@ -318,6 +336,21 @@ class CandidateRefused(Fact, frozen=True, kw_only=True):
     symbol: str
     model_id: str
     reason: str
+    strategy: str | None = None  # on an account that several share
+
+
+class StrategyStopped(Fact, frozen=True, kw_only=True):
+    """A strategy of a portfolio trades no more in this session: `reason` says what it raised."""
+
+    strategy: str
+    reason: str
+
+
+class SymbolsWatched(Fact, frozen=True, kw_only=True):
+    """A scan during the day (`happened_at`) changed which symbols may be entered."""
+
+    started: tuple[str, ...]
+    stopped: tuple[str, ...]
 
 
 class RiskStateChanged(Fact, frozen=True, kw_only=True):
@@ -406,6 +439,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     last_price: float | None = None
     stop_price: float | None = None
     take_profit_price: float | None = None
+    strategy: str | None = None  # on an account that several share
 
 
 class PositionsKept(Fact, frozen=True, kw_only=True):
@@ -436,6 +470,7 @@ class PositionAdopted(Fact, frozen=True, kw_only=True):
     quantity_before: float
     quantity_after: float
     price: float
+    strategy: str | None = None  # of a portfolio: whose position takes them
 
 
 class BooksReconciled(Fact, frozen=True, kw_only=True):
@@ -470,6 +505,8 @@ SessionFact = (
     | CorporateActionApplied
     | QuoteActed
     | CandidateRefused
+    | StrategyStopped
+    | SymbolsWatched
     | RiskStateChanged
     | StreamStale
     | StreamRecovered

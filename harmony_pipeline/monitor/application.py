@@ -150,7 +150,7 @@ class _Handlers:
     async def _of_symbol(self, request: Request, answer: Callable[[str], Any]) -> Response:
         symbol = request.query_params.get("symbol", "")
         feed = self._monitor.follower.feed if self._monitor.follower else None
-        if feed is None or symbol not in {*feed.books.symbols, *feed.books.positions}:
+        if feed is None or symbol not in {*feed.books.symbols, *feed.books.held_symbols}:
             return PlainTextResponse("the session has no such symbol", 404)
         found = await asyncio.to_thread(answer, symbol)
         return Response(msgspec.json.encode(found), media_type="application/json")

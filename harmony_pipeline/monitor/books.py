@@ -30,7 +30,7 @@ class Books:
     def __init__(
         self, opening: Iterable[dict[str, Any]], known_order: Callable[[str], Order | None]
     ) -> None:
-        self.positions: dict[str, Position] = {}
+        self.positions: dict[str, Position] = {}  # by slot: `AAPL`, or `rsi_momentum/AAPL`
         self.orders: dict[str, Order] = {}
         self.latency = Latency()
         self.cursor = 0  # start of the last bars that the session has heard, microseconds
@@ -46,12 +46,19 @@ class Books:
             self._open(row)
 
     def _open(self, row: dict[str, Any]) -> None:
-        symbol = row["symbol"]
-        self.positions[symbol] = Position(
-            symbol, row["quantity"], row["entry_price"], row["last_price"]
-        )
-        self._levels[symbol] = {"stop": row["stop_price"], "take": row["take_profit_price"]}
-        self._tell_position(symbol)
+        whose = row.get("strategy") or None
+        position = self._position(whose, row["symbol"])
+        position.quantity = row["quantity"]
+        position.entry_price, position.last_price = row["entry_price"], row["last_price"]
+        slot = ev.slot_name(whose, row["symbol"])
+        self._levels[slot] = {"stop": row["stop_price"], "take": row["take_profit_price"]}
+        self._tell_position(slot)
+
+    def _position(self, strategy: str | None, symbol: str) -> Position:
+        slot = ev.slot_name(strategy, symbol)
+        if slot not in self.positions:
+            self.positions[slot] = Position(symbol, strategy=strategy)
+        return self.positions[slot]
 
     def take_changes(self) -> Changes:
         """What changed since the last call."""
@@ -60,10 +67,10 @@ class Books:
 
     def mark(self, symbol: str, price: float) -> None:
         """A new price of a symbol that may be held."""
-        position = self.positions.get(symbol)
-        if position is not None:
-            position.last_price = price
-            self._tell_position(symbol)
+        for slot, position in self.positions.items():
+            if position.symbol == symbol:
+                position.last_price = price
+                self._tell_position(slot)
 
     def realized(self) -> float:
         """Profit of what was closed in this session, before fees."""
@@ -72,6 +79,11 @@ class Books:
     def fees(self) -> float:
         """Paid in this session."""
         return sum(position.fees for position in self.positions.values())
+
+    @property
+    def held_symbols(self) -> set[str]:
+        """Symbols that were held at some moment."""
+        return {position.symbol for position in self.positions.values()}
 
     def held(self) -> list[Position]:
         """Positions that are not flat."""
@@ -136,19 +148,19 @@ class Books:
             "slippage": event.slippage,
         }
         self._tell(table.FILLS, event.execution_id, row)
-        position = self.positions.setdefault(event.symbol, Position(event.symbol))
+        whose = order.terms.strategy if order else None
         signed = event.quantity if event.side == "buy" else -event.quantity
-        position.fill(signed, event.price, event.fee)
-        self._tell_position(event.symbol)
+        self._position(whose, event.symbol).fill(signed, event.price, event.fee)
+        self._tell_position(ev.slot_name(whose, event.symbol))
 
     def _set_level(self, order: Order) -> None:
         """Remember where the legs of a bracket stand."""
         role = order.terms.role
         if role in {"stop", "take"}:
             price = order.terms.stop_price if role == "stop" else order.terms.limit_price
-            levels = self._levels.setdefault(order.terms.symbol, {"stop": None, "take": None})
+            levels = self._levels.setdefault(order.terms.slot, {"stop": None, "take": None})
             levels[role] = price if order.is_open else None
-            self._tell_position(order.terms.symbol)
+            self._tell_position(order.terms.slot)
 
     # --- session ----------------------------------------------------------------------------------
 
@@ -170,44 +182,48 @@ class Books:
                 self._see_adopted(event)
 
     def _see_adopted(self, event: ev.PositionAdopted) -> None:
-        position = self.positions.setdefault(event.symbol, Position(event.symbol))
+        position = self._position(event.strategy, event.symbol)
         position.fill(event.quantity_after - position.quantity, event.price, 0.0)
-        self._tell_position(event.symbol)
+        self._tell_position(ev.slot_name(event.strategy, event.symbol))
 
     def _see_action(self, event: ev.CorporateActionApplied) -> None:
-        position = self.positions.setdefault(event.symbol, Position(event.symbol))
+        position = self._position(event.strategy, event.symbol)
+        slot = ev.slot_name(event.strategy, event.symbol)
         if event.action == _CHANGE and event.successor is not None:
-            moved = self.positions[event.successor] = Position(
-                event.successor, position.quantity, position.entry_price, position.last_price
-            )
+            after = ev.slot_name(event.strategy, event.successor)
+            moved = self.positions[after] = Position(
+                event.successor, position.quantity, position.entry_price, position.last_price,
+                strategy=event.strategy,
+            )  # fmt: skip
             moved.rescale(event.quantity_after)
             position.quantity = 0.0
-            self._levels[event.successor] = self._levels.pop(event.symbol, {})
-            self._tell_position(event.successor)
+            self._levels[after] = self._levels.pop(slot, {})
+            self._tell_position(after)
         elif event.action == _SPLIT:
             position.rescale(event.quantity_after)
         else:
             position.quantity = event.quantity_after
-        self._tell_position(event.symbol)
+        self._tell_position(slot)
 
     # --- rows -------------------------------------------------------------------------------------
 
     def _tell(self, name: str, key: str, row: Row | None) -> None:
         self._changed.setdefault(name, {})[key] = row
 
-    def _tell_position(self, symbol: str) -> None:
-        position = self.positions.get(symbol)
+    def _tell_position(self, slot: str) -> None:
+        position = self.positions.get(slot)
         if position is None:
             return
         if not position.quantity:
-            self._tell(table.POSITIONS, symbol, None)
+            self._tell(table.POSITIONS, slot, None)
             return
-        levels = self._levels.get(symbol, {})
+        levels = self._levels.get(slot, {})
         self._tell(
             table.POSITIONS,
-            symbol,
+            slot,
             {
-                "symbol": symbol,
+                "symbol": position.symbol,
+                "strategy": position.strategy,
                 "quantity": position.quantity,
                 "entry": position.entry_price,
                 "last": position.last_price,
@@ -227,6 +243,7 @@ def order_row(order: Order) -> Row:
     return {
         "at": milliseconds(micros(terms.decided_at)),
         "symbol": terms.symbol,
+        "strategy": terms.strategy,
         "role": terms.role,
         "side": terms.side,
         "kind": terms.kind,

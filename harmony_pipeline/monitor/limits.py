@@ -28,15 +28,17 @@ def limits_in_use(
     """A row for each limit that is on: `used` and `limit` in the same unit, `share` of it, whether
     it is a `fraction` of equity, and how many orders it refused or shrank.
     """
-    positions = list(held)
+    values: dict[str, float] = {}  # strategies hold a symbol on one side, and their sum counts
+    for position in held:
+        values[position.symbol] = values.get(position.symbol, 0.0) + (position.value or 0.0)
     equity = account.equity or 1.0
-    largest = max((abs(position.value or 0.0) for position in positions), default=0.0)
+    largest = max(map(abs, values.values()), default=0.0)
     lost = max(0.0, 1.0 - account.equity / account.base) if account.base else 0.0
     used: dict[str, tuple[float, float | None, bool]] = {
         "max_gross_exposure": (account.gross / equity, risk.max_gross_exposure, True),
         "max_net_exposure": (abs(account.net) / equity, risk.max_net_exposure, True),
         "max_position": (largest / equity, risk.max_position, True),
-        "max_open_positions": (len(positions), risk.max_open_positions, False),
+        "max_open_positions": (len(values), risk.max_open_positions, False),
         "max_daily_loss": (lost, risk.max_daily_loss, True),
         "max_drawdown": (-account.drawdown, risk.max_drawdown, True),
         "cash_buffer": _cash(account, risk),

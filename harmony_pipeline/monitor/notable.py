@@ -52,7 +52,17 @@ def _session_sentence(event: Event) -> tuple[Level, str] | None:
             shares = f"{event.quantity_before:g} to {event.quantity_after:g} shares"
             return "info", f"{event.symbol}: {event.action} {event.value:g}, {shares}"
         case _:
-            return None
+            return _change_of_plan(event)
+
+
+def _change_of_plan(event: Event) -> tuple[Level, str] | None:
+    """What is traded from now on, where that changed."""
+    if isinstance(event, ev.StrategyStopped):
+        return "bad", f"strategy {event.strategy} is stopped: {event.reason}"
+    if isinstance(event, ev.SymbolsWatched):
+        started, stopped = (", ".join(each) or "none" for each in (event.started, event.stopped))
+        return "info", f"scan: started {started}; stopped {stopped}"
+    return None
 
 
 def _books(event: ev.BooksReconciled) -> tuple[Level, str]:

@@ -11,7 +11,9 @@ _FLAT = 1e-9  # shares
 
 @dataclass
 class Position:
-    """Shares held of one symbol (negative: short), prices raw."""
+    """Shares held of one symbol (negative: short), of one strategy where several share the account;
+    prices raw.
+    """
 
     symbol: str
     quantity: float = 0.0
@@ -19,6 +21,7 @@ class Position:
     last_price: float | None = None
     realized: float = 0.0
     fees: float = 0.0
+    strategy: str | None = None  # whose, on an account that several share
 
     def fill(self, signed: float, price: float, fee: float) -> None:
         """Trade `signed` shares at `price`."""

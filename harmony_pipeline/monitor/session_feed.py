@@ -100,7 +100,7 @@ class SessionFeed:
         if not cursor:
             return {}
         if self._bars is None:
-            symbols = sorted({*self.books.symbols, *self.books.positions})
+            symbols = sorted({*self.books.symbols, *self.books.held_symbols})
             self._bars = DayBars(self._sources.market.bars(self.day, symbols))
         rows: dict[str, Row | None] = {}
         for bar in [*self._bars.until(cursor), *self._logged_bars()]:

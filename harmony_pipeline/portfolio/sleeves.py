@@ -30,6 +30,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.random_draws import symbol_keys
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.portfolio.allocation import Weights
@@ -78,6 +79,11 @@ def symbol_of(slot: str) -> str:
 def rank_of(slot: str) -> int:
     """The place of a slot's strategy."""
     return int(slot[:_DIGITS])
+
+
+def strategy_of(slot: str) -> str:
+    """The strategy of a slot."""
+    return slot.split("/", 2)[1]
 
 
 def name_in_ids(slot: str) -> str:
@@ -149,6 +155,34 @@ def with_keys_of_symbols(state: TradingState) -> TradingState:
     """`state` of slots with each slot's random draws being those of its symbol."""
     keys = symbol_keys([symbol_of(slot) for slot in state.symbols])
     return replace(state, exchange=replace(state.exchange, keys=keys))
+
+
+def moved_state(state: TradingState, owners: Sequence[str], sleeves: Sleeves) -> TradingState:
+    """`state`, which has slots of the strategies `owners`, under those of `sleeves`; none on either
+    side: one strategy has the account, and symbols are plain.
+
+    What a strategy that is not of `sleeves` remembers without a position or an order is dropped.
+    Raises DataError where such a one holds something: its orders and trades have its name.
+    """
+    ranks = {name: rank for rank, name in enumerate(sleeves.strategies)}
+    whose = [strategy_of(name) if owners else None for name in state.symbols]
+    left = sorted(
+        {whose[row] or "one strategy" for row in state.busy_rows() if whose[row] not in ranks}
+    )
+    if left:
+        raise DataError(
+            f"the session before left positions or working orders of {', '.join(left)}, which the"
+            f" next one does not trade ({', '.join(ranks) or 'it is of one strategy'}): let the"
+            " same strategies trade until they are closed, or end a day with"
+            " session.flatten_at_close = true"
+        )
+    return state.renamed(
+        {
+            name: sleeves.slot(ranks[owner], symbol_of(name))
+            for name, owner in zip(state.symbols, whose, strict=True)
+            if owner in ranks
+        }
+    )
 
 
 def state_for_tables(state: TradingState) -> TradingState:

@@ -74,6 +74,35 @@ class TradingState:
             grown.exchange,
         )
 
+    def busy_rows(self) -> list[int]:
+        """Rows with a position, an entry on its way, or a working order."""
+        positions = self.portfolio.positions
+        works = (self.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
+        busy = (positions["quantity"] != 0.0) | (positions["entry_working"] == 1) | works
+        return [int(row) for row in np.flatnonzero(busy)]
+
+    def renamed(self, names: Mapping[str, str]) -> "TradingState":
+        """A state of its own of the symbols in `names`, under the names that they have there. What
+        refers to a symbol that is not in `names` must not be open.
+        """
+        order = sorted(names, key=names.__getitem__)
+        rows = np.array([self.symbols.index(name) for name in order], np.int64)
+        where = np.zeros(max(1, len(self.symbols)), np.int64)
+        where[rows] = np.arange(len(rows))
+        after = tuple(names[name] for name in order)
+        empty = ExchangeState.empty(after)
+        orders = self.exchange.orders[rows].copy()
+        orders["symbol"] = np.arange(len(after))[:, None]
+        portfolio = PortfolioState(
+            after,
+            self.portfolio.positions[rows].copy(),
+            self.portfolio.account.copy(),
+            self.portfolio.models,
+        )
+        moved = TradingState(portfolio, ExchangeState(after, orders, empty.keys))
+        _rename_entry_symbols(moved, where)
+        return moved
+
     def only(self, rows: IntArray) -> "TradingState":
         """A state of its own with those symbols and the ones under which their positions were
         opened.

@@ -223,6 +223,7 @@ SESSION_ORDERS = Table(
         **_SESSION,
         "client_order_id": Column(TEXT, "unique: a pure function of session and intent"),
         **_ORDER_COLUMNS,
+        **_STRATEGY,
     },
 )
 SESSION_FILLS = Table(
@@ -230,13 +231,13 @@ SESSION_FILLS = Table(
     "Executions of live sessions.",
     "day",
     ("session_id", "symbol", "timestamp", "fill_id"),
-    {**_SESSION, "client_order_id": Column(TEXT), **_FILL_COLUMNS},
+    {**_SESSION, "client_order_id": Column(TEXT), **_FILL_COLUMNS, **_STRATEGY},
 )
 SESSION_POSITIONS = Table(
     "session_positions",
-    "Positions at the end of each session.",
+    "Positions at the end of each session, of each strategy where several share the account.",
     "day",
-    ("session_id", "symbol"),
+    ("session_id", "symbol", "strategy"),
     {
         **_SESSION,
         "symbol": Column(TEXT),
@@ -245,6 +246,7 @@ SESSION_POSITIONS = Table(
         "last_price": Column(REAL, "", True),
         "stop_price": Column(REAL, "", True),
         "take_profit_price": Column(REAL, "", True),
+        **_STRATEGY,
     },
 )
 SESSION_EQUITY = Table(
@@ -284,6 +286,7 @@ DIVERGENCE = Table(
         "live": Column(TEXT, "JSON; null: missing there", True),
         "backtest": Column(TEXT, "JSON; null: missing there", True),
         "equal": Column(FLAG),
+        "strategy": Column(TEXT, "whose order or fill; null: equity, which is the account's", True),
     },
 )
 COST_CALIBRATION = Table(

@@ -142,7 +142,7 @@ def fees_of(plan: SessionPlan) -> Fees:
     """What the plan's rules say that an execution costs: Alpaca books its fees at the day's end
     only, and a session's cash has to have them at once.
     """
-    rules = plan.rules.records(plan.symbols, plan.date)
+    rules = plan.rules.records(plan.slots, plan.date)  # the first are of the symbols, in order
     rows = {symbol: row for row, symbol in enumerate(plan.symbols)}
 
     def fees(symbol: str, side: str, quantity: float, price: float, rested: bool) -> float:

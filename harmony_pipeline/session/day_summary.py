@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.market.multipliers import with_multiplier
+from harmony_pipeline.schemas import WHOLE
+from harmony_pipeline.session.divergence import by_strategy
 from harmony_pipeline.session.divergence_causes import bars_heard, first_cause, with_causes
 from harmony_pipeline.session.result import SessionResult
 
@@ -34,8 +36,29 @@ def day_summary(
         *_latency(session.tables["session_events"]),
         *_discrepancies(session.tables["session_events"]),
         *_comparison(session.tables["session_events"], divergence, known_bars),
+        *_of_members(session, divergence),
     ]
     return pl.DataFrame(rows, schema=SUMMARY, orient="row")
+
+
+def _of_members(session: SessionResult, divergence: pl.DataFrame | None) -> list[tuple[str, str]]:
+    """What each strategy of a portfolio did, and how far it went from its part of the backtest."""
+    if not session.strategies:
+        return []
+    none = pl.DataFrame(schema={"strategy": pl.String(), "rows": WHOLE, "different": WHOLE})
+    compared = none if divergence is None else by_strategy(divergence)
+    differing = {name: (rows, count) for name, rows, count in compared.iter_rows()}
+    found = []
+    for name in session.strategies:
+        closed = session.trades.filter(pl.col("strategy") == name)
+        fills = session.fills.filter(pl.col("strategy") == name)
+        told = f"{fills.height} fills, {float(closed['pnl'].sum()):,.2f} in {closed.height} trades"
+        if name in session.stopped:
+            told += ", stopped"
+        rows, count = differing.get(name, (0, 0))
+        told += f"; {count} of {rows} rows differ" if divergence is not None else ""
+        found.append((f"- {name}", told))
+    return found
 
 
 def _money(session: SessionResult, opening: float | None) -> list[tuple[str, str]]:

@@ -38,7 +38,8 @@ ORDER_FIELDS = (
 FILL_FIELDS = ("side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity")
 EQUITY_FIELDS = ("equity", "cash", "gross_exposure", "net_exposure", "drawdown")
 _NO_SYMBOL = ""  # of equity rows
-Row = tuple[str, datetime, dict[str, Any]]  # symbol, timestamp, what is compared
+# symbol, timestamp, what is compared, whose it is
+Row = tuple[str, datetime, dict[str, Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Divergence:
                 int((~rows["equal"]).sum()),
             )
         different = self.table.filter(~pl.col("equal")).sort("timestamp", "symbol", "kind", "key")
+        whose = by_strategy(self.table)
+        if whose.height > 1:
+            numbers["rows_different_by_strategy"] = dict(
+                whose.select("strategy", "different").iter_rows()
+            )
         if different.height:
             first = different.row(0, named=True)
             numbers["first_difference"] = (
@@ -72,15 +78,26 @@ class Divergence:
         return numbers
 
 
+def by_strategy(divergence: pl.DataFrame) -> pl.DataFrame:
+    """strategy, rows, different: orders and fills of DIVERGENCE, by whose they are."""
+    return (
+        divergence.filter(pl.col("strategy").is_not_null())
+        .group_by("strategy")
+        .agg(rows=pl.len(), different=(~pl.col("equal")).sum())
+        .sort("strategy")
+    )
+
+
 def compare(session: SessionResult, backtest: BacktestResult) -> Divergence:
-    """Both sides of one day. The status of a session's order is the one at that session's end,
-    since the backtest ends there too.
+    """Both sides of one day. Status and reason of a session's order are those at that session's
+    end, since the backtest ends there too.
     """
-    statuses = session.closing_statuses
+    reasons = {order.client_order_id: public_reason(order) for order in session.working}
     orders = session.orders.with_columns(
-        status=pl.col("client_order_id").replace_strict(
-            statuses, default=pl.col("status"), return_dtype=pl.String
-        )
+        pl.col("client_order_id")
+        .replace_strict(known, default=pl.col(name), return_dtype=pl.String)
+        .alias(name)
+        for name, known in (("status", session.closing_statuses), ("reason", reasons))
     )
     sides = {
         "order": (_carried(session) | _orders(orders), _orders(backtest.orders)),
@@ -113,6 +130,7 @@ def _carried(session: SessionResult) -> dict[str, Row]:
                 name: public_status(order) if name == "status" else fields[name]
                 for name in ORDER_FIELDS
             },
+            order.terms.strategy or session.strategy,
         )
     return rows
 
@@ -123,6 +141,7 @@ def _orders(frame: pl.DataFrame) -> dict[str, Row]:
             row["symbol"],
             row["timestamp"],
             {name: row[name] for name in ORDER_FIELDS},
+            row["strategy"],
         )
         for row in frame.iter_rows(named=True)
     }
@@ -134,6 +153,7 @@ def _fills(frame: pl.DataFrame) -> dict[str, Row]:
             row["symbol"],
             row["timestamp"],
             {name: row[name] for name in FILL_FIELDS},
+            row["strategy"],
         )
         for row in frame.iter_rows(named=True)
     }
@@ -145,6 +165,7 @@ def _equity(frame: pl.DataFrame) -> dict[str, Row]:
             _NO_SYMBOL,
             row["timestamp"],
             {name: row[name] for name in EQUITY_FIELDS},
+            None,
         )
         for row in frame.iter_rows(named=True)
     }
@@ -156,11 +177,10 @@ def _matched(
     rows = []
     for key in sorted({*live, *tested}):
         here, there = live.get(key), tested.get(key)
-        symbol, timestamp, _ = here or there  # type: ignore[misc]
-        same = here is not None and there is not None and here == there
-        rows.append(
-            (session_id, day, kind, key, symbol, timestamp, _text(here), _text(there), same)
-        )
+        symbol, timestamp, _, strategy = here or there  # type: ignore[misc]
+        same = here is not None and there is not None and here[:3] == there[:3]
+        both = _text(here), _text(there)
+        rows.append((session_id, day, kind, key, symbol, timestamp, *both, same, strategy))
     return rows
 
 

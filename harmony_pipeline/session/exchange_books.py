@@ -136,12 +136,7 @@ def _of_fills(session: SessionResult) -> dict[str, OrderBooks]:
 
 
 def _positions(session: SessionResult, positions: Mapping[str, Any]) -> list[str]:
-    portfolio = session.closing.portfolio
-    ours = {
-        symbol: float(position["quantity"])
-        for symbol, position in zip(portfolio.symbols, portfolio.positions, strict=True)
-        if position["quantity"] != 0.0
-    }
+    ours = session.shares
     theirs = {symbol: float(shares) for symbol, shares in positions.items()}
     return [
         f"{symbol}: session {ours.get(symbol, 0.0):g}, exchange {theirs.get(symbol, 0.0):g} shares"

@@ -2,7 +2,8 @@
 reads it, and nothing depends on it.
 
     harmony:ACCOUNT:moment        end of the last moment, ISO 8601
-    harmony:ACCOUNT:positions     JSON: symbol -> the columns of session_positions
+    harmony:ACCOUNT:positions     JSON: symbol -> the columns of session_positions; where strategies
+                                  share the account, strategy/symbol ->
     harmony:ACCOUNT:orders        JSON: client order id -> symbol, side, quantity, filled, status
     harmony:ACCOUNT:bars:SYMBOL   list of JSON bars, the newest first, at most 1,000
     harmony:ACCOUNT:quotes:SYMBOL list of JSON quotes, the same, where the strategy hears quotes
@@ -23,6 +24,7 @@ from typing import Any
 import msgspec
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.execution.events import slot_name
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.strategies.events import Quote
@@ -70,10 +72,11 @@ class HotState:
         """Hand a moment over; returns at once."""
         moment = {
             "moment": batch.end.isoformat(),
-            "positions": {row["symbol"]: row for row in positions},
+            "positions": {slot_name(row["strategy"], row["symbol"]): row for row in positions},
             "orders": {
                 order.client_order_id: {
                     "symbol": order.terms.symbol,
+                    "strategy": order.terms.strategy,
                     "side": order.terms.side,
                     "quantity": order.quantity,
                     "filled": order.filled_quantity,

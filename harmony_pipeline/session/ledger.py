@@ -40,6 +40,7 @@ from harmony_pipeline.session.ledger_rows import (
     SessionRow,
     Snapshot,
     order_columns,
+    position_columns,
     session_row,
 )
 from harmony_pipeline.session.ledger_statements import statements
@@ -354,8 +355,8 @@ class Ledger:
             return self._write("add_equity", values) > 0
 
     def put_positions(self, session_id: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Replace the session's positions: symbol, quantity, entry_price, last_price, stop_price,
-        take_profit_price.
+        """Replace the session's positions: strategy, symbol, quantity, entry_price, last_price,
+        stop_price, take_profit_price.
         """
         with self.transaction():
             held = tuple(ev.HeldPosition(**row) for row in rows)
@@ -364,9 +365,7 @@ class Ledger:
             self._append(session_id, f"positions:{self.sequence(session_id) + 1}", fact)
             self._write("clear_positions", {"of_session": session_id})
             for row in held:
-                self._write(
-                    "add_position", {"session_id": session_id, **msgspec.structs.asdict(row)}
-                )
+                self._write("add_position", {"session_id": session_id, **position_columns(row)})
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep the state to restart from; the session's earlier one is replaced."""

@@ -157,8 +157,40 @@ def _appender(ledger: Database, session_id: str) -> Callable[..., None]:
     return add
 
 
+# --- version 4 ------------------------------------------------------------------------------------
+
+
+def _books_know_their_strategies(ledger: Database) -> None:
+    """Several strategies may share the account: null, or empty in the key of positions, is the
+    strategy of the session.
+    """
+    own = 'text collate "C"' if ledger.dialect != SQLITE else "text"
+    for table in ("orders", "fills"):
+        ledger.write(f"alter table {table} add column strategy {own}", {})
+    if ledger.dialect != SQLITE:
+        ledger.write(f"alter table positions add column strategy {own} not null default ''", {})
+        ledger.write("alter table positions drop constraint positions_pkey", {})
+        ledger.write("alter table positions add primary key (session_id, symbol, strategy)", {})
+        return
+    numbers = ("quantity", "entry_price", "last_price", "stop_price", "take_profit_price")
+    needed = ", ".join(
+        f"{name} real{' not null' if name in numbers[:2] else ''}" for name in numbers
+    )
+    ledger.write(
+        "create table positions_4 (session_id text not null references sessions (session_id),"
+        f" symbol text not null, {needed}, strategy text not null default '',"
+        " primary key (session_id, symbol, strategy)) strict, without rowid",
+        {},
+    )
+    names = ", ".join(("session_id", "symbol", *numbers))
+    ledger.write(f"insert into positions_4 ({names}) select {names} from positions", {})
+    ledger.write("drop table positions", {})
+    ledger.write("alter table positions_4 rename to positions", {})
+
+
 STEPS: dict[int, Callable[[Database], None]] = {
     2: _orders_know_their_verdicts,
     3: _every_book_has_its_events,
+    4: _books_know_their_strategies,
 }
 """What leads to each version from the one before."""

@@ -14,7 +14,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import Event, micros
 from harmony_pipeline.execution.lifecycle import Order, apply, start
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.ledger_rows import execution_of, order_columns
+from harmony_pipeline.session.ledger_rows import execution_of, order_columns, position_columns
 from harmony_pipeline.session.ledger_tables import BOOKS
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -55,7 +55,7 @@ class _Books:
                 )
             case ev.PositionsKept(positions=held):
                 self.positions[session_id] = [
-                    {"session_id": session_id, **msgspec.structs.asdict(row)} for row in held
+                    {"session_id": session_id, **position_columns(row)} for row in held
                 ]
             case ev.OrderAdopted(state=state):
                 self._keep(session_id, msgspec.json.decode(state, type=Order))

@@ -78,6 +78,12 @@ class Execution:
     fee: int
     slippage: float
     liquidity: str
+    strategy: str | None = None
+
+
+def position_columns(held: ev.HeldPosition) -> dict[str, Any]:
+    """A position as the columns of the ledger's `positions`, but for the session."""
+    return {**msgspec.structs.asdict(held), "strategy": held.strategy or ""}
 
 
 def order_columns(order: Order) -> dict[str, Any]:
@@ -107,6 +113,7 @@ def order_columns(order: Order) -> dict[str, Any]:
         "model_id": terms.model_id,
         "open": int(order.is_open),
         "state": msgspec.json.encode(order).decode(),
+        "strategy": terms.strategy,
     }
 
 
@@ -157,4 +164,5 @@ def execution_of(fact: ev.OrderPartiallyFilled, order: Order) -> Execution:
         fee=money(fact.fee),
         slippage=fact.slippage,
         liquidity=fact.liquidity,
+        strategy=order.terms.strategy,
     )

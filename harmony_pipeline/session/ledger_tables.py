@@ -4,7 +4,8 @@ read from them.
 Money columns are whole numbers of 1/10000 of the currency (`fee`, `equity`, `cash`,
 `gross_exposure`, `net_exposure`), divided on the way out by 10000.0, which gives the nearest
 double, as it does in the backtest. Times are microseconds since 1970 UTC. `orders.state` is the
-order as the lifecycle left it; the other columns of that table are its public face.
+order as the lifecycle left it; the other columns of that table are its public face. `strategy` is
+null (in positions, where it is part of the key, empty) where one strategy had the account.
 
 `events` is only ever appended to. `sessions`, `orders`, `fills`, `positions` and `equity` are made
 from it (`ledger_rebuild.py`). `runs` and `snapshots` are no books: they say which process is alive,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     cast,
+    func,
     literal_column,
     or_,
     select,
@@ -40,7 +42,7 @@ from sqlalchemy.dialects.sqlite import REAL
 
 from harmony_pipeline.schemas import TABLES
 
-VERSION = 3
+VERSION = 4
 """Of the tables below; `ledger_migrations.py` brings older ledgers to it."""
 
 # A strict SQLite table knows integer, real, text and blob. PostgreSQL sorts text as SQLite does.
@@ -129,6 +131,7 @@ orders = Table(
     _real("wanted_quantity", null=True),
     _whole("open"),
     _text("state"),
+    _text("strategy", null=True),
     CheckConstraint("open in (0, 1)"),
     sqlite_strict=True,
     implicit_returning=False,
@@ -157,6 +160,7 @@ fills = Table(
     _whole("fee"),
     _real("slippage"),
     _text("liquidity"),
+    _text("strategy", null=True),
     CheckConstraint("quantity > 0"),
     CheckConstraint("price > 0"),
     sqlite_strict=True,
@@ -173,6 +177,7 @@ positions = Table(
     _real("last_price", null=True),
     _real("stop_price", null=True),
     _real("take_profit_price", null=True),
+    Column("strategy", _TEXT, primary_key=True, nullable=False, server_default=text("''")),
     sqlite_strict=True,
     implicit_returning=False,
     sqlite_with_rowid=False,
@@ -244,6 +249,11 @@ def _public(table: Table, *columns: Any) -> Select[Any]:
     )
 
 
+def _strategy(table: Table) -> Any:
+    """Whose row it is: the strategy that it names, else that of the session."""
+    return func.coalesce(func.nullif(table.c.strategy, literal_column("''")), sessions.c.strategy)
+
+
 def _named(table: Table, names: str) -> list[Column[Any]]:
     return [table.c[name] for name in names.split()]
 
@@ -257,6 +267,7 @@ SELECTS: dict[str, Select[Any]] = {
             " kind limit_price stop_price time_in_force status reason verdict risk_limit"
             " wanted_quantity model_id",
         ),
+        _strategy(orders),
     ),
     "session_fills": _public(
         fills,
@@ -267,10 +278,12 @@ SELECTS: dict[str, Select[Any]] = {
         _currency(fills.c.fee),
         fills.c.slippage,
         fills.c.liquidity,
+        _strategy(fills),
     ),
     "session_positions": _public(
         positions,
         *_named(positions, "symbol quantity entry_price last_price stop_price take_profit_price"),
+        _strategy(positions),
     ),
     "session_equity": _public(
         equity,

@@ -1,7 +1,9 @@
 """The session's portfolio: the kernels of `portfolio/`, called with events instead of records.
 
 Facts become REPORT records and intents become `OrderRequest`s. Every rule between them is a
-function that the backtest calls, too.
+function that the backtest calls, too. Its rows are positions: of a symbol, or of a portfolio one of
+each strategy in each symbol (portfolio/sleeves.py). A `slot` is the name of a row in orders, `AAPL`
+or `rsi_momentum/AAPL`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,7 +93,7 @@ class OrderRequest:
     """
 
     kind: int  # OPEN, REFUSED or CANCELED of portfolio/kernel_types.py
-    symbol: str
+    slot: str
     role: str
     terms: OrderTerms | None  # None for a cancel
     reason: str | None = None  # of a cancel: why the symbol has ended
@@ -104,27 +106,35 @@ class LivePortfolio:
     def __init__(self, plan: SessionPlan, portfolio: PortfolioState) -> None:
         self._plan = plan
         self.portfolio = portfolio.copy()
-        self.symbols = portfolio.symbols
-        self.index = {symbol: row for row, symbol in enumerate(self.symbols)}
-        self._rules = plan.rules.records(self.symbols, plan.date)
-        self._factor = np.array([plan.factors.get(symbol, 1.0) for symbol in self.symbols])
-        self._intents = records(INTENTS_A_DECISION * len(self.symbols) + INTENTS_A_REPORT, ORDER)
+        self.slots = plan.slot_names
+        self.index = {slot: row for row, slot in enumerate(self.slots)}
+        # of each row: the strategy (None: one has the account) and the symbol
+        self.owners = [(name, symbol) for name in plan.by_strategy for symbol in plan.symbols]
+        self._first = {symbol: row for row, symbol in enumerate(plan.symbols)}
+        self._step = len(plan.symbols)
+        self._rules = plan.rules.records(portfolio.symbols, plan.date)
+        self._factor = np.array([plan.factors.get(symbol, 1.0) for _, symbol in self.owners])
+        self._intents = records(INTENTS_A_DECISION * len(self.slots) + INTENTS_A_REPORT, ORDER)
         self._trades = records(2, TRADE)
         self._report = records(1, REPORT)
         self._applied = records(1, APPLIED)
         self._endings = records(2, ENDING)
-        self._actions = packed_actions(
-            actions_by_new_symbol(plan.actions, plan.lives), self.symbols
-        )
-        self._next_action = first_actions(self._actions, len(self.symbols))
-        self._lives = packed_lives(plan.due_lives, self.symbols)
+        actions, lives = actions_by_new_symbol(plan.actions, plan.lives), plan.due_lives
+        if plan.members:
+            actions = plan.sleeves.frame(actions)
+            lives = plan.sleeves.frame(lives, ("symbol", "successor"))
+            # of one day, in the order in which they happen to a symbol
+            lives = lives.sort("date", maintain_order=True)
+        self._actions = packed_actions(actions, portfolio.symbols)
+        self._next_action = first_actions(self._actions, len(self.slots))
+        self._lives = packed_lives(lives, portfolio.symbols)
         self._of_lives = frozenset(symbols_of(plan.due_lives))
         self.trades: list[dict[str, Any]] = []
         self.financed = 0  # money units that `open_session` put into the cash, last time
 
     @property
     def positions(self) -> Records:
-        """POSITION records by symbol index."""
+        """POSITION records by row."""
         return self.portfolio.positions
 
     @property
@@ -135,9 +145,13 @@ class LivePortfolio:
     # --- bars -------------------------------------------------------------------------------------
 
     def bar_records(self, bars: Sequence[SessionBar]) -> Records:
-        """BAR records of regular bars in symbol order, without signals yet."""
-        table = records(len(bars), BAR)
-        rows = sorted(((self.index[bar.symbol], bar) for bar in bars), key=itemgetter(0))
+        """BAR records of regular bars in order of rows, without signals yet: of a portfolio, each
+        bar once for each strategy.
+        """
+        ordered = sorted(((self._first[bar.symbol], bar) for bar in bars), key=itemgetter(0))
+        starts = range(0, len(self.slots), self._step)
+        rows = [(start + number, bar) for start in starts for number, bar in ordered]
+        table = records(len(rows), BAR)
         for name in ("open", "high", "low", "close", "volume", "factor"):
             table[name] = [getattr(bar, name) for _, bar in rows]
         table["symbol"] = [symbol for symbol, _ in rows]
@@ -160,13 +174,11 @@ class LivePortfolio:
         return table
 
     def put_signals(self, rows: Records, signals: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write the strategy's signals, by symbol, into BAR records; a symbol without one has
-        none.
-        """
+        """Write the signals, by slot, into BAR records; a slot without one has none."""
         if not signals:
             return
         for place, symbol in enumerate(rows["symbol"].tolist()):
-            found = signals.get(self.symbols[symbol])
+            found = signals.get(self.slots[symbol])
             if found is None:
                 continue
             row = rows[place]
@@ -189,16 +201,16 @@ class LivePortfolio:
         that come now happened at it.
         """
         for bar in bars:
-            self._factor[self.index[bar.symbol]] = bar.factor
+            self._factor[self._first[bar.symbol] :: self._step] = bar.factor
 
     @property
     def factors(self) -> dict[str, float]:
         """Newest adjustment factor by symbol."""
-        return dict(zip(self.symbols, self._factor.tolist(), strict=True))
+        return {symbol: float(self._factor[row]) for symbol, row in self._first.items()}
 
     def restore_factors(self, saved: Mapping[str, float]) -> None:
         """The inverse of `factors`."""
-        self._factor[:] = [saved[symbol] for symbol in self.symbols]
+        self._factor[:] = [saved[symbol] for _, symbol in self.owners]
 
     # --- corporate actions ------------------------------------------------------------------------
 
@@ -274,6 +286,10 @@ class LivePortfolio:
     def held(self, symbol: int) -> float:
         """Signed shares."""
         return float(self.positions[symbol]["quantity"])
+
+    def held_in(self, slot: str) -> float:
+        """Signed shares of a slot by its name."""
+        return self.held(self.index[slot])
 
     def settle_ending(
         self, ending: Record, at: int, worked: tuple[int, int]
@@ -363,17 +379,26 @@ class LivePortfolio:
         """
         return frozenset() if self.is_open else self._of_lives
 
-    def distrust(self, symbol: str) -> None:
+    def distrust(self, slot: str) -> None:
         """Close a position whose bracket was taken away at the next decision."""
-        position = self.positions[self.index[symbol]]
+        position = self.positions[self.index[slot]]
         if position["quantity"] != 0.0 and position["exit_reason"] == 0:
             position["exit_reason"] = BY_UNPROTECTED
+
+    def leave_without_signals(self, strategy: str) -> None:
+        """Close at the next decision what only the strategy's signals would have closed."""
+        for (owner, _), position, rules in zip(
+            self.owners, self.positions, self._rules, strict=True
+        ):
+            held = position["quantity"] != 0.0 and position["exit_reason"] == 0
+            if owner == strategy and held and rules["barriers"] == 0:
+                position["exit_reason"] = BY_UNPROTECTED
 
     def adopt(self, fact: ev.PositionAdopted) -> None:
         """Take over shares that somebody else traded at the broker: out of what is held first, the
         rest is a position without a bracket.
         """
-        symbol = self.index[fact.symbol]
+        symbol = self.index[ev.slot_name(fact.strategy, fact.symbol)]
         held, change = fact.quantity_before, fact.quantity_after - fact.quantity_before
         side = 1 if change > 0.0 else -1
         out = min(abs(change), abs(held)) if held * side < 0.0 else 0.0
@@ -428,7 +453,7 @@ class LivePortfolio:
         if kind is None or (kind != FILL and not before.is_open):
             return None
         terms, report = after.terms, self._report[0]
-        symbol = self.index[terms.symbol]
+        symbol = self.index[terms.slot]
         self._report[:] = np.zeros(1, REPORT)
         report["kind"], report["symbol"], report["role"] = (
             kind,
@@ -473,16 +498,14 @@ class LivePortfolio:
         return requests
 
     def _request(self, intent: Record) -> OrderRequest:
-        symbol, role = self.symbols[intent["symbol"]], int(intent["role"])
+        slot, role = self.slots[intent["symbol"]], int(intent["role"])
         if intent["status"] == CANCELED:
             return OrderRequest(
-                CANCELED, symbol, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None
+                CANCELED, slot, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None
             )
-        terms = order_terms(
-            intent, float(intent["quantity"]), self.symbols, self.portfolio.models, self._plan
-        )
+        terms = order_terms(intent, float(intent["quantity"]), self.portfolio.models, self._plan)
         return OrderRequest(
-            REFUSED if intent["status"] == REFUSED else ORDER_OPEN, symbol, ROLE_NAMES[role], terms
+            REFUSED if intent["status"] == REFUSED else ORDER_OPEN, slot, ROLE_NAMES[role], terms
         )
 
     # --- what is kept -----------------------------------------------------------------------------
@@ -504,11 +527,12 @@ class LivePortfolio:
         bar.
         """
         rows = []
-        for symbol, position in zip(self.symbols, self.positions, strict=True):
+        for (strategy, symbol), position in zip(self.owners, self.positions, strict=True):
             if position["quantity"] != 0.0:
                 protected = bool(position["legs_working"])
                 rows.append(
                     {
+                        "strategy": strategy,
                         "symbol": symbol,
                         "quantity": float(position["quantity"]),
                         "entry_price": float(position["entry_price"]),
@@ -520,18 +544,17 @@ class LivePortfolio:
         return rows
 
     def shares(self) -> Mapping[str, float]:
-        """Signed shares of every position."""
-        return {
-            symbol: float(position["quantity"])
-            for symbol, position in zip(self.symbols, self.positions, strict=True)
-            if position["quantity"] != 0.0
-        }
+        """Signed shares of every symbol that is held: a broker counts those of all strategies
+        together.
+        """
+        return shares_by_symbol(self.owners, self.positions)
 
     def _keep_trades(self, count: int) -> None:
         for trade in self._trades[:count]:
             self.trades.append(
                 {
-                    "symbol": self.symbols[trade["symbol"]],
+                    "strategy": self.owners[trade["symbol"]][0],
+                    "symbol": self.owners[trade["symbol"]][1],
                     "side": "long" if trade["side"] > 0 else "short",
                     "quantity": float(trade["quantity"]),
                     "entry_timestamp": int(trade["entry_bar"]),
@@ -546,18 +569,29 @@ class LivePortfolio:
             )
 
 
+def shares_by_symbol(
+    owners: Sequence[tuple[str | None, str]], positions: Records
+) -> dict[str, float]:
+    """Signed shares by symbol, of positions that are `owners`' (strategy, symbol)."""
+    held: dict[str, float] = {}
+    for (_, symbol), position in zip(owners, positions, strict=True):
+        if position["quantity"] != 0.0:
+            held[symbol] = held.get(symbol, 0.0) + float(position["quantity"])
+    return held
+
+
 def order_terms(
-    order: Record, quantity: float, symbols: Sequence[str], models: Sequence[str], plan: SessionPlan
+    order: Record, quantity: float, models: Sequence[str], plan: SessionPlan
 ) -> OrderTerms:
     """An ORDER record (an intent, or an order at work) under its names in the plan's session."""
-    role, symbol, opened_as = (
-        int(order["role"]),
-        symbols[order["symbol"]],
-        symbols[order["entry_symbol"]],
+    role, slot = int(order["role"]), plan.slot_names[order["symbol"]]
+    opened_as = plan.slot_names[order["entry_symbol"]]
+    symbol, entry_symbol = (
+        plan.symbols[order[name] % len(plan.symbols)] for name in ("symbol", "entry_symbol")
     )
     role_name, is_leg = ROLE_NAMES[role], role in (STOP, TAKE)
     decided_at, entry_at = moment(order["decided_at"]), moment(order["entry_at"])
-    name = intent_name(symbol, decided_at, role_name)
+    name = intent_name(slot, decided_at, role_name)
     return OrderTerms(
         client_order_id=client_order_id(plan.session_id, name),
         order_id=order_id(plan.account, name),
@@ -583,7 +617,8 @@ def order_terms(
         entry_decided_at=entry_at,
         entry_bar=moment(order["since"]) if is_leg else None,
         entry_factor=float(order["factor"]) if is_leg else 1.0,
-        entry_symbol=opened_as if opened_as != symbol else None,
+        entry_symbol=entry_symbol if entry_symbol != symbol else None,
+        strategy=plan.strategy_of(int(order["symbol"])),
         verdict=VERDICT_NAMES[order["verdict"]] or None,
         limit=REASON_NAMES[order["limit"]] or None,
         wanted_quantity=float(order["wanted"]) or None,

@@ -14,6 +14,8 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.strategies.events import Fill
 
+Heard = tuple[str | None, Fill]
+
 
 class MachineFills:
     """Fills of one session by the start of the bars that they are heard with. One owner."""
@@ -21,17 +23,20 @@ class MachineFills:
     def __init__(self, ledger: Ledger, session_id: str, *, in_process: bool) -> None:
         self._ledger, self._session_id, self._in_process = ledger, session_id, in_process
         self._read = 0  # the last event that was read
-        self._latest: list[Fill] = []  # since the last bars, or before the next ones
-        self._by_start: dict[datetime, list[Fill]] = {}
+        self._latest: list[Heard] = []  # since the last bars, or before the next ones
+        self._by_start: dict[datetime, list[Heard]] = {}
 
-    def with_bars(self, start: datetime) -> list[Fill]:
-        """The fills to be heard before the bars that start then, once the ledger has these bars
-        (and, of an exchange in this process, their fills).
+    def with_bars(self, start: datetime) -> list[Heard]:
+        """The fills to be heard before the bars that start then, with the strategies whose orders
+        they are of, once the ledger has these bars (and, of an exchange in this process, their
+        fills).
         """
         for sequence, event in self._ledger.events(self._session_id, after=self._read):
             self._read = sequence
             if isinstance(event, ev.OrderPartiallyFilled):
-                self._latest.append(_fill(event))
+                order = self._ledger.order(event.client_order_id)
+                whose = None if order is None else order.terms.strategy
+                self._latest.append((whose, _fill(event)))
             elif isinstance(event, ev.BarsReceived):
                 if self._in_process:
                     self._latest = []

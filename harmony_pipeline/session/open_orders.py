@@ -16,22 +16,20 @@ from harmony_pipeline.session.plan import SessionPlan
 
 
 def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], Order]:
-    """The orders of the plan's opening state that work: (symbol, role) -> order, under the name
-    that the ledger knows or, if it knows none, a new one.
+    """The orders of the plan's opening state that work: (slot, role) -> order, under the name that
+    the ledger knows or, if it knows none, a new one.
     """
     known: dict[tuple[str, str], Order] = {
-        (order.terms.symbol, order.terms.role): order for order in ledger.open_orders(plan.account)
+        (order.terms.slot, order.terms.role): order for order in ledger.open_orders(plan.account)
     }
     carried: dict[tuple[str, str], Order] = {}
-    for index, symbol in enumerate(plan.opening.symbols):
+    for index, place in enumerate(plan.slot_names):
         for role, name in enumerate(ROLE_NAMES):
             slot = plan.opening.exchange.orders[index, role]
             if slot["status"] == ORDER_OPEN:
-                found = known.get((symbol, name))
+                found = known.get((place, name))
                 fits = found is not None and micros(found.terms.decided_at) == slot["decided_at"]
-                carried[symbol, name] = (
-                    found if found is not None and fits else _adopted(plan, slot)
-                )
+                carried[place, name] = found if found is not None and fits else _adopted(plan, slot)
     return carried
 
 
@@ -43,7 +41,6 @@ def _adopted(plan: SessionPlan, slot: Record) -> Order:
     terms = order_terms(
         slot,
         filled + float(slot["remaining"]),
-        plan.opening.symbols,
         plan.opening.portfolio.models,
         plan,
     )

@@ -8,6 +8,10 @@ event. After a crash the same `step` is fed from the ledger (`session/event_repl
   client order id: no crash and no repetition makes two orders of one intent.
 - `gate` decides whether an order may leave. It is asked when the order is decided, and again when
   it is sent, because it may have waited, or the books may have come into dispute since.
+- Alpaca refuses an order that could trade with an open one of the same account (a wash trade);
+  legs of brackets are exempt. Strategies of a portfolio may want that: one leaves a symbol that the
+  other enters on the same side. The exit goes first: an entry waits until it is done, and one that
+  works already is taken back. `_crossing` has the rule.
 - A broker's fact passes `execution/lifecycle.py` before it changes anything. A fact that the
   lifecycle does not allow is a dispute, and a dispute halts the session.
 """
@@ -39,6 +43,8 @@ from harmony_pipeline.session.ledger_rows import Execution, execution_of
 from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest
 
 _LEGS = ("stop", "take")
+_SIMPLE = ("entry", "exit")
+_OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 ENDED_AT_BROKER = "ended at the broker"
 """Why an order is canceled that nobody told us of: reconciliation found it."""
 
@@ -110,6 +116,16 @@ class CashDoubted:
 
 
 @dataclass(frozen=True)
+class StrategyEnded:
+    """A strategy of a portfolio enters nothing any more in this session: its entries are taken
+    back.
+    """
+
+    strategy: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class CancelAll:
     """Take every working order back."""
 
@@ -163,6 +179,7 @@ OrderEvent = (
     | SettleDue
     | CancelAll
     | CancelOne
+    | StrategyEnded
     | SymbolHalted
     | CashDoubted
     | StreamsJudged
@@ -243,6 +260,7 @@ class OrderManager:
         self.differences: list[str] = []
         self.closing = False
         self.halted_symbols: dict[str, str] = {}  # symbol -> why it is not entered any more
+        self.ended_strategies: dict[str, str] = {}  # strategy -> why it trades no more
         self.cash_doubted = False
         self.streams: RiskState = "ACTIVE"
         self.streams_reason = ""
@@ -277,6 +295,8 @@ class OrderManager:
                 self._settle()
             case CancelAll(reason):
                 self._cancel_all(reason)
+            case StrategyEnded(strategy, reason):
+                self._end_strategy(strategy, reason)
             case CancelOne(name, reason):
                 if name in self.orders and self.orders[name].is_open:
                     self._cancel(self.orders[name], reason)
@@ -320,8 +340,8 @@ class OrderManager:
         closing: RiskState = "REDUCING" if self.closing or self.cash_doubted else "ACTIVE"
         return stricter(self.streams, closing, "HALTED" if halted else "ACTIVE")
 
-    def gate(self, role: str, symbol: str = "") -> str | None:
-        """Why an order of that role, of that symbol, may not leave now, or None."""
+    def gate(self, role: str, symbol: str = "", strategy: str | None = None) -> str | None:
+        """Why an order of that role, symbol and strategy may not leave now, or None."""
         state = self.risk_state(self._is_streaming)
         if state == "HALTED":
             return f"halted: {self._why()}"
@@ -329,7 +349,12 @@ class OrderManager:
             return "flatten" if self.closing else f"reducing: {self._why()}"
         if role == "entry" and symbol in self.halted_symbols:
             return f"{symbol} is halted: {self.halted_symbols[symbol]}"
+        if role == "entry" and strategy in self.ended_strategies:
+            return f"{strategy} is stopped: {self.ended_strategies[strategy]}"
         return None
+
+    def _gate(self, terms: OrderTerms) -> str | None:
+        return self.gate(terms.role, terms.symbol, terms.strategy)
 
     def _why(self) -> str:
         if self.differences:
@@ -356,8 +381,8 @@ class OrderManager:
     def _request(self, request: OrderRequest) -> None:
         if request.terms is None or request.kind == CANCELED:
             for order in list(self.orders.values()):
-                if order.is_open and (order.terms.symbol, order.terms.role) == (
-                    request.symbol,
+                if order.is_open and (order.terms.slot, order.terms.role) == (
+                    request.slot,
                     request.role,
                 ):
                     self._cancel(order, request.reason)
@@ -396,7 +421,7 @@ class OrderManager:
         if name in self._intended_before:
             self._intended_before.discard(name)
             return None
-        return self.gate(terms.role, terms.symbol)
+        return self._gate(terms)
 
     def _refuse(self, terms: OrderTerms, reason: str, tell: bool) -> None:
         """Write an order that our own limits stopped. `tell`: the portfolio counts on it."""
@@ -421,6 +446,7 @@ class OrderManager:
         self._unconfirmed -= {terms.client_order_id for terms in both}
         if not self._in_process and self._is_blocked(both[0]):
             self.waiting.append(both[0].client_order_id)
+            self._clear_way(both[0])
         else:
             self._send(both)
 
@@ -433,7 +459,7 @@ class OrderManager:
             both = tuple(terms for terms in both if terms not in answered)
         if not both:
             return
-        reason = self.gate(both[0].role, both[0].symbol)
+        reason = self._gate(both[0])
         if reason is not None:
             self._end_unsent(both, reason)
         elif not self._in_process and self._now - _due_at(both[0]) > self._stale_after:
@@ -458,9 +484,34 @@ class OrderManager:
             return True
         ahead = _LEGS if terms.role == "exit" else ("exit",) if terms.after_exit else ()
         return any(
-            order.is_open and order.terms.symbol == terms.symbol and order.terms.role in ahead
+            order.is_open and order.terms.slot == terms.slot and order.terms.role in ahead
             for order in self.orders.values()
-        )
+        ) or bool(self._crossing(terms))
+
+    def _crossing(self, terms: OrderTerms) -> list[Order]:
+        """Open orders of other strategies that the broker would take for the other side of this
+        one, and that go before it: exits before an entry, and before an exit the entries that have
+        left already.
+        """
+        if terms.strategy is None or terms.role not in _SIMPLE:
+            return []
+        role = "exit" if terms.role == "entry" else "entry"
+        return [
+            order
+            for order in self.orders.values()
+            if order.is_open
+            and order.terms.role == role
+            and (order.terms.symbol, order.terms.side) == (terms.symbol, _OTHER_SIDE[terms.side])
+            and order.terms.strategy != terms.strategy
+            and (role == "exit" or order.client_order_id not in self.waiting)
+        ]
+
+    def _clear_way(self, terms: OrderTerms) -> None:
+        """Take back the entries that an exit waits for."""
+        if terms.role == "exit":
+            for order in self._crossing(terms):
+                if order.status is not Status.CANCEL_REQUESTED:
+                    self._cancel(order, f"an exit of {terms.strategy} would cross it")
 
     def _release(self) -> None:
         """Send what waited and is free to go; end what has lost its purpose."""
@@ -471,7 +522,7 @@ class OrderManager:
             self.waiting.remove(name)
             if not order.is_open:
                 continue
-            held = self._portfolio.shares().get(order.terms.symbol, 0.0)
+            held = self._portfolio.held_in(order.terms.slot)
             if order.terms.role == "exit" and abs(held) < order.terms.quantity:
                 self._end_unsent([order.terms], "the position was closed by its bracket first")
             elif order.terms.after_exit and held != 0.0:
@@ -481,10 +532,7 @@ class OrderManager:
 
     def _settle(self) -> None:
         for order in self.orders.values():
-            if (
-                order.status is Status.UNKNOWN
-                and self.gate(order.terms.role, order.terms.symbol) is None
-            ):
+            if order.status is Status.UNKNOWN and self._gate(order.terms) is None:
                 self._actions.append(LookUp(order.client_order_id))
         again, self.cancel_again = self.cancel_again, []
         for name in again:
@@ -520,7 +568,7 @@ class OrderManager:
         """An order that never left and is late. What protects a position has no moment: an entry
         may have filled long after it was decided.
         """
-        held = abs(self._portfolio.shares().get(both[0].symbol, 0.0))
+        held = abs(self._portfolio.held_in(both[0].slot))
         is_needed = both[0].role in _LEGS and held >= both[0].quantity
         reason = self.gate(both[0].role, both[0].symbol) if is_needed else "its moment has passed"
         if reason is None:
@@ -539,6 +587,12 @@ class OrderManager:
         self._take(ev.OrderCancelRequested(**fact_head(order.terms, self._now), reason=reason))
         self._actions.append(Cancel(CancelOrder(order.client_order_id, reason)))
 
+    def _end_strategy(self, strategy: str, reason: str) -> None:
+        self.ended_strategies.setdefault(strategy, reason)
+        for order in self.working():
+            if (order.terms.strategy, order.terms.role) == (strategy, "entry"):
+                self._cancel(order, f"{strategy} is stopped: {reason}")
+
     def _cancel_all(self, reason: str) -> None:
         """Positions whose bracket is taken away are closed at the next decision, today or in the
         next session.
@@ -546,7 +600,7 @@ class OrderManager:
         for order in self.working():
             self._cancel(order, reason)
             if order.terms.role in _LEGS:
-                self._portfolio.distrust(order.terms.symbol)
+                self._portfolio.distrust(order.terms.slot)
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -579,34 +633,34 @@ class OrderManager:
         """A position whose bracket never left, or that somebody else took away, is closed. A leg
         that we took back, or whose twin was reached, leaves nothing behind.
         """
-        symbol = before.terms.symbol
-        if not self._portfolio.shares().get(symbol, 0.0):
+        slot = before.terms.slot
+        if not self._portfolio.held_in(slot):
             return
         is_ours = (
             before.status is Status.CANCEL_REQUESTED
             or before.client_order_id in self._canceled_before
         )
         if before.status is Status.INTENDED:
-            self._portfolio.distrust(symbol)
+            self._portfolio.distrust(slot)
         elif fact.reason == ENDED_AT_BROKER or not (is_ours or self._twin_has_filled(before)):
-            self._close_unprotected(symbol)
+            self._close_unprotected(slot)
 
     def _twin_has_filled(self, leg: Order) -> bool:
         return any(
             order.executions
             for order in self.orders.values()
             if order.terms.role in _LEGS
-            and order.terms.symbol == leg.terms.symbol
+            and order.terms.slot == leg.terms.slot
             and order.terms.decided_at == leg.terms.decided_at
         )
 
-    def _close_unprotected(self, symbol: str) -> None:
+    def _close_unprotected(self, slot: str) -> None:
         """Half a bracket protects nothing: take the other half back, and close the position at the
         next decision.
         """
-        self._portfolio.distrust(symbol)
+        self._portfolio.distrust(slot)
         for order in self.working():
-            if order.terms.symbol == symbol and order.terms.role in _LEGS:
+            if order.terms.slot == slot and order.terms.role in _LEGS:
                 self._cancel(order, "the other leg of its bracket ended at the broker")
 
     def _answer(self, fact: AnyOrderFact, before: Order, after: Order) -> None:
@@ -662,7 +716,7 @@ class OrderManager:
         """Orders that may still trade, by symbol and role."""
         working = (order for order in self.orders.values() if order.is_open)
         return sorted(
-            working, key=lambda order: (order.terms.symbol, ROLE_NAMES.index(order.terms.role))
+            working, key=lambda order: (order.terms.slot, ROLE_NAMES.index(order.terms.role))
         )
 
     def forget_ended(self) -> None:
@@ -683,6 +737,7 @@ class OrderManager:
             "closing": self.closing,
             "halted_symbols": dict(self.halted_symbols),
             "cash_doubted": self.cash_doubted,
+            "ended_strategies": dict(self.ended_strategies),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -695,9 +750,10 @@ class OrderManager:
         }
         self.waiting, self.cancel_again = list(saved["waiting"]), list(saved["cancel_again"])
         self.differences, self.closing = list(saved["differences"]), bool(saved["closing"])
-        # snapshots of earlier code have neither
+        # snapshots of earlier code have none of these
         self.halted_symbols = dict(saved.get("halted_symbols", {}))
         self.cash_doubted = bool(saved.get("cash_doubted", False))
+        self.ended_strategies = dict(saved.get("ended_strategies", {}))
 
 
 def _due_at(terms: OrderTerms) -> datetime:

@@ -4,7 +4,7 @@ a restart must bring the same one.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -21,13 +21,48 @@ from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
 from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.sleeves import Sleeves, name_in_ids
 from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.scanner.intraday import IntradayScan
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.strategies.base import Stepwise, Strategy, remembers_the_market
 
 SCALE = "volatility_20"  # the feature that sizes trades and sets barriers
 _LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """One strategy of a portfolio, pinned as `SessionPlan` pins the only one of a session.
+
+    rules: its own, which differ from the other members' in their exits alone. symbols: those in
+    which it takes sides; None: all of the session's. stopped: why it trades nothing today, like one
+    that was stopped during the day; empty: it trades.
+    """
+
+    name: str
+    strategy: Strategy
+    rules: TradingRules
+    uses_model: bool = False
+    model: TrainedModel | None = None
+    threshold: float = 0.0
+    history: pl.DataFrame | None = None
+    symbols: tuple[str, ...] | None = None
+    stopped: str = ""
+
+    @property
+    def parts(self) -> list[Any]:
+        """What of it could change a decision, its rules apart."""
+        own = [self.name, _described(self.strategy), self.uses_model, self.threshold]
+        history = None if self.history is None else _content(self.history)
+        return [
+            *own,
+            self.model.model_id if self.model else None,
+            history,
+            self.symbols,
+            self.stopped,
+        ]
 
 
 @dataclass(frozen=True)
@@ -43,6 +78,13 @@ class SessionPlan:
     day. history: bars before the day with the strategy's features, for a strategy that remembers
     the market, else None. factors: adjustment factor of each symbol as the day begins; needed at a
     real broker only, whose first fills may come before the first bar.
+
+    members: the strategies of a portfolio (portfolio/sleeves.py), in order; none: one strategy has
+    the account. Of a portfolio `opening` has slots, `rules` are its shared ones, `strategy_name` is
+    its name, and what else a member has of its own is that of the first one: ask `alone`.
+
+    selected: the symbols that may be entered as the day begins; None: all. scans: those of the day
+    that choose anew (session/watch_list.py).
     """
 
     date: date
@@ -66,8 +108,25 @@ class SessionPlan:
     factors: Mapping[str, float] = field(default_factory=dict)
     flatten_at_close: bool = False
     previous_session_id: str | None = None
+    members: tuple[MemberPlan, ...] = ()
+    selected: tuple[str, ...] | None = None
+    scans: tuple[IntradayScan, ...] = ()
 
     def __post_init__(self) -> None:
+        for plan in self.by_strategy.values():
+            plan._check_strategy()
+            if self.members and plan.hears_quotes:
+                raise DataError(
+                    f"strategy {plan.strategy_name} acts on quotes, which strategies of a portfolio"
+                    f" do not hear: take it out of {self.strategy_name}, and trade it alone"
+                )
+        if self.slots != self.opening.symbols:
+            raise DataError(
+                "the plan's symbols are not those of its opening state, in order: build plans with"
+                " session.replay.plan_day"
+            )
+
+    def _check_strategy(self) -> None:
         known = set(self.feature_set.names)
         missing = [
             name for name in (*self.strategy.required_features(), SCALE) if name not in known
@@ -77,16 +136,54 @@ class SessionPlan:
                 f"the session's feature set lacks {', '.join(missing)}, which strategy"
                 f" {self.strategy_name} needs: add them to features.names"
             )
-        if tuple(self.symbols) != self.opening.symbols:
-            raise DataError(
-                "the plan's symbols are not those of its opening state, in order: build plans with"
-                " session.replay.plan_day"
-            )
         if remembers_the_market(self.strategy) and self.history is None:
             raise DataError(
                 f"strategy {self.strategy_name} remembers the whole market: its plan needs the bars"
                 " before the day (history)"
             )
+
+    # --- a portfolio ------------------------------------------------------------------------------
+
+    @cached_property
+    def sleeves(self) -> Sleeves:
+        """The strategies that share the account; none where one has it."""
+        return Sleeves(tuple(member.name for member in self.members))
+
+    @cached_property
+    def slots(self) -> tuple[str, ...]:
+        """The symbols of `opening`: a slot for each strategy and symbol, else the symbols."""
+        return self.sleeves.slots(self.symbols) if self.members else tuple(self.symbols)
+
+    @cached_property
+    def slot_names(self) -> tuple[str, ...]:
+        """`slots` as orders name them: `rsi_momentum/AAPL`, or `AAPL`."""
+        return tuple(map(name_in_ids, self.slots)) if self.members else self.slots
+
+    def strategy_of(self, row: int) -> str | None:
+        """Whose row of the opening's positions it is; None where one strategy has the account."""
+        return self.members[row // len(self.symbols)].name if self.members else None
+
+    @cached_property
+    def by_strategy(self) -> dict[str | None, "SessionPlan"]:
+        """The plan of each member by itself; the plan under None where one strategy has the
+        account.
+        """
+        if not self.members:
+            return {None: self}
+        return {member.name: self.alone(member) for member in self.members}
+
+    def alone(self, member: MemberPlan) -> "SessionPlan":
+        """The plan with this member as its only strategy and nothing held: what its signals are
+        made by.
+        """
+        names = ("strategy", "rules", "uses_model", "model", "threshold", "history")
+        return replace(
+            self,
+            strategy_name=member.name,
+            opening=TradingState.opening(self.symbols, 0.0),
+            members=(),
+            **{name: getattr(member, name) for name in names},
+        )
 
     @cached_property
     def hash(self) -> str:
@@ -96,7 +193,7 @@ class SessionPlan:
             "account": self.account,
             "symbols": self.symbols,
             "strategy": [self.strategy_name, _described(self.strategy)],
-            "rules": asdict(self.rules.only(self.symbols)),
+            "rules": asdict(self.rules.only(self.slots)),
             "features": self.feature_set.hash,
             "states": {
                 symbol: [state.timestamp.isoformat(), short_hash(state.vector.tobytes(), 8)]
@@ -110,6 +207,12 @@ class SessionPlan:
             "flatten": self.flatten_at_close,
             "factors": dict(sorted(self.factors.items())),
             **({} if self.history is None else {"history": _content(self.history)}),
+            **({"members": [member.parts for member in self.members]} if self.members else {}),
+            **(
+                {"scans": [self.selected, *(scan.hash for scan in self.scans)]}
+                if self.scans
+                else {}
+            ),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)
@@ -140,7 +243,9 @@ class SessionPlan:
     @property
     def hears_quotes(self) -> bool:
         """Whether the strategy is a machine with `on_quote`."""
-        return isinstance(self.strategy, Stepwise) and self.strategy.hears_quotes
+        return (
+            not self.members and isinstance(self.strategy, Stepwise) and self.strategy.hears_quotes
+        )
 
     @property
     def conflates_quotes(self) -> bool:

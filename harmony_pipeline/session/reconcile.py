@@ -72,12 +72,10 @@ def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation
     session = read_session(ledger, session_id)
     differences = [
         *_orders(session.working, broker),
-        *_positions(_shares_of(session), broker),
+        *_positions(session.shares, broker),
         *_cash(session, broker),
     ]
-    return Reconciliation(
-        session_id, len(session.working), len(_shares_of(session)), tuple(differences)
-    )
+    return Reconciliation(session_id, len(session.working), len(session.shares), tuple(differences))
 
 
 def books_differ(
@@ -89,15 +87,6 @@ def books_differ(
     return tuple(
         found.sentence for found in (*_orders(working, broker), *_positions(shares, broker))
     )
-
-
-def _shares_of(session: SessionResult) -> dict[str, float]:
-    portfolio = session.closing.portfolio
-    return {
-        symbol: float(position["quantity"])
-        for symbol, position in zip(portfolio.symbols, portfolio.positions, strict=True)
-        if position["quantity"] != 0.0
-    }
 
 
 def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:

@@ -5,7 +5,9 @@ by a rule.
     order     open in the ledger, ended at the broker: the broker's word is taken
     unknown   working at the broker, not open in the ledger: it is canceled
     fill      the broker counts more shares than the ledger: executions are asked for by REST
-    position  shares that no order explains: they are adopted at the broker's price
+    position  shares that no order explains: they are adopted at the broker's price; where
+              strategies share the account, the one that is listed last gives first, and what nobody
+              holds is the first one's
     cash      a difference that nothing explains: reported, and no entry leaves while it stands
 
 A difference must be seen twice, with everything that the broker has to say read by REST in between:
@@ -13,6 +15,7 @@ a message on its way is no difference. Orders that are on their way, and their s
 the next time. A halted symbol is not entered again in this session; exits leave.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +23,7 @@ from datetime import datetime, timedelta
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, BrokerOrder, BrokerPosition, Rereads
-from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros
+from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros, slot_name
 from harmony_pipeline.execution.lifecycle import FINAL, Order, Status
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.order_manager import (
@@ -210,27 +213,59 @@ class Reconciler:
         """Take the shares in at the price that the broker's cash implies, else its average, else
         the last price; working orders of the symbol are taken back.
         """
-        trader, symbol = self._trader, str(found.symbol)
-        fact = ev.PositionAdopted(
-            happened_at=now,
-            known_at=now,
-            symbol=symbol,
-            quantity_before=found.ledger,
-            quantity_after=found.broker,
-            price=self._price(found, symbol),
+        trader, symbol, price = (
+            self._trader,
+            str(found.symbol),
+            self._price(found, str(found.symbol)),
         )
         for order in trader.manager.working():
             if order.terms.symbol == symbol:
                 trader.gateway.cancel(order, "its position was changed at the broker")
         with trader.ledger.transaction():
-            trader.note(f"adopted_position:{symbol}:{micros(now)}", fact, now)
-            trader.portfolio.adopt(fact)
+            for strategy, before, after in self._shared_out(found):
+                fact = ev.PositionAdopted(
+                    happened_at=now,
+                    known_at=now,
+                    symbol=symbol,
+                    quantity_before=before,
+                    quantity_after=after,
+                    price=price,
+                    strategy=strategy,
+                )
+                slot = slot_name(strategy, symbol)
+                trader.note(f"adopted_position:{slot}:{micros(now)}", fact, now)
+                trader.portfolio.adopt(fact)
             trader.keep()
+
+    def _shared_out(self, found: Found) -> list[tuple[str | None, float, float]]:
+        """(strategy, shares before, shares after) of each position that a change of the account's
+        shares of a symbol is taken out of or put into; every strategy has that symbol on one side.
+        """
+        symbol = str(found.symbol)
+        portfolio = self._trader.portfolio
+        if not self._trader.plan.members:
+            return [(None, found.ledger, found.broker)]
+        change = found.broker - found.ledger
+        held = {
+            name: portfolio.held_in(slot_name(name, symbol))
+            for name in self._trader.plan.by_strategy
+        }
+        first, parts = next(iter(held)), {}
+        for name, shares in reversed(held.items()):
+            if shares * change < 0.0:
+                taken = math.copysign(min(abs(shares), abs(change)), change)
+                parts[name] = (shares, shares + taken)
+                change -= taken
+        if abs(change) > 0.0:
+            before, after = parts.get(first, (held[first], held[first]))
+            parts[first] = (before, after + change)
+        return [(name, *figures) for name, figures in parts.items()]
 
     def _price(self, found: Found, symbol: str) -> float:
         trader = self._trader
         shown = {each.symbol: each for each in trader.broker.positions()}
-        last = trader.portfolio.last_price(trader.portfolio.index[symbol])
+        name = next(iter(trader.plan.by_strategy))
+        last = trader.portfolio.last_price(trader.portfolio.index[slot_name(name, symbol)])
         average = shown[symbol].average_price if symbol in shown else None
         usual = average or last
         cash = trader.broker.account().cash

@@ -12,7 +12,7 @@ the one that it becomes today.
 >>> twin = backtest_day(plan, bars)                        # compare(result, twin).equal is True
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +21,9 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest.event_driver import run_machine_backtest
+from harmony_pipeline.backtest.input_arrays import SIGNAL_DTYPES
+from harmony_pipeline.backtest.shared_account import Member, run_shared_backtest
+from harmony_pipeline.backtest.shared_machines import MachineInputs
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import Broker
@@ -34,15 +37,24 @@ from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.sleeves import (
+    SharedRules,
+    Sleeves,
+    moved_state,
+    symbol_of,
+    with_keys_of_symbols,
+)
 from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.scanner.intraday import IntradayScan
 from harmony_pipeline.session.clock import Clock, ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.open_orders import carried_orders
-from harmony_pipeline.session.plan import SCALE, SessionPlan
+from harmony_pipeline.session.plan import SCALE, MemberPlan, SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import BarStream, ReplayStream
+from harmony_pipeline.session.watch_list import is_watched
 from harmony_pipeline.strategies.base import (
     Stepwise,
     Strategy,
@@ -57,17 +69,28 @@ _DAY = 86_400_000_000  # microseconds
 @dataclass(frozen=True)
 class Opening:
     """What a day starts with, cut down to the symbols that matter: those held, those with a
-    working order, and those that may not be entered yet.
+    working order, and those that may not be entered yet. owners: the strategies of a portfolio,
+    whose slots `state` has; none: one strategy had the account, and it has symbols.
     """
 
     account: str
     state: TradingState
     previous_session_id: str | None
+    owners: tuple[str, ...] = ()
 
     @property
     def held(self) -> tuple[str, ...]:
         """Symbols that the session must see, whatever is chosen today."""
-        return self.state.symbols
+        names = self.state.symbols
+        return tuple(sorted({*map(symbol_of, names)})) if self.owners else names
+
+    def state_of(self, sleeves: Sleeves) -> TradingState:
+        """The state as a session of these strategies takes it over: each keeps what it has. Raises
+        DataError where one that is not there holds something.
+        """
+        if self.owners == sleeves.strategies:
+            return self.state
+        return moved_state(self.state, self.owners, sleeves)
 
     def symbols(self, watched: Iterable[str]) -> tuple[str, ...]:
         """Everything that the session needs bars of."""
@@ -88,7 +111,10 @@ def opening_of(ledger: Ledger, account: str, day: date, initial_cash: float) -> 
             " again"
         )
     return Opening(
-        account, restricted(TradingState.from_dict(snapshot.body["trading"])), previous.session_id
+        account,
+        restricted(TradingState.from_dict(snapshot.body["trading"])),
+        previous.session_id,
+        tuple(snapshot.body.get("strategies", ())),
     )
 
 
@@ -130,9 +156,12 @@ def plan_day(
     history: pl.DataFrame | None = None,
     factors: Mapping[str, float] | None = None,
     flatten_at_close: bool = False,
+    members: Sequence[MemberPlan] = (),
+    selected: Sequence[str] | None = None,
+    scans: Sequence[IntradayScan] = (),
 ) -> SessionPlan:
     """The plan of one day. `feature_states` may name more symbols than are needed; `actions` and
-    `lives` may reach back as far as they like.
+    `lives` may reach back as far as they like. Of a portfolio: see `plan_portfolio_day`.
 
     Raises DataError when `day` is no session, or a feature state lies inside it.
     """
@@ -144,8 +173,7 @@ def plan_day(
     known = states_by_symbol(feature_states, feature_set)
     states = {symbol: known[symbol] for symbol in symbols if symbol in known}
     _refuse_states_inside(day, states, calendar, timeframe)
-    state = opening.state.extended(symbols, [model.model_id] if model is not None else [])
-    state.mark_ended(behind)
+    state = _opening_state(opening, members, symbols, behind, model)
     return SessionPlan(
         date=day,
         account=opening.account,
@@ -168,7 +196,64 @@ def plan_day(
         factors=dict(factors or {}),
         flatten_at_close=flatten_at_close,
         previous_session_id=opening.previous_session_id,
+        members=tuple(members),
+        selected=None if selected is None else tuple(sorted(selected)),
+        scans=tuple(scans),
     )
+
+
+def plan_portfolio_day(
+    day: date,
+    opening: Opening,
+    watched: Sequence[str],
+    *,
+    portfolio: str,
+    members: Sequence[MemberPlan],
+    weights: Sequence[float],
+    **shared: Any,
+) -> SessionPlan:
+    """The plan of one day of several strategies on one account, by the rule of
+    portfolio/sleeves.py. weights: the share of the equity of each member on that day. shared:
+    what `plan_day` takes and members do not have of their own.
+    """
+    sleeves = Sleeves(tuple(member.name for member in members))
+    own = [member.rules for member in members]
+    rules = SharedRules.shared(sleeves, own, ((day, tuple(weights)),))
+    first = members[0]
+    models = {member.model.model_id: member.model for member in members if member.model}
+    return plan_day(
+        day,
+        opening,
+        watched,
+        strategy_name=portfolio,
+        strategy=first.strategy,
+        rules=rules,
+        uses_model=bool(models),
+        model=next(iter(models.values())) if len(models) == 1 else None,
+        history=first.history,
+        members=members,
+        **shared,
+    )
+
+
+def _opening_state(
+    opening: Opening,
+    members: Sequence[MemberPlan],
+    symbols: Sequence[str],
+    behind: pl.DataFrame,
+    model: TrainedModel | None,
+) -> TradingState:
+    """The state that the session opens with, of all its symbols, or of all their slots."""
+    sleeves = Sleeves(tuple(member.name for member in members))
+    found = opening.state_of(sleeves)
+    models = {each.model_id for each in (model, *(one.model for one in members)) if each}
+    if not members:
+        state = found.extended(symbols, sorted(models))
+        state.mark_ended(behind)
+        return state
+    state = with_keys_of_symbols(found.extended(sleeves.slots(symbols), sorted(models)))
+    state.mark_ended(sleeves.frame(behind, ("symbol", "successor")))
+    return state
 
 
 def _refuse_states_inside(
@@ -244,8 +329,8 @@ def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
     """
     opening = plan.opening
     shares = {
-        symbol: float(position["quantity"])
-        for symbol, position in zip(opening.symbols, opening.portfolio.positions, strict=True)
+        slot: float(position["quantity"])
+        for slot, position in zip(plan.slot_names, opening.portfolio.positions, strict=True)
     }
     return SimulatedBroker(
         opening.exchange,
@@ -254,6 +339,7 @@ def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
         int(opening.portfolio.account[0]["cash"]),
         shares,
         carried_orders(plan, ledger),
+        [(name, symbol) for name in plan.by_strategy for symbol in plan.symbols],
     )
 
 
@@ -308,7 +394,9 @@ def trade_day(
 
 
 def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
-    """The signals that research makes of the whole day at once, from the plan's feature states."""
+    """The signals that research makes of the whole day at once, from the plan's feature states; of
+    a plan with one strategy.
+    """
     frame = day_bars(plan, bars)
     features = compute_features(
         frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
@@ -324,11 +412,16 @@ def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
     return complete_signals(plan, primary, features)
 
 
-def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
+def backtest_day(
+    plan: SessionPlan, bars: pl.DataFrame, silent: Collection[str] = ()
+) -> BacktestResult:
     """The backtest of the plan's day from the same opening state: what the session is judged by. A
-    machine with `on_fill` runs event by event.
+    machine with `on_fill` runs event by event. silent: strategies of a portfolio that say nothing,
+    because they cannot be run.
     """
     frame = day_bars(plan, bars)
+    if plan.members:
+        return _portfolio_day(plan, frame, silent)
     regular = frame.filter(pl.col("session") == "regular")
     options: dict[str, Any] = {
         "state": plan.opening,
@@ -340,16 +433,70 @@ def backtest_day(plan: SessionPlan, bars: pl.DataFrame) -> BacktestResult:
         features = compute_features(
             frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
         ).table
+        features = features.with_columns(
+            volatility=SCALE, selected=is_watched(plan, features, frame)
+        )
         return run_machine_backtest(
-            plan.strategy.machine(), frame, features.with_columns(volatility=SCALE), plan.actions,
+            plan.strategy.machine(), frame, features, plan.actions,
             plan.rules, plan.calendar, plan.timeframe, **options,
         )  # fmt: skip
     return run_backtest(
         regular,
-        day_signals(plan, frame),
+        _watched_only(plan, day_signals(plan, frame), frame),
         plan.actions,
         plan.rules,
         plan.calendar,
         plan.timeframe,
         **options,
     )
+
+
+def _portfolio_day(
+    plan: SessionPlan, frame: pl.DataFrame, silent: Collection[str]
+) -> BacktestResult:
+    assert isinstance(plan.rules, SharedRules)
+    members = {
+        member.name: Member(pl.DataFrame(schema=SIGNAL_DTYPES), member.rules)
+        if member.name in silent
+        else _member(plan, member, frame)
+        for member in plan.members
+    }
+    return run_shared_backtest(
+        members,
+        frame.filter(pl.col("session") == "regular"),
+        plan.actions,
+        plan.rules.weights,
+        plan.calendar,
+        plan.timeframe,
+        plan.opening,
+        backtest_id=f"{plan.session_id}-backtest",
+        book=plan.account,
+        lives=plan.lives,
+    )
+
+
+def _member(plan: SessionPlan, member: MemberPlan, frame: pl.DataFrame) -> Member:
+    """A member as the backtest of the day has it."""
+    alone = plan.alone(member)
+    chosen = None if member.symbols is None else list(member.symbols)
+    if isinstance(member.strategy, Stepwise) and member.strategy.hears_fills:
+        features = compute_features(
+            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+        ).table.with_columns(volatility=SCALE)
+        features = features.with_columns(selected=is_watched(plan, features, frame))
+        if chosen is not None:
+            features = features.with_columns(pl.col("selected") & pl.col("symbol").is_in(chosen))
+        inputs = MachineInputs(member.strategy.machine, frame, features)
+        return Member(pl.DataFrame(schema=SIGNAL_DTYPES), member.rules, inputs)
+    signals = _watched_only(plan, day_signals(alone, frame), frame)
+    if chosen is not None:
+        side = pl.when(pl.col("symbol").is_in(chosen)).then("side").otherwise(pl.lit(0, pl.Int8))
+        signals = signals.with_columns(side=side)
+    return Member(signals, member.rules)
+
+
+def _watched_only(plan: SessionPlan, signals: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """`signals` without a side where the scanner had not selected the symbol by the bar's end."""
+    watched = is_watched(plan, signals, frame)
+    side = pl.when(watched).then("side").otherwise(pl.lit(0, pl.Int8))
+    return signals.with_columns(side=side)

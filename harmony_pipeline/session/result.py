@@ -1,5 +1,6 @@
 """What a session left behind, as frames and as numbers for a report."""
 
+import json
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -10,9 +11,11 @@ import polars as pl
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.market.multipliers import with_multiplier
+from harmony_pipeline.portfolio.sleeves import symbol_of
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.live_portfolio import shares_by_symbol
 
 TABLES = (
     "session_orders",
@@ -22,15 +25,16 @@ TABLES = (
     "session_events",
 )
 TRADE_COLUMNS: dict[str, Any] = {
-    "symbol": TEXT, "side": TEXT, "quantity": REAL, "entry_timestamp": WHOLE, "entry_price": REAL,
-    "exit_timestamp": WHOLE, "exit_price": REAL,
+    "strategy": TEXT, "symbol": TEXT, "side": TEXT, "quantity": REAL, "entry_timestamp": WHOLE,
+    "entry_price": REAL, "exit_timestamp": WHOLE, "exit_price": REAL,
     "exit_reason": TEXT, "fees": REAL, "pnl": REAL, "entry_value": REAL,
 }  # fmt: skip
 _NOTABLE = (
     "session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered",
     "breaker_tripped", "breaker_rearmed", "kill_switch_pulled",
     "books_reconciled", "books_differed", "position_adopted", "corporate_action_applied",
-    "candidate_refused", "rejected", "outcome_unknown",
+    "candidate_refused", "rejected", "outcome_unknown", "strategy_stopped",
+    "symbols_watched",
 )  # fmt: skip
 
 
@@ -41,7 +45,8 @@ class SessionResult:
 
     closing_statuses: client order id -> status when the session ended. carried: orders of earlier
     sessions that worked when it began, as they stood when it ended. working: every order that
-    worked when it ended.
+    worked when it ended. strategy: the session's, or its portfolio. strategies: of a portfolio, in
+    order; `closing` has a slot for each of them in each symbol.
     """
 
     session_id: str
@@ -55,6 +60,28 @@ class SessionResult:
     closing_statuses: dict[str, str]
     carried: tuple[Order, ...] = ()
     working: tuple[Order, ...] = ()
+    strategy: str = ""
+    strategies: tuple[str, ...] = ()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The session's symbols, sorted."""
+        names = self.closing.symbols
+        return tuple(sorted({*map(symbol_of, names)})) if self.strategies else names
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Signed shares at the end by symbol, of all strategies together."""
+        owners = [
+            (None, symbol_of(name) if self.strategies else name) for name in self.closing.symbols
+        ]
+        return shares_by_symbol(owners, self.closing.portfolio.positions)
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """Strategies that were stopped in the session."""
+        events = self.tables["session_events"].filter(pl.col("kind") == "strategy_stopped")
+        return tuple(sorted({json.loads(text)["strategy"] for text in events["detail"]}))
 
     @property
     def orders(self) -> pl.DataFrame:
@@ -138,7 +165,9 @@ def read_session(ledger: Ledger, session_id: str) -> SessionResult:
     snapshot = ledger.snapshot(session_id)
     if snapshot is None:
         raise NotReady(f"session {session_id} has not begun yet")
-    trades = pl.DataFrame(snapshot.body["trades"], schema=TRADE_COLUMNS).with_columns(
+    # trades of earlier code have no strategy
+    closed = [{"strategy": None, **trade} for trade in snapshot.body["trades"]]
+    trades = pl.DataFrame(closed, schema=TRADE_COLUMNS).with_columns(
         pl.col("entry_timestamp", "exit_timestamp").cast(TIME)
     )
     tables = {name: ledger.table(name, session_id=session_id) for name in TABLES}
@@ -159,4 +188,6 @@ def read_session(ledger: Ledger, session_id: str) -> SessionResult:
         ledger.closing_statuses(session_id),
         carried,
         working,
+        row.strategy,
+        tuple(snapshot.body.get("strategies", ())),
     )

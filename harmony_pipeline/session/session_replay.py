@@ -36,7 +36,10 @@ from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.stream import Batch, ReplayStream
 from harmony_pipeline.session.trader import Trader
 
-_COMPARED = (*REPEATED, ev.CandidateRefused, ev.EquityMarked, ev.PositionAdopted)
+_COMPARED = (
+    *REPEATED, ev.CandidateRefused, ev.SymbolsWatched, ev.StrategyStopped, ev.EquityMarked,
+    ev.PositionAdopted,
+)  # fmt: skip
 _BY_THE_HOUR = ("known_at", "happened_at")
 _STATES = ("trading", "trades", "orders")
 

@@ -1,20 +1,35 @@
 """The paper session."""
 
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
 
+Clock = Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
+
 
 class SessionSettings(FrozenSettings):
     """How the session of a trading day is run."""
 
-    strategy: str = "meta_labelled"
+    strategy: str = Field(
+        "meta_labelled", description="what is traded; labels and models are of it"
+    )
+    portfolio: str = Field(
+        "",
+        description="an entry of [portfolios]: its strategies are traded on one account in place of"
+        " session.strategy alone; empty: that one",
+    )
     broker: str = Field(
         "simulated", description="simulated, alpaca, or an import path module:factory"
     )
     watch: Literal["scanner", "universe"] = Field("scanner", description="which symbols are traded")
+    rescan_at: tuple[Clock, ...] = Field(
+        (),
+        description="exchange times at which the scanner chooses anew during the day, like"
+        ' ["10:30", "12:00"]; with watch = "scanner"; empty: never',
+    )
     replay_days: int = Field(5, ge=0, description="latest days that `harmony run` replays")
     heartbeat_seconds: float = Field(5.0, gt=0.0)
     hung_after_seconds: float = Field(
@@ -40,14 +55,21 @@ class SessionSettings(FrozenSettings):
         60.0, gt=0.0, description="how often ledger and broker are compared, in the venue's time"
     )
     demote_after_sessions: int = Field(
-        3, ge=1, description="sessions over which a model's divergence is judged"
+        3,
+        ge=1,
+        description="sessions over which the divergence of a model, or of a strategy of a"
+        " portfolio, is judged",
     )
     maximum_divergence: float = Field(
         0.05,
         ge=0.0,
         le=1.0,
         description="share of rows that may differ from the backtest in each of those sessions"
-        " before the model is demoted",
+        " before the model, or a strategy of a portfolio, trades no more",
+    )
+    readmit: dict[str, date] = Field(
+        default={},
+        description="strategy of a portfolio = date: what it differed before that is forgiven",
     )
 
     @field_validator("ledger", "redis")
@@ -68,6 +90,6 @@ class SessionSettings(FrozenSettings):
 
 NOT_OF_THE_BOOKS = (
     "ledger", "redis", "reconcile_seconds", "demote_after_sessions", "maximum_divergence",
-    "hung_after_seconds",
+    "hung_after_seconds", "readmit",
 )  # fmt: skip
 """Settings that change neither what a session decides nor what its books say."""

@@ -9,8 +9,8 @@ functions in the same order; there is no second definition of anything here.
     (portfolio/corporate_actions.py) settle     corporate actions, orders at the open, brackets in
     the range: the exchange's news, symbol by symbol (a real broker's news all at once) mark
     positions at the close, breakers, the equity row
-    signals    features, signal, probability; of a machine with on_fill only now, since it hears
-    what was filled decide     exits and entries through the one gate
+    signals    features, signal, probability, of each strategy; with a machine with on_fill only
+    now, since it hears what was filled decide     exits and entries through the one gate
     snapshot   everything a restart needs
 
 Between two moments a machine with `on_quote` hears the quotes that came. Where it changes what it
@@ -44,18 +44,18 @@ from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
-from harmony_pipeline.session.live_signals import LiveSignals, Signals
-from harmony_pipeline.session.machine_fills import MachineFills
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.order_manager import (
     BooksCompared,
     Flattening,
     OrderManager,
+    StrategyEnded,
     StreamsJudged,
 )
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
+from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.strategies.events import Quote
 
@@ -76,11 +76,10 @@ class Trader:
         self.gateway = self._make_gateway()
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
-        self._signals = LiveSignals(plan)
         in_process = self._exchange is not None
         self._open = plan.calendar.session_open(plan.date)
         self._close = plan.calendar.session_close(plan.date)
-        self._fills = MachineFills(ledger, plan.session_id, in_process=in_process)
+        self._signals = StrategySignals(plan, ledger, in_process=in_process)
         self._folded: datetime | None = None  # start of the last batch that features know
         self._decided_at = 0  # when the last decision on a quote was made, in microseconds
         self._acted: deque[ev.QuoteActed] = deque()  # of a process before this one
@@ -106,6 +105,8 @@ class Trader:
         self.portfolio.restore_factors(saved.body["factors"])
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
+        for name in self.manager.ended_strategies:
+            self._signals.stop(name)
         self.gateway.moment = (
             moment(saved.body["moment"]) if saved.body["moment"] is not None else None
         )
@@ -146,7 +147,7 @@ class Trader:
                 happened_at=now, known_at=now, session_id=self.session_id,
                 strategy=plan.strategy_name, model_id=plan.model_id,
                 symbols=plan.symbols, plan_hash=plan.hash,
-                previous_session_id=plan.previous_session_id,
+                previous_session_id=plan.previous_session_id, strategies=plan.sleeves.strategies,
             )  # fmt: skip
             self.gateway.record("session_started", started, now, now)
             for order in carried.values():
@@ -155,6 +156,9 @@ class Trader:
             self.manager.adopt(carried.values())
             if self._exchange is None:  # one in this process has its books from us
                 self.gateway.handle(BooksCompared(found))
+            for member in plan.members:
+                if member.stopped:
+                    self._stop(member.name, member.stopped, now, now)
             self._snapshot()
 
     def end(self, state: str, reason: str | None) -> None:
@@ -183,7 +187,7 @@ class Trader:
         restart.
         """
         done = self.cursor is not None and batch.start <= self.cursor
-        # the past, too: features and strategy are folded anew after a restart
+        # the past, too: features and strategies are folded anew after a restart
         while self._acted and self._acted[0].known_at < batch.end:
             self._hear_again(self._acted.popleft())
         signals = None if self._signals.hears_fills and not done else self._update(batch)
@@ -256,8 +260,7 @@ class Trader:
     def _update(self, batch: Batch) -> Signals:
         """Signals of the batch; a machine with `on_fill` hears first what was filled."""
         self._folded = batch.start
-        heard = self._fills.with_bars(batch.start) if self._signals.hears_fills else []
-        return self._signals.update(batch, heard)
+        return self._signals.update(batch)
 
     def _live_through(self, batch: Batch, signals: Signals | None) -> None:
         """signals: of the batch; None: they depend on what its bars fill."""
@@ -281,28 +284,63 @@ class Trader:
             batch.end,
         )
         if signals is not None:
-            self._record_refusals(signals, batch)
+            self._record_said(signals, batch)
         if regular:
             self._trade(self.portfolio.bar_records(regular), batch, signals)
         else:
             self.gateway.receive_reports()
-            if signals is None:
-                self._update(batch)
+            self._stop_failed(self._heard(batch) if signals is None else signals, batch)
         self.cursor = batch.start
         self._snapshot()
 
-    def _record_refusals(self, signals: Signals, batch: Batch) -> None:
-        """Write down the candidates that the model could not answer about: they are not traded."""
-        for symbol, row in signals.items():
+    def _heard(self, batch: Batch) -> Signals:
+        """Signals that could only be made once the batch's fills were known."""
+        signals = self._update(batch)
+        self._record_said(signals, batch)
+        return signals
+
+    def _record_said(self, signals: Signals, batch: Batch) -> None:
+        """Write down which symbols were started and stopped, and the candidates that the model
+        could not answer about: they are not traded.
+        """
+        for change in signals.changes:
+            watched = ev.SymbolsWatched(
+                happened_at=change.at,
+                known_at=batch.end,
+                started=change.started,
+                stopped=change.stopped,
+            )
+            self._record(f"watched:{micros(change.at)}", watched, batch.end)
+        for slot, row in signals.rows.items():
             if row["reason"] is not None:
+                strategy, symbol = self.portfolio.owners[self.portfolio.index[slot]]
                 fact = ev.CandidateRefused(
                     happened_at=batch.start,
                     known_at=batch.end,
                     symbol=symbol,
                     model_id=row["model_id"],
                     reason=row["reason"],
+                    strategy=strategy,
                 )
-                self._record(f"candidate:{symbol}:{micros(batch.start)}", fact, batch.end)
+                self._record(f"candidate:{slot}:{micros(batch.start)}", fact, batch.end)
+
+    def _stop_failed(self, signals: Signals, batch: Batch) -> None:
+        """Stop the strategies that raised: their entries are taken back and they enter nothing more
+        today. A bracket and its horizon go on closing what they hold; what only their signals would
+        have closed is closed now.
+        """
+        for name, reason in signals.failures.items():
+            self._stop(name, reason, batch.start, batch.end)
+
+    def _stop(self, name: str, reason: str, happened_at: datetime, known_at: datetime) -> None:
+        fact = ev.StrategyStopped(
+            happened_at=happened_at, known_at=known_at, strategy=name, reason=reason
+        )
+        self._record(f"strategy_stopped:{name}", fact, known_at)
+        self._signals.stop(name)
+        self.gateway.handle(StrategyEnded(name, reason))
+        self.gateway.receive_reports()
+        self.portfolio.leave_without_signals(name)
 
     def _trade(self, bars: Records, batch: Batch, signals: Signals | None) -> None:
         begins = self.portfolio.open_session(int(bars[0]["date"]))
@@ -317,7 +355,9 @@ class Trader:
         self._meet(bars, batch)
         self._check_breakers(batch)
         self._mark_equity(batch)
-        self.portfolio.put_signals(bars, self._update(batch) if signals is None else signals)
+        signals = self._heard(batch) if signals is None else signals
+        self._stop_failed(signals, batch)
+        self.portfolio.put_signals(bars, signals.rows)
         self._decide(bars, batch)
 
     def _meet(self, bars: Records, batch: Batch) -> None:
@@ -433,7 +473,8 @@ class Trader:
 
     def _record_applied(self, applied: Record, known_at: datetime, batch: Batch) -> None:
         """Write down what an action or an ending did to a position."""
-        kind, name = APPLIED_NAMES[applied["kind"]], self.portfolio.symbols[applied["symbol"]]
+        kind, row = APPLIED_NAMES[applied["kind"]], int(applied["symbol"])
+        strategy, name = self.portfolio.owners[row]
         is_change = applied["kind"] == CHANGE
         fact = ev.CorporateActionApplied(
             happened_at=batch.start,
@@ -444,9 +485,11 @@ class Trader:
             quantity_before=float(applied["before"]),
             quantity_after=float(applied["after"]),
             cash=int(applied["cash"]) / MONEY,
-            successor=self.portfolio.symbols[applied["successor"]] if is_change else None,
+            successor=self.portfolio.owners[applied["successor"]][1] if is_change else None,
+            strategy=strategy,
         )
-        self._record(f"{kind}:{name}:{int(applied['date'])}", fact, batch.start)
+        slot = self.portfolio.slots[row]
+        self._record(f"{kind}:{slot}:{int(applied['date'])}", fact, batch.start)
 
     def _ended_at(self, batch: Batch) -> int:
         """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be
@@ -526,7 +569,7 @@ class Trader:
         exchange = (
             self._exchange.exchange
             if self._exchange is not None
-            else ExchangeState.empty(self.portfolio.symbols)
+            else ExchangeState.empty(self.portfolio.portfolio.symbols)
         )
         return TradingState(self.portfolio.portfolio, exchange)
 
@@ -539,6 +582,7 @@ class Trader:
             "trades": self.portfolio.trades,
             "factors": self.portfolio.factors,
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
+            "strategies": self.plan.sleeves.strategies,
         }
         self.ledger.save_snapshot(
             Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body)

@@ -140,9 +140,11 @@ def _simulated_account(
     return shared_account(pipeline, name, regular).run(RunLabel(own_id, own_id, name, parameters))
 
 
-def shared_account(pipeline: PipelineContext, name: str, bars: pl.DataFrame) -> Account:
+def shared_account(
+    pipeline: PipelineContext, name: str, bars: pl.DataFrame, next_session: date | None = None
+) -> Account:
     """A portfolio over `regular_bars`. A strategy of it that has nothing to trade yet says
-    nothing.
+    nothing. next_session: one after the bars that has weights, too.
     """
     settings = pipeline.settings.portfolios[name]
     members: dict[str, Member] = {}
@@ -160,7 +162,7 @@ def shared_account(pipeline: PipelineContext, name: str, bars: pl.DataFrame) -> 
         markets[member] = traded_market(pipeline, member, bars)
     # the account begins when its first strategy does
     market = min(markets.values(), key=lambda one: (one.first is None, one.first or date.max))
-    weights = account_weights(settings, market, members, markets)
+    weights = account_weights(settings, market, members, markets, next_session)
     return Account(market, members, weights)
 
 

@@ -63,7 +63,15 @@ def session_shares(pipeline: PipelineContext, ledger: Ledger, model_id: str) -> 
 
 
 def _compared(pipeline: PipelineContext, day: str, session_id: str) -> pl.DataFrame:
-    return pipeline.lake.read("divergence", [day]).filter(pl.col("session_id") == session_id)
+    """What was compared of the session; of a portfolio the orders and fills of the strategies that
+    use the model.
+    """
+    rows = pipeline.lake.read("divergence", [day]).filter(pl.col("session_id") == session_id)
+    if rows["strategy"].n_unique() <= 2:  # equity has none
+        return rows
+    strategies = pipeline.settings.strategies
+    users = [name for name, chosen in strategies.items() if chosen.uses_model]
+    return rows.filter(pl.col("strategy").is_in(users))
 
 
 def _successor(pipeline: PipelineContext, gone: set[str]) -> str | None:

@@ -322,7 +322,8 @@ def _compared(pipeline: PipelineContext, ledger: Ledger, row: SessionRow) -> Sta
     since = unchanged_since(pipeline, ("divergence",), key, made_from)
     if since is None:
         plan, bars = plan_of(pipeline, ledger, row.date, row.account)
-        found = compare(read_session(ledger, row.session_id), backtest_day(plan, bars))
+        session = read_session(ledger, row.session_id)
+        found = compare(session, backtest_day(plan, bars, session.stopped))
         pipeline.lake.write("divergence", key, found.table, made_from)
         first = found.summary().get("first_difference")
     else:
@@ -413,7 +414,7 @@ def _opening_equity(pipeline: PipelineContext, session: SessionResult) -> float 
 
 def _bars(pipeline: PipelineContext, session: SessionResult) -> dict[datetime, int]:
     """Bars in each moment of the session's symbols, as the lake has them."""
-    symbols = list(session.closing.portfolio.symbols)
+    symbols = list(session.symbols)
     counts = (
         bars_of(pipeline, session.date)
         .filter(pl.col("symbol").is_in(symbols))

@@ -42,8 +42,13 @@ class LakeMarket:
         self._pipeline = pipeline
         self._lock = threading.Lock()
         self.bar_micros = TIMEFRAME_MINUTES[pipeline.timeframe] * 60_000_000
-        strategy = build_strategy(pipeline.settings.strategies[pipeline.settings.session.strategy])
-        known = [name for name in strategy.required_features() if name != "cusum_event"]
+        settings = pipeline.settings
+        read = (
+            feature
+            for name in settings.session_strategies
+            for feature in build_strategy(settings.strategies[name]).required_features()
+        )
+        known = [feature for feature in dict.fromkeys(read) if feature != "cusum_event"]
         self._indicators = tuple(known[:_MOST_INDICATORS])
 
     def bars(self, day: date, symbols: Sequence[str]) -> pl.DataFrame:
@@ -55,7 +60,7 @@ class LakeMarket:
         )
 
     def indicators(self) -> tuple[str, ...]:
-        """Features that the session's strategy reads."""
+        """Features that the session's strategies read."""
         return self._indicators
 
     def chart(self, day: date, symbol: str) -> pl.DataFrame:

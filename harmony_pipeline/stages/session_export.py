@@ -50,7 +50,7 @@ def session_inputs(
         "session_positions": before,
     }
     code = source_of(
-        pipeline.settings.strategies[pipeline.settings.session.strategy].use,
+        *(pipeline.settings.strategies[name].use for name in pipeline.settings.session_strategies),
         pipeline.settings.session.broker,
     )
     return {

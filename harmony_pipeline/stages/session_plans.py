@@ -9,19 +9,35 @@ with the books of the day before if that day was replayed, else with cash.
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.models.demotion import diverges
 from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.portfolio.allocation import weight_schedule
 from harmony_pipeline.portfolio.state import TradingState
-from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.replay import Opening, opening_of, plan_day, states_before
+from harmony_pipeline.scanner.intraday import SESSIONS_BEFORE, IntradayScan, intraday_scans
+from harmony_pipeline.session.divergence import by_strategy
+from harmony_pipeline.session.ledger import COMPLETED, Ledger
+from harmony_pipeline.session.plan import MemberPlan, SessionPlan
+from harmony_pipeline.session.replay import (
+    Opening,
+    opening_of,
+    plan_day,
+    plan_portfolio_day,
+    states_before,
+)
 from harmony_pipeline.session.settings import NOT_OF_THE_BOOKS
-from harmony_pipeline.stages.backtests import hears_fills, trading_rules
+from harmony_pipeline.stages.backtests import (
+    hears_fills,
+    regular_bars,
+    shared_account,
+    trading_rules,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.strategy_signals import model_threshold
@@ -62,6 +78,14 @@ def replay_account(pipeline: PipelineContext) -> str:
     # accounts keep the names that they have in ledgers
     for name in NOT_OF_THE_BOOKS:
         settings["session"].pop(name)
+    portfolio = pipeline.settings.session.portfolio
+    if portfolio:
+        shared = pipeline.settings.portfolios[portfolio]
+        settings["portfolios"] = {portfolio: shared.model_dump(mode="json")}
+    else:
+        settings["session"].pop("portfolio")
+    if not settings["session"]["rescan_at"]:
+        settings["session"].pop("rescan_at")
     settings["luck"] = settings.pop("execution_noise")
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
@@ -82,8 +106,127 @@ def plan_of(
     """
     settings = pipeline.settings
     require_sound(pipeline, {"bars": _periods_behind(pipeline, day)})
-    name = settings.session.strategy
-    chosen = settings.strategies[name]
+    members = session_members(pipeline, ledger, day, account, model_id)
+    opening = _opening(pipeline, ledger, account, day, members[0].rules.initial_cash)
+    shared: dict[str, Any] = {
+        "feature_set": pipeline.feature_set,
+        "feature_states": _states(pipeline, day),
+        "calendar": pipeline.calendar,
+        "timeframe": pipeline.timeframe,
+        "actions": pipeline.lake.read("corporate_actions"),
+        "lives": lives_of(pipeline),
+        "regimes": pipeline.lake.read("regimes").filter(
+            pl.col("known_at") <= pipeline.calendar.session_open(day)
+        ),
+        "flatten_at_close": settings.session.flatten_at_close,
+    }
+    symbols, portfolio = watched(pipeline, day), settings.session.portfolio
+    if settings.session.rescan_at:
+        shared["selected"], shared["scans"] = symbols, _scans(pipeline, day)
+        # any of these may be selected later
+        symbols = pipeline.lake.read("scan_candidates", [day.isoformat()])["symbol"].to_list()
+    if portfolio:
+        weights = _weights(pipeline, portfolio, day)
+        plan = plan_portfolio_day(
+            day, opening, symbols, portfolio=portfolio, members=members, weights=weights, **shared
+        )
+    else:
+        only = members[0]
+        plan = plan_day(
+            day,
+            opening,
+            symbols,
+            strategy_name=only.name,
+            strategy=only.strategy,
+            rules=only.rules,
+            uses_model=only.uses_model,
+            model=only.model,
+            threshold=only.threshold,
+            history=only.history,
+            **shared,
+        )
+    return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _scans(pipeline: PipelineContext, day: date) -> tuple[IntradayScan, ...]:
+    """The scans of the day at `session.rescan_at`, each with what it compares the day with."""
+    start = day_start(pipeline, day)
+    sessions = [each for each in pipeline.sessions() if each < day][-SESSIONS_BEFORE:]
+    earliest = day_start(pipeline, sessions[0]) if sessions else start
+    rows = (
+        pipeline.lake.scan("bars", pipeline.overlapping(earliest, start))
+        .filter((pl.col("timestamp") >= earliest) & (pl.col("timestamp") < start))
+        .collect(engine="in-memory")
+    )
+    return intraday_scans(
+        day,
+        pipeline.settings.session.rescan_at,
+        pipeline.settings.scanner,
+        pipeline.lake.read("daily_summary"),
+        pipeline.calendar.with_session(rows, pipeline.timeframe),
+        pipeline.lake.read("universe"),
+        pipeline.lake.read("corporate_actions"),
+        pipeline.calendar,
+    )
+
+
+# --- strategies -----------------------------------------------------------------------------------
+
+
+def session_members(
+    pipeline: PipelineContext, ledger: Ledger, day: date, account: str, model_id: str | None
+) -> list[MemberPlan]:
+    """The strategies that the session trades. One of a portfolio that has no model yet, or that
+    left its backtests, is stopped; when none has a model that needs one, NotReady is raised.
+    """
+    users = [
+        name
+        for name in pipeline.settings.session_strategies
+        if pipeline.settings.strategies[name].uses_model
+    ]
+    model, why = None, ""
+    if users:
+        try:
+            model = _model(pipeline, day, account, model_id)
+        except NotReady as error:
+            if len(users) == len(pipeline.settings.session_strategies):
+                raise
+            why = str(error)
+    left = diverging_strategies(pipeline, ledger, day) if account == PAPER else {}
+    return [
+        _member(pipeline, name, day, model, left.get(name) or (why if name in users else ""))
+        for name in pipeline.settings.session_strategies
+    ]
+
+
+def diverging_strategies(pipeline: PipelineContext, ledger: Ledger, day: date) -> dict[str, str]:
+    """Strategies of the portfolio whose orders and fills differed from the backtest in each of the
+    last sessions before `day` in which they traded, and the sentence that says so. Sessions before
+    `session.readmit` do not count.
+    """
+    settings = pipeline.settings.session
+    shares: dict[str, list[float]] = {}
+    for row in ledger.sessions(PAPER):
+        if row.date >= day or row.strategy != settings.portfolio or row.state != COMPLETED:
+            continue
+        rows = pipeline.lake.read("divergence", [row.date.isoformat()])
+        whose = by_strategy(rows.filter(pl.col("session_id") == row.session_id))
+        for name, count, different in whose.iter_rows():
+            if settings.readmit.get(name, date.min) <= row.date:
+                shares.setdefault(name, []).append(different / count)
+    sessions, most = settings.demote_after_sessions, settings.maximum_divergence
+    return {
+        name: f"each of its last {sessions} sessions differed from its backtest in over {most:.0%}"
+        f" of the rows: find out why, then set session.readmit = {{ {name} = {day} }}"
+        for name, each in shares.items()
+        if diverges(each, sessions, most)
+    }
+
+
+def _member(
+    pipeline: PipelineContext, name: str, day: date, model: TrainedModel | None, stopped: str
+) -> MemberPlan:
+    chosen = pipeline.settings.strategies[name]
     strategy = build_strategy(chosen)
     if hears_fills(pipeline, name) and remembers_the_market(strategy):
         raise ConfigError(
@@ -91,34 +234,33 @@ def plan_of(
             ' the fills of the days before are not given to it again: take memory = "market"'
             " away, or on_fill"
         )
-    rules = trading_rules(pipeline, name)
-    opening = _opening(pipeline, ledger, account, day, rules.initial_cash)
-    plan = plan_day(
-        day,
-        opening,
-        watched(pipeline, day),
-        strategy_name=name,
-        strategy=strategy,
-        rules=rules,
-        feature_set=pipeline.feature_set,
-        feature_states=_states(pipeline, day),
-        calendar=pipeline.calendar,
-        timeframe=pipeline.timeframe,
-        actions=pipeline.lake.read("corporate_actions"),
-        lives=lives_of(pipeline),
+    session = pipeline.settings.session
+    picks = session.portfolio and session.watch == "universe" and chosen.watch == "scanner"
+    return MemberPlan(
+        name,
+        strategy,
+        trading_rules(pipeline, name),
         uses_model=chosen.uses_model,
-        model=_model(pipeline, day, account, model_id) if chosen.uses_model else None,
+        model=model if chosen.uses_model else None,
         threshold=model_threshold(pipeline, strategy),
-        regimes=pipeline.lake.read("regimes").filter(
-            pl.col("known_at") <= pipeline.calendar.session_open(day)
-        ),
-        history=_history(pipeline, strategy, day) if remembers_the_market(strategy) else None,
-        flatten_at_close=settings.session.flatten_at_close,
+        history=_history(pipeline, name, strategy, day) if remembers_the_market(strategy) else None,
+        symbols=tuple(sorted(_selected(pipeline, day))) if picks else None,
+        stopped=stopped,
     )
-    return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
 
 
-def _history(pipeline: PipelineContext, strategy: Strategy, day: date) -> pl.DataFrame:
+def _weights(pipeline: PipelineContext, portfolio: str, day: date) -> tuple[float, ...]:
+    """The shares of the equity on `day`, as the portfolio's backtest has them: from sessions before
+    it.
+    """
+    settings = pipeline.settings.portfolios[portfolio]
+    if settings.allocation != "inverse_volatility":
+        return weight_schedule(settings, [day], {})[0][1]
+    bars = regular_bars(pipeline).filter(pl.col("timestamp") < day_start(pipeline, day))
+    return shared_account(pipeline, portfolio, bars, next_session=day).weights[-1][1]
+
+
+def _history(pipeline: PipelineContext, name: str, strategy: Strategy, day: date) -> pl.DataFrame:
     """Every bar before the day with the strategy's features. Raises NotReady when the features end
     earlier than the bars.
     """
@@ -137,7 +279,7 @@ def _history(pipeline: PipelineContext, strategy: Strategy, day: date) -> pl.Dat
     )
     if bars.height != features.height:
         raise NotReady(
-            f"{pipeline.settings.session.strategy} remembers the whole market, and of"
+            f"{name} remembers the whole market, and of"
             f" {bars.height} bars before {day} {features.height} have features; make them with:"
             " harmony backfill features"
         )
@@ -160,10 +302,15 @@ def _periods_behind(pipeline: PipelineContext, day: date) -> list[str]:
 def watched(pipeline: PipelineContext, day: date) -> list[str]:
     """Symbols that the settings want traded on `day`."""
     if pipeline.settings.session.watch == "scanner":
-        if not pipeline.lake.has("scan_selections", day.isoformat()):
-            raise NotReady(f"{day} was not scanned; do it with: harmony scan --date {day}")
-        return pipeline.lake.read("scan_selections", [day.isoformat()])["symbol"].to_list()
+        return _selected(pipeline, day)
     return sorted(bars_of(pipeline, day)["symbol"].unique().to_list())
+
+
+def _selected(pipeline: PipelineContext, day: date) -> list[str]:
+    """The scanner's picks of the day, by rank."""
+    if not pipeline.lake.has("scan_selections", day.isoformat()):
+        raise NotReady(f"{day} was not scanned; do it with: harmony scan --date {day}")
+    return pipeline.lake.read("scan_selections", [day.isoformat()])["symbol"].to_list()
 
 
 def bars_of(pipeline: PipelineContext, day: date) -> pl.DataFrame:

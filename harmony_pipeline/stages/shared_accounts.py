@@ -45,14 +45,16 @@ def account_weights(
     market: Market,
     members: Mapping[str, Member],
     own_markets: Mapping[str, Market],
+    next_session: date | None = None,
 ) -> Weights:
-    """The weights over the sessions of `market`. own_markets: that of each member by itself, which
-    begins later where it waits for its first model.
+    """The weights over the sessions of `market`, and the one after them. own_markets: that of each
+    member by itself, which begins later where it waits for its first model.
     """
     returns = {}
     if settings.allocation == "inverse_volatility":
         returns = {name: _returns_alone(own_markets[name], one) for name, one in members.items()}
-    return weight_schedule(settings, _sessions(market), returns)
+    after = [] if next_session is None else [next_session]
+    return weight_schedule(settings, _sessions(market) + after, returns)
 
 
 def _returns_alone(market: Market, member: Member) -> pl.DataFrame:

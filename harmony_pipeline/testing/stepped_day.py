@@ -192,7 +192,9 @@ class Happening:
 
 @dataclass
 class SteppedWorld:
-    """The exchange and the market. A context. `happenings` happen once each."""
+    """The exchange and the market. A context. `happenings` happen once each. `plan`: of the day's
+    session; else that of one contrarian strategy.
+    """
 
     seed: int
     folder: Path
@@ -201,6 +203,7 @@ class SteppedWorld:
     rules: TradingRules = field(default_factory=trading_rules)
     hears_stream: bool = False
     """Bars come over the exchange's market-data stream; else from this process."""
+    plan: Callable[[Ledger, TradingRules], SessionPlan] = plan_of
     generation: int = 0
     is_disturbed: bool = False
 
@@ -250,7 +253,7 @@ class SteppedWorld:
 
     def session(self, ledger: Ledger, fuse: Fuse | None = None, **changes: Any) -> SessionResult:
         """One process's part of the session. Raises Crash when the fuse has burnt."""
-        plan = plan_of(ledger, self.rules)
+        plan = self.plan(ledger, self.rules)
         broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
         supervision = Supervision(is_live=True, stale_after_seconds=1e6)
         try:

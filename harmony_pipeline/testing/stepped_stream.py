@@ -13,6 +13,7 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.session.alpaca_bars import alpaca_bars
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.quotes import Quotes
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class SteppedStream(_Moments):
         super().__init__(world, broker)
         self._inner = ReplayStream(bars, ReplayClock(world.start_of(0)))
 
-    def moments(self) -> Iterator[Batch | Quiet]:
+    def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """Every minute; at the end everything is read."""
         batches = (each for each in self._inner.moments() if isinstance(each, Batch))
         for number, batch in enumerate(batches):
@@ -87,7 +88,7 @@ class HeardStream(_Moments):
         market = MarketSettings(timeframe="1Min")
         self._bars = alpaca_bars(settings, keys, market, plan, broker.clock, until=self._last)
 
-    def moments(self) -> Iterator[Batch | Quiet]:
+    def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """Every minute, then what is still on its way."""
         inner = self._bars.moments()
         try:
@@ -101,7 +102,9 @@ class HeardStream(_Moments):
         finally:
             inner.close()  # type: ignore[attr-defined]
 
-    def _hear(self, inner: Iterator[Batch | Quiet], number: int) -> Iterator[Batch | Quiet]:
+    def _hear(
+        self, inner: Iterator[Batch | Quiet | Quotes], number: int
+    ) -> Iterator[Batch | Quiet | Quotes]:
         quiet = 0
         for each in inner:
             yield each

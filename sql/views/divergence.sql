@@ -10,6 +10,7 @@
 --   live: JSON; null: missing there (nullable)
 --   backtest: JSON; null: missing there (nullable)
 --   equal
+--   strategy: whose order or fill; null: equity, which is the account's (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view divergence as
 select
@@ -22,5 +23,6 @@ select
     "live",
     "backtest",
     "equal",
+    "strategy",
     partition
 from read_parquet('{lake}/divergence/partition=*/divergence.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

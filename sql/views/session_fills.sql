@@ -15,6 +15,7 @@
 --   fee: currency
 --   slippage: currency per share, >= 0
 --   liquidity: taker or maker
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view session_fills as
 select
@@ -32,5 +33,6 @@ select
     "fee",
     "slippage",
     "liquidity",
+    "strategy",
     partition
 from read_parquet('{lake}/session_fills/partition=*/session_fills.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

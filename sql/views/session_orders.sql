@@ -21,6 +21,7 @@
 --   risk_limit: the limit that made it smaller, or refused it (nullable)
 --   wanted_quantity: shares of an entry before the limits; null: refused before its size was asked for (nullable)
 --   model_id (nullable)
+--   strategy: whose it is: of a portfolio, one of its strategies (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view session_orders as
 select
@@ -44,5 +45,6 @@ select
     "risk_limit",
     "wanted_quantity",
     "model_id",
+    "strategy",
     partition
 from read_parquet('{lake}/session_orders/partition=*/session_orders.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -24,6 +24,12 @@ def test_an_old_encoded_event_still_decodes_and_encodes_to_the_same_facts(line: 
 
 def assert_kept(old: object, new: object) -> None:
     """Fields may have been added at any depth; none was lost or changed."""
+    if isinstance(old, list):
+        assert isinstance(new, list)
+        assert len(old) == len(new)
+        for pair in zip(old, new, strict=True):
+            assert_kept(*pair)
+        return
     if not isinstance(old, dict):
         assert new == old
         return

@@ -30,7 +30,8 @@ def as_version_1(path: Path, new: Path) -> None:
         for table in metadata.sorted_tables:
             if table.name == "ledger_version":
                 continue
-            names = [column.name for column in table.columns if column.name not in SINCE]
+            new = (*SINCE, "strategy") if table.name != "sessions" else SINCE
+            names = [column.name for column in table.columns if column.name not in new]
             columns = ", ".join(names)
             order = " order by number" if table.name == "sessions" else ""
             chosen = f"select {columns} from new.{table.name}{order}"

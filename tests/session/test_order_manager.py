@@ -81,7 +81,7 @@ def decided(portfolio: LivePortfolio, batch: Batch, sides: list[int | None]) -> 
     wanted = {"strength": 1.0, "volatility": 0.01, "probability": None, "model_id": None}
     signals = {
         symbol: wanted | {"side": side}
-        for symbol, side in zip(portfolio.symbols, sides, strict=True)
+        for symbol, side in zip(portfolio.slots, sides, strict=True)
         if side is not None
     }
     portfolio.put_signals(rows, signals)

@@ -44,7 +44,7 @@ def sessions(pipeline, ledger, model_id, differing, first=0):
                 "session_id": name, "date": [day] * 20, "kind": "order",
                 "key": [f"o{n:02d}" for n in range(20)], "symbol": "X",
                 "timestamp": [NOW] * 20, "live": None, "backtest": None,
-                "equal": [n >= count for n in range(20)],
+                "equal": [n >= count for n in range(20)], "strategy": "cross",
             },
             schema=DIVERGENCE.dtypes,
         )  # fmt: skip

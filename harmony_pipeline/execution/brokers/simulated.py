@@ -33,6 +33,7 @@ from harmony_pipeline.execution.events import (
     SubmitOrder,
     micros,
     moment,
+    slot_name,
 )
 from harmony_pipeline.execution.exchange import (
     MAX_REPORTS,
@@ -44,6 +45,7 @@ from harmony_pipeline.execution.exchange import (
     submit,
 )
 from harmony_pipeline.execution.lifecycle import Order, apply
+from harmony_pipeline.execution.random_draws import symbol_keys
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot, whole_unit
 from harmony_pipeline.portfolio.kernel_types import (
     CANCEL,
@@ -74,8 +76,12 @@ class SimulatedBroker:
     """`Broker` and `BarDriven` over one exchange state. One thread; no I/O; nothing waits.
 
     exchange: the orders that work at the start; rules: one RULES record for each of its symbols;
-    `working` names them: (symbol, role) -> the order as it stands. cash in money units and signed
-    shares by symbol open its own books.
+    `working` names them: (slot, role) -> the order as it stands. cash in money units and signed
+    shares by slot open its own books.
+
+    owners: where several strategies share the account, (strategy, symbol) of each row of
+    `exchange`. Each row has its own orders, as in the backtest; their fills of one bar share its
+    volume, and positions are shown by symbol.
     """
 
     name = "simulated"
@@ -88,23 +94,28 @@ class SimulatedBroker:
         cash: int = 0,
         shares: Mapping[str, float] | None = None,
         working: Mapping[tuple[str, str], Order] | None = None,
+        owners: Sequence[tuple[str | None, str]] | None = None,
     ) -> None:
-        self._exchange = exchange.copy()
         self._rules = rules
         self._models = tuple(models)
-        self._index = {symbol: row for row, symbol in enumerate(exchange.symbols)}
+        self._owners = list(owners or ((None, symbol) for symbol in exchange.symbols))
+        self._index = {slot_name(*owner): row for row, owner in enumerate(self._owners)}
+        self._exchange = self._with_keys(exchange)
         self._cash = cash
         self._shares = np.zeros(len(exchange.symbols))
-        for symbol, quantity in (shares or {}).items():
-            self._shares[self._index[symbol]] = quantity
+        for slot, quantity in (shares or {}).items():
+            self._shares[self._index[slot]] = quantity
+        # (row, side, quantity) of the fills of one moment, where strategies share a bar's volume
+        self._traded: list[tuple[int, int, float]] = []
+        self._traded_at = -1
         self._orders: dict[str, Order] = {}
         self._tickets: list[str] = []  # the exchange's ticket of an order is its place here
         self._facts: list[AnyOrderFact] = []
         self._now = _EPOCH
         self._intent = records(1, ORDER)
         self._reports = records(MAX_REPORTS, REPORT)
-        for (symbol, role), order in (working or {}).items():
-            self._exchange.orders[self._index[symbol], ROLE_NAMES.index(role)]["ticket"] = (
+        for (slot, role), order in (working or {}).items():
+            self._exchange.orders[self._index[slot], ROLE_NAMES.index(role)]["ticket"] = (
                 self._register(order)
             )
 
@@ -172,12 +183,12 @@ class SimulatedBroker:
         ]
 
     def positions(self) -> list[BrokerPosition]:
-        """Shares by its own count."""
-        return [
-            BrokerPosition(symbol, float(self._shares[row]))
-            for symbol, row in self._index.items()
-            if self._shares[row] != 0.0
-        ]
+        """Shares by its own count, of all strategies together."""
+        held: dict[str, float] = {}
+        for (_, symbol), shares in zip(self._owners, self._shares.tolist(), strict=True):
+            if shares != 0.0:
+                held[symbol] = held.get(symbol, 0.0) + shares
+        return [BrokerPosition(symbol, shares) for symbol, shares in held.items()]
 
     def account(self) -> BrokerAccount:
         """Cash by its own count; it does not value positions."""
@@ -203,6 +214,7 @@ class SimulatedBroker:
 
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open."""
+        self._count_others(bar)
         self._take_reports(
             match_open(
                 self._exchange.orders,
@@ -304,8 +316,7 @@ class SimulatedBroker:
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Be what `checkpoint` saw."""
-        self._exchange = ExchangeState.from_dict(dict(saved["exchange"]))
-        self._index = {symbol: row for row, symbol in enumerate(self._exchange.symbols)}
+        self._exchange = self._with_keys(ExchangeState.from_dict(dict(saved["exchange"])))
         self._cash = int(saved["cash"])
         self._shares = np.asarray(saved["shares"], dtype=np.float64)
         self._tickets = list(saved["tickets"])
@@ -315,6 +326,23 @@ class SimulatedBroker:
         self._now = moment(saved["now"])
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _with_keys(self, exchange: ExchangeState) -> ExchangeState:
+        """A state of its own, whose chance is that of symbols: strategies have it in common."""
+        keys = symbol_keys([symbol for _, symbol in self._owners])
+        return ExchangeState(exchange.symbols, exchange.orders.copy(), keys)
+
+    def _count_others(self, bar: Record) -> None:
+        """Write into the bar what other strategies have traded of it, the latest first, as the
+        backtest's loop does (`_count_others` there).
+        """
+        if bar["at"] != self._traded_at:
+            self._traded, self._traded_at = [], int(bar["at"])
+        row = int(bar["symbol"])
+        bar["bought"] = bar["sold"] = 0.0
+        for other, side, quantity in reversed(self._traded):
+            if other != row and self._owners[other][1] == self._owners[row][1]:
+                bar["bought" if side > 0 else "sold"] += quantity
 
     def _place(self, terms: OrderTerms) -> None:
         self._now = max(self._now, terms.decided_at)
@@ -340,9 +368,9 @@ class SimulatedBroker:
         return len(self._tickets) - 1
 
     def _validate(self, terms: OrderTerms, instead_of: Order | None = None) -> None:
-        if terms.symbol not in self._index:
+        if terms.slot not in self._index:
             raise BrokerRejected(
-                f"{terms.symbol} is not traded on this simulated exchange; it has"
+                f"{terms.slot} is not traded on this simulated exchange; it has"
                 f" {', '.join(self._index) or 'no symbols'}"
             )
         if not 0.0 < terms.quantity < math.inf:
@@ -360,7 +388,7 @@ class SimulatedBroker:
                 f"order {terms.client_order_id}: this exchange takes market entries and exits, and"
                 f" stops and limits as legs of a bracket; not a {terms.kind} {terms.role}"
             )
-        slot = self._exchange.orders[self._index[terms.symbol], ROLE_NAMES.index(terms.role)]
+        slot = self._exchange.orders[self._index[terms.slot], ROLE_NAMES.index(terms.role)]
         holder = (
             self._orders.get(self._tickets[slot["ticket"]])
             if slot["status"] == ORDER_OPEN
@@ -368,7 +396,7 @@ class SimulatedBroker:
         )
         if holder is not None and holder is not instead_of:
             raise BrokerRejected(
-                f"order {terms.client_order_id}: {terms.symbol} has a working {terms.role} order,"
+                f"order {terms.client_order_id}: {terms.slot} has a working {terms.role} order,"
                 f" {holder.client_order_id}; cancel it first"
             )
 
@@ -377,8 +405,8 @@ class SimulatedBroker:
         self._intent[:] = np.zeros(1, ORDER)
         intent = self._intent[0]
         level = terms.stop_price if terms.kind == "stop" else terms.limit_price
-        intent["symbol"] = self._index[terms.symbol]
-        intent["entry_symbol"] = self._index[terms.entry_symbol or terms.symbol]
+        intent["symbol"] = self._index[terms.slot]
+        intent["entry_symbol"] = self._index[terms.entry_slot]
         intent["role"] = ROLE_NAMES.index(terms.role)
         intent["side"] = 1 if terms.side == "buy" else -1
         intent["status"] = status
@@ -428,7 +456,8 @@ class SimulatedBroker:
     def _fill(self, order: Order, report: Record, head: dict[str, Any]) -> ev.OrderPartiallyFilled:
         quantity, price, fee = float(report["quantity"]), float(report["price"]), int(report["fee"])
         side = int(report["side"])
-        row = self._index[order.terms.symbol]
+        row = self._index[order.terms.slot]
+        self._traded.append((row, side, quantity))
         self._cash -= side * notional(price * self._rules[row]["multiplier"], quantity) + fee
         self._shares[row] = snap_to_lot(
             self._shares[row] + side * quantity, self._rules[row]["lot_size"]

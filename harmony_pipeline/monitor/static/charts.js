@@ -138,8 +138,9 @@ export class SymbolChart {
   }
 
   showLevels() {
-    const position = this.store.table("positions").get(this.symbol);
-    const wanted = position ? [["entry", position.entry, css("--muted")], ["stop", position.stop, css("--loss")], ["take", position.take, css("--gain")]].filter(([, level]) => level) : [];
+    const held = [...this.store.table("positions").values()].filter((row) => row.symbol === this.symbol);
+    const wanted = held.flatMap((row) => [["entry", row.entry, css("--muted")], ["stop", row.stop, css("--loss")], ["take", row.take, css("--gain")]]
+      .map(([word, level, color]) => [row.strategy ? `${row.strategy} ${word}` : word, level, color])).filter(([, level]) => level);
     const text = JSON.stringify(wanted);
     if (text === this.shownLevels) return;
     this.shownLevels = text;

@@ -33,7 +33,7 @@ listenForActions();
 // The first symbol that is held or has bars, until somebody chooses another.
 function chooseFirst() {
   if (chart.symbol && store.table("watch").has(chart.symbol)) return;
-  const held = [...store.table("positions").keys()].sort(), heard = [...store.table("watch").keys()].sort();
+  const held = [...store.table("positions").values()].map((row) => row.symbol).sort(), heard = [...store.table("watch").keys()].sort();
   const first = held.find((symbol) => store.table("watch").has(symbol)) ?? heard[0];
   if (first) choose(first);
 }

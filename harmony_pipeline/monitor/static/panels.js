@@ -51,7 +51,7 @@ export function showFills(store) {
 
 export function showPositions(store, onSymbol) {
   const table = new KeyedTable(at("positions"), [
-    ["symbol", (row) => row.symbol],
+    ["symbol", (row) => row.strategy ? `${row.symbol} ${row.strategy}` : row.symbol],
     ["shares", (row) => shares(row.quantity), number],
     ["entry", (row) => price(row.entry), number],
     ["last", (row) => price(row.last), number],

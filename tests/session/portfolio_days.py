@@ -1,0 +1,66 @@
+"""Portfolios of the random market: strategies that meet in the same symbols, on both sides."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+from session.days import ACTIONS, CALENDAR, FEATURES, SYMBOLS, TIMEFRAME, Contrarian, rules
+
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import MemberPlan, SessionPlan
+from harmony_pipeline.session.replay import opening_of, plan_portfolio_day, states_before
+
+
+class Trend(Contrarian):
+    """With the last two bars."""
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        return super().signals(features).with_columns(side=-pl.col("side"))
+
+
+class Failing(Contrarian):
+    """Says what `Contrarian` says, and raises at the first bar from `hour` (UTC) on."""
+
+    def __init__(self, hour: int = 16) -> None:
+        super().__init__()
+        self.hour = hour
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        if features["timestamp"].dt.hour().max() >= self.hour:  # type: ignore[operator]
+            raise ZeroDivisionError("a strategy with a fault")
+        return super().signals(features)
+
+
+def three(**changes: Any) -> tuple[MemberPlan, ...]:
+    """Two that agree more often than not, and one against them; their exits differ."""
+    signal, barriers = (rules(exits, **changes) for exits in ("signal", "barriers"))
+    return (
+        MemberPlan("slow", Contrarian(0.004), barriers),
+        MemberPlan("fast", Contrarian(0.001), signal),
+        MemberPlan("against", Trend(0.006), barriers),
+    )
+
+
+def portfolio_plan(
+    day: date,
+    ledger: Ledger,
+    bars: pl.DataFrame,
+    members: Sequence[MemberPlan],
+    weights: Sequence[float] | None = None,
+    watched: Sequence[str] = SYMBOLS,
+    account: str = "paper",
+    **options: Any,
+) -> SessionPlan:
+    """The plan of one day of a portfolio, opened from the ledger."""
+    start = CALENDAR.session_open(day) - timedelta(hours=6)
+    states = states_before(start, bars, FEATURES, None, CALENDAR, TIMEFRAME)
+    chosen: TradingRules = members[0].rules
+    return plan_portfolio_day(
+        day, opening_of(ledger, account, day, chosen.initial_cash), watched,
+        portfolio="together", members=members,
+        weights=weights or [1.0 / len(members)] * len(members),
+        feature_set=FEATURES, feature_states=states, calendar=CALENDAR, timeframe=TIMEFRAME,
+        actions=ACTIONS, **options,
+    )  # fmt: skip
