@@ -26,6 +26,7 @@ class Plan:
     """What `alpaca_bars` reads of a plan."""
 
     date, calendar, symbols, timeframe, rules = DAY, CALENDAR, SYMBOLS, "1Min", rules()
+    hears_quotes = False
 
 
 class Listener:
