@@ -241,23 +241,9 @@ class Settings(BaseSettings):
                 f"market.start: {market.start} is not between {FIRST_DATE} and {LAST_DATE}, the"
                 " dates of the calendars"
             )
-        if self.session.strategy not in self.active_strategies:
-            raise ValueError(
-                f"session.strategy: '{self.session.strategy}' is not an active strategy; choose one"
-                f" of {', '.join(self.active_strategies)}"
-            )
+        _check_session(self)
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
-        if self.session.rescan_at and self.session.watch != "scanner":
-            raise ValueError(
-                "session.rescan_at: a session that watches the universe has nothing to scan; set"
-                ' session.watch = "scanner", or take the times away'
-            )
-        if self.session.portfolio and self.session.portfolio not in self.active_portfolios:
-            raise ValueError(
-                f"session.portfolio: '{self.session.portfolio}' is no active portfolio; choose of"
-                f" {', '.join(self.active_portfolios) or 'none: add one under [portfolios]'}"
-            )
         if (
             self.model.trade_horizon_bars is not None
             and self.model.trade_horizon_bars not in self.labels.horizons_bars
@@ -271,6 +257,32 @@ class Settings(BaseSettings):
                 f"overfitting.splits: {self.overfitting.splits} is odd; choose an even number"
             )
         return self
+
+
+def _check_session(settings: Settings) -> None:
+    """Raises ValueError for a session of what cannot be traded."""
+    if settings.session.strategy not in settings.active_strategies:
+        raise ValueError(
+            f"session.strategy: '{settings.session.strategy}' is not an active strategy; choose one"
+            f" of {', '.join(settings.active_strategies)}"
+        )
+    if settings.session.rescan_at and settings.session.watch != "scanner":
+        raise ValueError(
+            "session.rescan_at: a session that watches the universe has nothing to scan; set"
+            ' session.watch = "scanner", or take the times away'
+        )
+    if settings.session.portfolio and settings.session.portfolio not in settings.active_portfolios:
+        raise ValueError(
+            f"session.portfolio: '{settings.session.portfolio}' is no active portfolio; choose of"
+            f" {', '.join(settings.active_portfolios) or 'none: add one under [portfolios]'}"
+        )
+    for name in settings.session_strategies if settings.session.portfolio else ():
+        if settings.strategies[name].uses_model and name != settings.session.strategy:
+            raise ValueError(
+                f"session.portfolio: {name} uses the model, which is that of session.strategy"
+                f" '{settings.session.strategy}': set session.strategy = '{name}', or uses_model ="
+                " false"
+            )
 
 
 def _check_portfolio(

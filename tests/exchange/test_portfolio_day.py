@@ -13,6 +13,7 @@ from exchange.exchange_world import venue
 from session.days import fresh_ledger
 
 from harmony_pipeline.exchange.refusals import Refused
+from harmony_pipeline.execution.events import PositionAdopted
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.divergence import compare
@@ -34,6 +35,7 @@ from harmony_pipeline.testing.stepped_day import (
     FEATURES,
     SYMBOLS,
     Contrarian,
+    Happening,
     SteppedWorld,
     trading_rules,
 )
@@ -197,3 +199,29 @@ def test_a_session_that_dies_anywhere_ends_in_the_same_books(tmp_path: Path) -> 
             assert there.differences(found) == []
         assert fills_of(found).equals(fills_of(expected))
         assert found.shares == expected.shares
+
+
+def test_shares_that_somebody_else_traded_are_given_to_strategies_and_the_sum_is_right(
+    tmp_path: Path,
+) -> None:
+    """Bought: the first strategy's. Sold: out of what the last one holds, then of the one before."""
+    hands = [
+        Happening(24, 2, {"kind": "trade_by_hand", "symbol": name, "side": side, "quantity": count})
+        for name, side, count in (("AAA", "buy", 7), ("BBB", "sell", 5), ("CCC", "sell", 9_000))
+    ]
+    plan, ledger = planner(), fresh_ledger(tmp_path)
+    with SteppedWorld(5, tmp_path, minutes=30, rules=RULES, plan=plan, happenings=hands) as world:
+        result = world.session(ledger)
+        assert world.differences(result) == []
+        venue = world.exchange.venue
+        there = {name: float(shares) for name, shares in venue.books.holdings() if shares}
+    assert result.shares == there
+    adopted = [
+        event for _, event in ledger.events(result.session_id) if isinstance(event, PositionAdopted)
+    ]
+    assert {event.strategy for event in adopted} <= {"slow", "fast", "against"}
+    assert len({event.symbol for event in adopted}) > 1
+    for event in adopted:  # never over zero, but for the first one
+        assert event.quantity_before * event.quantity_after >= 0.0 or event.strategy == "slow"
+    again = replay_session(plan(ledger, RULES), world.bars, ledger, tmp_path / "again.sqlite")
+    assert again.equal, again.summary()

@@ -191,3 +191,8 @@ def test_a_session_of_the_universe_has_nothing_to_scan(tmp_path):
         ConfigError, match=r"session\.rescan_at: a session that watches the universe"
     ):
         load_settings(file, environment={})
+
+
+def test_a_model_of_another_strategy_is_refused(pipeline):
+    with pytest.raises(ValueError, match=r"session\.portfolio: meta_labelled uses the model"):
+        trading(pipeline.settings, "waiting", strategy="rsi_momentum")
