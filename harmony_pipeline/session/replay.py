@@ -160,20 +160,15 @@ def plan_day(
     selected: Sequence[str] | None = None,
     scans: Sequence[IntradayScan] = (),
 ) -> SessionPlan:
-    """The plan of one day. `feature_states` may name more symbols than are needed; `actions` and
-    `lives` may reach back as far as they like. Of a portfolio: see `plan_portfolio_day`.
-
-    Raises DataError when `day` is no session, or a feature state lies inside it.
+    """The plan of one day; of a portfolio see `plan_portfolio_day`. `feature_states` may name more
+    symbols than are needed, `actions` and `lives` reach back as far as they like. Raises DataError
+    when `day` is no session, or a feature state lies inside it.
     """
-    events, since = empty_events() if lives is None else lives, opening.state.booked_until(day)
-    chosen = opening.symbols(watched)
-    due = relevant_events(events.filter(pl.col("date") > since), chosen, day)
-    symbols = tuple(sorted({*chosen, *symbols_of(due)}))
-    behind = events.filter(pl.col("date") <= since)
+    behind, due = _events_around(opening, empty_events() if lives is None else lives, watched, day)
+    symbols = tuple(sorted({*opening.symbols(watched), *symbols_of(due)}))
     known = states_by_symbol(feature_states, feature_set)
     states = {symbol: known[symbol] for symbol in symbols if symbol in known}
     _refuse_states_inside(day, states, calendar, timeframe)
-    state = _opening_state(opening, members, symbols, behind, model)
     return SessionPlan(
         date=day,
         account=opening.account,
@@ -183,7 +178,7 @@ def plan_day(
         rules=rules,
         feature_set=feature_set,
         feature_states=states,
-        opening=state,
+        opening=_opening_state(opening, members, symbols, behind, model),
         calendar=calendar,
         timeframe=timeframe,
         actions=actions.filter(pl.col("symbol").is_in(list(symbols)) & (pl.col("date") <= day)),
@@ -197,7 +192,7 @@ def plan_day(
         flatten_at_close=flatten_at_close,
         previous_session_id=opening.previous_session_id,
         members=tuple(members),
-        selected=None if selected is None else tuple(sorted(selected)),
+        selected=selected if selected is None else tuple(sorted(selected)),
         scans=tuple(scans),
     )
 
@@ -233,6 +228,20 @@ def plan_portfolio_day(
         history=first.history,
         members=members,
         **shared,
+    )
+
+
+def _events_around(
+    opening: Opening, events: pl.DataFrame, watched: Sequence[str], day: date
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Ends and changes of symbols that the opening's books have behind them, and those that the day
+    meets.
+    """
+    since = opening.state.booked_until(day)
+    ahead = events.filter(pl.col("date") > since)
+    return (
+        events.filter(pl.col("date") <= since),
+        relevant_events(ahead, opening.symbols(watched), day),
     )
 
 
