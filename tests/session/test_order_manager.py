@@ -78,9 +78,12 @@ def decided(portfolio: LivePortfolio, batch: Batch, sides: list[int | None]) -> 
     portfolio.see_factors(batch.bars)
     rows = portfolio.bar_records(batch.bars)
     portfolio.open_session(int(rows[0]["date"]))
-    for row in rows:
-        portfolio.put_signal(row, sides[int(row["symbol"])], 1.0, 0.01, float("nan"), None)
-        portfolio.mark(row)
+    signal = {"strength": 1.0, "volatility": 0.01, "probability": None, "model_id": None}
+    taken = zip(portfolio.symbols, sides, strict=True)
+    portfolio.put_signals(
+        rows, {name: {"side": side, **signal} for name, side in taken if side is not None}
+    )
+    portfolio.mark(rows, 0, len(rows))
     return portfolio.decide(rows)
 
 
