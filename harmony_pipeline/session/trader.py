@@ -82,7 +82,8 @@ class Trader:
         self._signals = StrategySignals(plan, ledger, in_process=in_process)
         self._folded: datetime | None = None  # start of the last batch that features know
         self._decided_at = 0  # when the last decision on a quote was made, in microseconds
-        self._acted: deque[ev.QuoteActed] = deque()  # of a process before this one
+        # of a process before this one, with the start of the bars that came next, if any did
+        self._acted: deque[tuple[datetime | None, ev.QuoteActed]] = deque()
 
     @property
     def session_id(self) -> str:
@@ -113,11 +114,7 @@ class Trader:
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
-            self._acted.extend(
-                event
-                for _, event in self.ledger.events(self.session_id)
-                if isinstance(event, ev.QuoteActed)
-            )
+            self._remember_acted()
             self.gateway.recover(
                 event for _, event in self.ledger.events(self.session_id, after=saved.sequence)
             )
@@ -188,8 +185,8 @@ class Trader:
         """
         done = self.cursor is not None and batch.start <= self.cursor
         # the past, too: features and strategies are folded anew after a restart
-        while self._acted and self._acted[0].known_at < batch.end:
-            self._hear_again(self._acted.popleft())
+        while self._acted and self._is_before(self._acted[0][0], batch, done=done):
+            self._hear_again(self._acted.popleft()[1])
         signals = None if self._signals.hears_fills and not done else self._update(batch)
         if done:
             return False
@@ -206,7 +203,7 @@ class Trader:
         if self.cursor is not None and (self._folded is None or self._folded < self.cursor):
             return
         while self._acted:
-            self._hear_again(self._acted.popleft())
+            self._hear_again(self._acted.popleft()[1])
         for quote, symbols in self._signals.hear_quotes(quotes):
             for symbol in symbols:
                 self._act_on(quote, symbol)
@@ -250,6 +247,24 @@ class Trader:
             if hear:
                 self._hear_again(head)
             self._decide_on(head)
+
+    def _remember_acted(self) -> None:
+        """The quotes that this session acted on, each before the bars that it was heard before."""
+        facts: list[ev.QuoteActed] = []
+        for _, event in self.ledger.events(self.session_id):
+            if isinstance(event, ev.QuoteActed):
+                facts.append(event)
+            elif isinstance(event, ev.BarsReceived):
+                self._acted.extend((event.happened_at, fact) for fact in facts)
+                facts = []
+        self._acted.extend((None, fact) for fact in facts)
+
+    @staticmethod
+    def _is_before(bars: datetime | None, batch: Batch, *, done: bool) -> bool:
+        """Whether a quote that came before the bars that start at `bars` came before the batch;
+        None: no bars came after it, so it came before the first batch that is new.
+        """
+        return bars <= batch.start if bars is not None else not done
 
     def _hear_again(self, fact: ev.QuoteActed) -> None:
         quote = Quote(

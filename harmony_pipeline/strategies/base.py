@@ -23,6 +23,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError, HarmonyError
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.strategies.event_columns import bars_of
 from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
@@ -125,13 +126,11 @@ def rowwise_signals(strategy: Rowwise, features: pl.DataFrame) -> pl.DataFrame:
     if not known.all():
         rows, columns = rows.filter(known), [column[known] for column in columns]
     side, strength = strategy.sides(*columns)
-    # what is no side stays as it is, for `checked_signals` to refuse
-    kept = pl.Series("side", side, dtype=pl.Float64)
-    if are_sides(side, strength, rows.height):
-        kept = kept.cast(pl.Int8)
-    return rows.with_columns(kept, strength=pl.Series(strength, dtype=pl.Float64)).sort(
-        "symbol", "timestamp", maintain_order=True
-    )
+    with np.errstate(invalid="ignore"):
+        whole = side.astype(np.int8)
+    # what is no whole number stays as it is, for `checked_signals` to refuse
+    kept = pl.Series("side", whole if np.array_equal(whole, side) else side)
+    return sort_rows(rows.with_columns(kept, strength=pl.Series(strength)), ["symbol", "timestamp"])
 
 
 def are_sides(side: FloatArray, strength: FloatArray, rows: int) -> bool:

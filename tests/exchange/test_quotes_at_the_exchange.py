@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from harmony_pipeline.execution import events as ev
@@ -60,6 +59,7 @@ class WithQuotes:
     def __init__(self, inner: Any, fuse: Fuse) -> None:
         self._inner, self._fuse = inner, fuse
         self.steps: list[tuple[int, int]] = []  # of the fuse before and after each quote
+        self.bids = {FIRST: 101.0, FIRST + 4: 99.0}
 
     def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         number = 0
@@ -67,7 +67,7 @@ class WithQuotes:
             yield item
             if isinstance(item, Batch):
                 when = item.end + timedelta(seconds=30)
-                bid = {FIRST: 101.0, FIRST + 4: 99.0}.get(number)
+                bid = self.bids.get(number)
                 if bid is not None:
                     before = self._fuse.steps
                     yield Quotes([Quote("AAA", when, bid, 5.0, bid + 0.02, 5.0)])
@@ -80,11 +80,16 @@ def session(
     ledger: Ledger,
     fuse: Fuse | None = None,
     steps: list[tuple[int, int]] | None = None,
+    *,
+    told: bool = False,
 ) -> Any:
+    """`told`: the first quote was heard by a process before this one, and does not come again."""
     chosen, fuse = plan(ledger), fuse or Fuse()
     broker = CrashingBroker(world, fuse, chosen)
-    stream = WithQuotes(world.stream(broker), fuse)
+    stream = WithQuotes(world.stream(broker, chosen), fuse)
     stream.steps = [] if steps is None else steps
+    if told:
+        del stream.bids[FIRST]
     watch = Supervision(is_live=True, stale_after_seconds=1e6)
     try:
         return run_session(chosen, ledger, broker, stream, broker.clock, watch)
@@ -147,7 +152,7 @@ def test_a_session_that_dies_at_a_quote_goes_on_from_it(
             session(world, ledger, fuse)
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
             decided = bool(acted(ledger))
-            result = session(world, ledger)
+            result = session(world, ledger, told=decided)
             assert result.state == "completed"
             assert world.differences(result) == []
             names = result.orders["client_order_id"].to_list()
@@ -157,9 +162,10 @@ def test_a_session_that_dies_at_a_quote_goes_on_from_it(
                 for _, event in ledger.events(result.session_id)
                 if isinstance(event, ev.BooksReconciled) and event.differences
             ]
-            # the stream tells the quotes of a dead process again here; a live one does not
-            assert result.orders["side"].to_list().count("buy") == 1, decided
-            assert result.orders.filter(pl.col("side") == "sell").height == 1
+            buys, sells = (result.orders.filter(side=side) for side in ("buy", "sell"))
+            assert buys["timestamp"].to_list() == [OPEN + timedelta(minutes=FIRST + 1, seconds=30)]
+            # what the machine held was not forgotten: it left with the second quote, not before
+            assert sells["timestamp"].to_list() == [OPEN + timedelta(minutes=FIRST + 5, seconds=30)]
 
 
 def test_quotes_come_over_the_stream_of_the_bars(tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, Freshness, stricter
+from harmony_pipeline.session.freshness import (
+    BAR_STREAM,
+    ORDER_STREAM,
+    QUOTE_STREAM,
+    Freshness,
+    stricter,
+)
 
 ORDER_OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -46,6 +52,17 @@ def test_an_order_stream_that_is_down_halts_at_once() -> None:
     assert isinstance(facts[0], ev.RiskStateChanged)
     assert facts[0].reason == "orders stream is down"
     assert state.line(ORDER_STREAM, is_up=True).judge(at(0.6))[0].state == "ACTIVE"
+
+
+def test_quotes_that_a_strategy_waits_for_may_not_be_silent() -> None:
+    state = Freshness.of(MINUTE, 60.0, quotes=True).expect_from(ORDER_OPEN)
+    state = state.heard(BAR_STREAM, at(1)).heard(QUOTE_STREAM, at(1))
+    assert state.judge(at(2))[0].state == "ACTIVE"
+    silent, facts = state.judge(at(2.1))
+    assert silent.state == "REDUCING"
+    assert isinstance(facts[0], ev.StreamStale)
+    assert facts[0].stream == QUOTE_STREAM
+    assert silent.heard(QUOTE_STREAM, at(2.2)).judge(at(2.2))[0].state == "ACTIVE"
 
 
 def test_silence_before_the_open_is_no_fault() -> None:

@@ -13,10 +13,11 @@ import pytest
 from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
 from harmony_pipeline.session.clock import ReplayClock
-from harmony_pipeline.session.hot_state import BARS, HotState
+from harmony_pipeline.session.hot_state import BARS, QUOTES, HotState
 from harmony_pipeline.session.replay import day_bars, replay_day, simulated_broker
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import Batch, ReplayStream, SessionBar
+from harmony_pipeline.strategies.events import Quote
 
 MARKET = market()
 
@@ -70,6 +71,26 @@ def batch_of(number: int) -> Batch:
     end = start + timedelta(minutes=1)
     bar = SessionBar("X", start, end, DAYS[0], "regular", 1.0, 1.0, 1.0, float(number), 1.0, 1.0)
     return Batch(start, end, (bar,))
+
+
+def test_the_last_thousand_quotes_of_each_symbol_are_kept(server: Any) -> None:
+    told: list[Any] = []
+    hot = HotState(url_of(server), "quoted", lambda *event, **facts: told.append((event, facts)))
+    start = MARKET["timestamp"][0]
+    quotes = [
+        Quote("XY"[n % 2], start + timedelta(milliseconds=n), 1.0 + n, 1.0, 2.0 + n, 1.0)
+        for n in range(2 * QUOTES + 100)
+    ]
+    for first in range(0, len(quotes), 300):
+        hot.show_quotes(quotes[first : first + 300])
+    hot.close()
+    assert told == []
+    for symbol in "XY":
+        kept = [
+            json.loads(line) for line in server.lrange(f"harmony:quoted:quotes:{symbol}", 0, -1)
+        ]
+        mine = [quote.bid for quote in quotes if quote.symbol == symbol]
+        assert [row["bid"] for row in kept] == mine[: -QUOTES - 1 : -1]
 
 
 def test_the_last_thousand_bars_are_kept(server: Any) -> None:
