@@ -379,6 +379,14 @@ class LivePortfolio:
         """
         return frozenset() if self.is_open else self._of_lives
 
+    def is_protected_by(self, leg: OrderTerms) -> bool:
+        """Whether the leg is of the bracket of what the slot holds now, and not of what it held
+        before.
+        """
+        position = self.positions[self.index[leg.slot]]
+        entered = leg.entry_decided_at is not None and micros(leg.entry_decided_at)
+        return bool(position["quantity"] != 0.0 and position["entry_at"] == entered)
+
     def distrust(self, slot: str) -> None:
         """Close a position whose bracket was taken away at the next decision."""
         position = self.positions[self.index[slot]]

@@ -568,8 +568,7 @@ class OrderManager:
         """An order that never left and is late. What protects a position has no moment: an entry
         may have filled long after it was decided.
         """
-        held = abs(self._portfolio.held_in(both[0].slot))
-        is_needed = both[0].role in _LEGS and held >= both[0].quantity
+        is_needed = both[0].role in _LEGS and self._portfolio.is_protected_by(both[0])
         reason = self.gate(both[0].role, both[0].symbol) if is_needed else "its moment has passed"
         if reason is None:
             self._submit(both)
@@ -634,7 +633,7 @@ class OrderManager:
         that we took back, or whose twin was reached, leaves nothing behind.
         """
         slot = before.terms.slot
-        if not self._portfolio.held_in(slot):
+        if not self._portfolio.is_protected_by(before.terms):
             return
         is_ours = (
             before.status is Status.CANCEL_REQUESTED
