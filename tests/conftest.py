@@ -30,7 +30,7 @@ for name in [
 settings.register_profile(
     "harmony",
     deadline=None,
-    max_examples=14,
+    max_examples=9,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import polars as pl
 
 from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
+from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.session.alpaca_bars import alpaca_bars
 from harmony_pipeline.session.clock import ReplayClock
@@ -16,18 +17,36 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quotes import Quotes
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
-if TYPE_CHECKING:
-    from harmony_pipeline.testing.stepped_day import SteppedWorld
-
 _MINUTE = timedelta(minutes=1)
 _QUIET_SECONDS = 0.05
 _MOST_QUIET = 12  # of them, for a minute whose bars were lost
 
 
+class World(Protocol):
+    """What the streams ask of the stepped world."""
+
+    minutes: int
+
+    def start_of(self, minute: int) -> datetime:
+        """When a minute of the day begins."""
+
+    def happen(self, minute: int, moment: int) -> None:
+        """Commit what is due."""
+
+    def advance(self, minute: int, event: int) -> None:
+        """Let an event of a minute happen."""
+
+    def calm(self) -> None:
+        """No fault from now on."""
+
+    def settings(self, **changes: Any) -> AlpacaSettings:
+        """Settings of a broker here."""
+
+
 class _Moments:
     """What a minute of the market is to both sides."""
 
-    def __init__(self, world: "SteppedWorld", broker: AlpacaBroker) -> None:
+    def __init__(self, world: World, broker: AlpacaBroker) -> None:
         self._world, self._broker = world, broker
 
     def _open(self, number: int) -> Iterator[Quiet]:
@@ -60,7 +79,7 @@ class SteppedStream(_Moments):
     minute ends, and the session hears its bars.
     """
 
-    def __init__(self, world: "SteppedWorld", broker: AlpacaBroker, bars: pl.DataFrame) -> None:
+    def __init__(self, world: World, broker: AlpacaBroker, bars: pl.DataFrame) -> None:
         super().__init__(world, broker)
         self._inner = ReplayStream(bars, ReplayClock(world.start_of(0)))
 
@@ -79,9 +98,7 @@ class HeardStream(_Moments):
     never, where it was told to. A minute that nobody hears is given up after a while.
     """
 
-    def __init__(
-        self, world: "SteppedWorld", broker: AlpacaBroker, plan: SessionPlan, keys: Keys
-    ) -> None:
+    def __init__(self, world: World, broker: AlpacaBroker, plan: SessionPlan, keys: Keys) -> None:
         super().__init__(world, broker)
         self._last = world.start_of(world.minutes)
         settings = world.settings(gather_seconds=0.02, quiet_seconds=_QUIET_SECONDS)

@@ -40,7 +40,7 @@ start = 2024-07-02
 end = 2024-07-04
 extended_hours = false
 [market.simulated]
-symbols = 3
+symbols = 2
 low_float_symbols = 0
 [market.partitions]
 trading_period = "month"
@@ -86,7 +86,7 @@ def test_a_day_is_traded_offline_and_both_books_agree(
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     settings = load_settings(settings_file(tmp_path), environment={})
     assert demo(
-        settings, DAY, speed=None, symbols=3, with_monitor=False, start=started_by_the_sensor
+        settings, DAY, speed=None, symbols=2, with_monitor=False, start=started_by_the_sensor
     )
     shown = capsys.readouterr().out
     assert "compared one by one: equal" in shown

@@ -34,13 +34,13 @@ def crashed_day(folder: Path, *points: int) -> SessionResult:
 def test_every_crash_point_of_the_order_path_ends_in_the_same_books(tmp_path: Path) -> None:
     expected, steps = whole_day(tmp_path / "whole", DAY_SEED, MINUTES)
     assert expected.fills.height >= 3
-    for point in sorted({1, 2, 3, steps, *range(steps // 3, steps, max(1, steps // 14))}):
+    for point in sorted({1, 2, 3, steps, *range(steps // 3, steps, max(1, steps // 7))}):
         assert books_of(crashed_day(tmp_path / str(point), point)) == books_of(expected), point
 
 
 def test_a_crash_in_the_recovery_itself_is_survived(tmp_path: Path) -> None:
     expected, steps = whole_day(tmp_path / "whole", DAY_SEED, MINUTES)
-    for again in (1, 4, 9):
+    for again in (1, 6):
         found = crashed_day(tmp_path / str(again), steps * 3 // 4, again, again + 1)
         assert books_of(found) == books_of(expected), again
 

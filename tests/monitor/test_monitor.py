@@ -109,7 +109,7 @@ def test_the_ledger_is_opened_without_the_right_to_write(day: tuple[Path, Sessio
         EventTail(state / "ledger.sqlite") as tail,
         pytest.raises(sqlite3.OperationalError, match="readonly"),
     ):
-        tail._connection.execute("delete from events")
+        tail._database.write("delete from events", {})
 
 
 def test_a_watched_session_has_the_same_events_in_about_the_same_time(tmp_path: Path) -> None:

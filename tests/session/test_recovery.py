@@ -51,7 +51,7 @@ def test_replay_against_the_exchange_in_this_process_survives_every_crash_point(
         plan = plan_of(DAY, ledger, BARS, chosen)  # type: ignore[arg-type]
         expected = replay_day(plan, BARS, ledger)
     assert expected.fills.height >= 5
-    for point in steps(whole.steps, 20):
+    for point in steps(whole.steps, 12):
         path = tmp_path / f"{point}.sqlite"
         with pytest.raises(Crash), CrashingLedger(path, Fuse(point)) as ledger:
             replay_day(plan, BARS, ledger)
@@ -141,7 +141,7 @@ def test_a_session_at_a_real_broker_survives_every_crash_point(
         .str.json_path_match("$.differences")
     )
     assert compared.to_list() == ["[]"]  # once, at the start
-    for point in steps(whole.steps, 30):
+    for point in steps(whole.steps, 16):
         path, fuse = tmp_path / f"{point}.sqlite", Fuse(point)
         with Ledger(path) as ledger:
             exchange = remote_exchange(plan, ledger)
