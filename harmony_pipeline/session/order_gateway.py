@@ -14,6 +14,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import AnyOrderFact, Event, RiskState
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
 from harmony_pipeline.session.ledger import Ledger
@@ -39,6 +40,7 @@ from harmony_pipeline.session.order_manager import (
     Write,
     fact_head,
 )
+from harmony_pipeline.session.telemetry import OFF, Telemetry
 
 
 class OrderGateway:
@@ -47,12 +49,20 @@ class OrderGateway:
     """
 
     def __init__(
-        self, session_id: str, ledger: Ledger, broker: Broker, manager: OrderManager, clock: Clock
+        self,
+        session_id: str,
+        ledger: Ledger,
+        broker: Broker,
+        manager: OrderManager,
+        clock: Clock,
+        telemetry: Telemetry = OFF,
     ) -> None:
         self._session_id = session_id
         self._ledger = ledger
         self._broker = broker
         self._clock = clock
+        self._telemetry = telemetry
+        self.requests = BrokerRequests(broker, telemetry)
         self._in_process = isinstance(broker, BarDriven)
         self._journal = Journal()
         self._news: deque[AnyOrderFact] = deque()
@@ -83,7 +93,7 @@ class OrderGateway:
         """
         self._journal = Journal(past, also)
         # before anything is decided again: a broker whose news is unread keeps its gate closed
-        self._news.extend(self._broker.updates())
+        self._news.extend(self.requests.updates())
         self.handle(Restarted(self._journal.events))
         self.receive_reports()
 
@@ -113,7 +123,7 @@ class OrderGateway:
     def receive_reports(self) -> None:
         """Take in all that the broker reports, in its order; then send what that sets free."""
         while True:
-            self._news.extend([] if self._journal else self._broker.updates())
+            self._news.extend([] if self._journal else self.requests.updates())
             fact = self._journal.report()
             if fact is None and self._news and not self._journal:
                 fact = self._news.popleft()
@@ -182,11 +192,12 @@ class OrderGateway:
         if entry.execution is not None:
             self._ledger.record_fill(self._session_id, entry.execution)
             self.executions += 1
+        self._telemetry.wrote(entry.event, entry.order)
 
     def _submit(self, action: Submit) -> list[AnyOrderFact]:
         now = self.now()
         try:
-            self._broker.submit(action.command)
+            self.requests.submit(action.command)
         except BrokerRejected as error:
             return [
                 ev.OrderRejected(**fact_head(terms, now), reason=str(error))
@@ -201,8 +212,9 @@ class OrderGateway:
 
     def _cancel(self, action: Cancel) -> list[OrderEvent]:
         name = action.command.client_order_id
+        order = self.manager.orders.get(name)
         try:
-            self._broker.cancel(action.command)
+            self.requests.cancel(action.command, () if order is None else (order.terms,))
         except BrokerUnavailable:
             return [CancelUnanswered(name)]
         except BrokerRejected as error:
@@ -216,7 +228,7 @@ class OrderGateway:
 
     def _look_up(self, name: str) -> OrderLookedUp:
         try:
-            return OrderLookedUp(name, self._broker.order(name))
+            return OrderLookedUp(name, self.requests.order(name))
         except BrokerUnavailable as error:
             return OrderLookedUp(name, None, str(error))
 

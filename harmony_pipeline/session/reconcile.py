@@ -12,6 +12,7 @@ import polars as pl
 from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult, read_session
 
@@ -79,7 +80,7 @@ def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation
 
 
 def books_differ(
-    shares: Mapping[str, float], working: Iterable[Order], broker: Broker
+    shares: Mapping[str, float], working: Iterable[Order], broker: Broker | BrokerRequests
 ) -> tuple[str, ...]:
     """Sentences about orders and positions on which a session's opening books and the broker
     disagree.
@@ -89,7 +90,7 @@ def books_differ(
     )
 
 
-def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:
+def _orders(working: Iterable[Order], broker: Broker | BrokerRequests) -> list[Difference]:
     ours = {order.client_order_id: order for order in working}
     theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
     found = []
@@ -139,7 +140,7 @@ def _orders(working: Iterable[Order], broker: Broker) -> list[Difference]:
     return found
 
 
-def _positions(ours: Mapping[str, float], broker: Broker) -> list[Difference]:
+def _positions(ours: Mapping[str, float], broker: Broker | BrokerRequests) -> list[Difference]:
     theirs = {position.symbol: position.quantity for position in broker.positions()}
     return [
         Difference(

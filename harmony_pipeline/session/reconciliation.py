@@ -83,17 +83,28 @@ class Reconciler:
         trader = self._trader
         if isinstance(trader.broker, BarDriven) or trader.cursor is None:
             return []
-        try:
-            first = self._differences()
-            if not first:
-                self._trust_cash()
+        with trader.telemetry.reconciliation() as span:
+            try:
+                first, second = self._looked_twice()
+            except BrokerUnavailable as error:
+                span.set("error.type", type(error).__name__)
                 return []
-            if isinstance(trader.broker, Rereads):
-                trader.broker.reread()
-            trader.gateway.receive_reports()
-            second = self._differences()
-        except BrokerUnavailable:
-            return []
+            found = self._settled(first, second, now)
+            span.set("harmony.reconciliation.differences", len(found))
+            return found
+
+    def _looked_twice(self) -> tuple[list[Found], list[Found]]:
+        """What differs, and what still does when everything that the broker has to say was read."""
+        trader, first = self._trader, self._differences()
+        if not first:
+            return [], []
+        if isinstance(trader.broker, Rereads):
+            trader.broker.reread()
+        trader.gateway.receive_reports()
+        return first, self._differences()
+
+    def _settled(self, first: list[Found], second: list[Found], now: datetime) -> list[Found]:
+        """Settle what differed twice; that, and the executions that were asked for."""
         found = [each for each in second if each in first]
         for each in found:
             self._settle(each, now)
@@ -107,7 +118,7 @@ class Reconciler:
     # --- what differs -----------------------------------------------------------------------------
 
     def _differences(self) -> list[Found]:
-        broker, manager = self._trader.broker, self._trader.manager
+        broker, manager = self._trader.gateway.requests, self._trader.manager
         ours = {order.client_order_id: order for order in manager.working()}
         theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
         moving = {
@@ -195,7 +206,7 @@ class Reconciler:
         match found.kind:
             case "unknown":
                 try:
-                    trader.broker.cancel(CancelOrder(found.key, "unknown to the ledger"))
+                    trader.gateway.requests.cancel(CancelOrder(found.key, "unknown to the ledger"))
                 except (BrokerUnavailable, BrokerRejected):
                     return  # it is found again
             case "order":
@@ -262,13 +273,13 @@ class Reconciler:
         return [(name, *figures) for name, figures in parts.items()]
 
     def _price(self, found: Found, symbol: str) -> float:
-        trader = self._trader
-        shown = {each.symbol: each for each in trader.broker.positions()}
+        trader, broker = self._trader, self._trader.gateway.requests
+        shown = {each.symbol: each for each in broker.positions()}
         name = next(iter(trader.plan.by_strategy))
         last = trader.portfolio.last_price(trader.portfolio.index[slot_name(name, symbol)])
         average = shown[symbol].average_price if symbol in shown else None
         usual = average or last
-        cash = trader.broker.account().cash
+        cash = broker.account().cash
         if cash is not None:
             mine = int(trader.portfolio.account["cash"]) / MONEY
             implied = (mine - cash) / (found.broker - found.ledger)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import RiskStateChanged, micros
+from harmony_pipeline.execution.events import RiskState, RiskStateChanged, micros
 from harmony_pipeline.log import log
 from harmony_pipeline.session.bar_log import BarLog, bar_log_path
 from harmony_pipeline.session.clock import Clock
@@ -43,6 +43,7 @@ from harmony_pipeline.session.reconciliation import Reconciler
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
 from harmony_pipeline.session.stream import BarStream, Batch
+from harmony_pipeline.session.telemetry_setup import telemetry_of
 from harmony_pipeline.session.trader import Trader
 
 _CANCEL_SECONDS = 10.0
@@ -60,6 +61,7 @@ class Supervision:
     stale_after_seconds: float = 90.0
     reconcile_seconds: float = 60.0
     redis: str = ""
+    telemetry: str = ""
     is_live: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
 
@@ -74,6 +76,7 @@ class Supervision:
             settings.stale_after_seconds,
             settings.reconcile_seconds,
             settings.redis,
+            settings.telemetry,
             is_live,
             stop or StopRequest(),
         )
@@ -91,7 +94,11 @@ def run_session(
     NotReady while the kill switch is on.
     """
     watch = supervision or Supervision()
-    with _guarded(plan, watch), ledger.writer(plan.session_id):
+    with (
+        _guarded(plan, watch),
+        ledger.writer(plan.session_id),
+        contextlib.ExitStack() as after_all,
+    ):
         _replace_unfinished(plan, ledger, broker)
         row = ledger.open_session(plan.row())
         if row.state in (COMPLETED, KILLED):
@@ -101,7 +108,11 @@ def run_session(
         run = ledger.start_run(plan.session_id, clock.now())
         outcome = "failed"
         try:
-            trader = Trader(plan, ledger, broker, clock)
+            tell = partial(log, watch.state)
+            telemetry = after_all.enter_context(
+                telemetry_of(watch.telemetry, plan, is_live=watch.is_live, tell=tell)
+            )
+            trader = Trader(plan, ledger, broker, clock, telemetry)
             trader.begin()
             loop = _Loop(trader, clock, watch, ledger, run)
             with _hot_state(watch, plan.account) as hot:
@@ -183,6 +194,7 @@ class _Loop:
             plan.bar, watch.stale_after_seconds, quotes=plan.hears_quotes
         ).expect_from(max(self._open, clock.now()))
         self._reconciler = Reconciler(trader, timedelta(seconds=watch.reconcile_seconds))
+        self._telemetry = trader.telemetry
         # a replayed day's bars are in the lake
         self._bar_log = (
             BarLog(bar_log_path(watch.state, plan.session_id))
@@ -196,6 +208,8 @@ class _Loop:
     def carry(self, stream: BarStream, hot: HotState | None) -> tuple[str, str | None]:
         """Live through the stream; (state, reason) of the end. `hot` is shown each moment."""
         self._counts = stream if isinstance(stream, CountsQuotes) else None
+        if self._counts is not None:
+            self._telemetry.hear_quotes(self._counts)
         self._beat()
         for item in stream.moments():
             ended = self._interrupted()
@@ -204,7 +218,7 @@ class _Loop:
             if isinstance(item, Batch):
                 self._freshness = self._freshness.heard(BAR_STREAM, item.end)
                 self._judge()
-                if self._trader.process(item) and hot is not None:
+                if self._process(item) and hot is not None:
                     trader = self._trader
                     hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
                 if self._bar_log is not None:
@@ -214,9 +228,22 @@ class _Loop:
             else:
                 self._judge()
                 self._trader.poll()
-            self._reconciler.look(self._clock.now())
+            now = self._clock.now()
+            self._reconciler.look(now)
+            self._telemetry.look(now, self._risk_state)
             self._beat()
         return self._interrupted() or (COMPLETED, None)
+
+    def _process(self, batch: Batch) -> bool:
+        """A moment; False when it was done before a restart, and is not counted again."""
+        with self._telemetry.moment(batch) as span:
+            is_new = self._trader.process(batch)
+            if not is_new:
+                span.drop()
+        return is_new
+
+    def _risk_state(self) -> RiskState:
+        return self._trader.gateway.risk_state
 
     def _hear(self, item: Quotes, hot: HotState | None) -> None:
         """Quotes between two moments. What depends on the hour alone is looked at by the clock:

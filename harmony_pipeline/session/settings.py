@@ -51,6 +51,11 @@ class SessionSettings(FrozenSettings):
         description="URL of a Redis that shows positions, open orders and the latest bars to other"
         " processes, like redis://host:6379/0; empty: none",
     )
+    telemetry: str = Field(
+        "",
+        description="URL of an OpenTelemetry collector (OTLP over HTTP) that gets spans and metrics"
+        " of the session, like http://host:4318; empty: none",
+    )
     reconcile_seconds: float = Field(
         60.0, gt=0.0, description="how often ledger and broker are compared, in the venue's time"
     )
@@ -72,7 +77,7 @@ class SessionSettings(FrozenSettings):
         description="strategy of a portfolio = date: what it differed before that is forgiven",
     )
 
-    @field_validator("ledger", "redis")
+    @field_validator("ledger", "redis", "telemetry")
     @classmethod
     def _no_password(cls, text: str) -> str:
         from urllib.parse import urlsplit
@@ -83,13 +88,24 @@ class SessionSettings(FrozenSettings):
             raise ValueError("the URL cannot be read: write it as scheme://host/name") from None
         if has_password:
             raise ValueError(
-                "the URL holds a password: give it in PGPASSWORD or ~/.pgpass, or in REDIS_PASSWORD"
+                "the URL holds a password: give it in PGPASSWORD or ~/.pgpass, in REDIS_PASSWORD,"
+                " or to a collector in OTEL_EXPORTER_OTLP_HEADERS"
             )
+        return text
+
+    @field_validator("telemetry")
+    @classmethod
+    def _is_http(cls, text: str) -> str:
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(text)
+        if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("name a collector as http://host:4318 (OTLP over HTTP)")
         return text
 
 
 NOT_OF_THE_BOOKS = (
-    "ledger", "redis", "reconcile_seconds", "demote_after_sessions", "maximum_divergence",
-    "hung_after_seconds", "readmit",
+    "ledger", "redis", "telemetry", "reconcile_seconds", "demote_after_sessions",
+    "maximum_divergence", "hung_after_seconds", "readmit",
 )  # fmt: skip
 """Settings that change neither what a session decides nor what its books say."""

@@ -57,6 +57,7 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
+from harmony_pipeline.session.telemetry import OFF, Telemetry
 from harmony_pipeline.strategies.events import Quote
 
 REGULAR = "regular"
@@ -67,11 +68,19 @@ class Trader:
     of the day from its first bar, then `end`.
     """
 
-    def __init__(self, plan: SessionPlan, ledger: Ledger, broker: Broker, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: SessionPlan,
+        ledger: Ledger,
+        broker: Broker,
+        clock: Clock,
+        telemetry: Telemetry = OFF,
+    ) -> None:
         self.plan = plan
         self.ledger = ledger
         self.broker = broker
         self.clock = clock
+        self.telemetry = telemetry
         self.portfolio = LivePortfolio(plan, plan.opening.portfolio)
         self.gateway = self._make_gateway()
         self.cursor: datetime | None = None  # start of the last batch that is done
@@ -123,7 +132,9 @@ class Trader:
     def _make_gateway(self) -> OrderGateway:
         in_process = isinstance(self.broker, BarDriven)
         manager = OrderManager(self.portfolio, in_process=in_process, stale_after=self.plan.bar)
-        return OrderGateway(self.session_id, self.ledger, self.broker, manager, self.clock)
+        return OrderGateway(
+            self.session_id, self.ledger, self.broker, manager, self.clock, self.telemetry
+        )
 
     @property
     def manager(self) -> OrderManager:
@@ -138,7 +149,11 @@ class Trader:
         plan = self.plan
         carried = carried_orders(plan, self.ledger)
         shares, known = self._after_lives(carried)
-        found = books_differ(shares, known, self.broker) if self._exchange is None else ()
+        found: tuple[str, ...] = ()
+        if self._exchange is None:
+            with self.telemetry.reconciliation() as span:
+                found = books_differ(shares, known, self.gateway.requests)
+                span.set("harmony.reconciliation.differences", len(found))
         with self.ledger.transaction():
             started = ev.SessionStarted(
                 happened_at=now, known_at=now, session_id=self.session_id,
@@ -229,8 +244,9 @@ class Trader:
             ask_size=quote.ask_size, probability=signal["probability"],
             model_id=signal["model_id"],
         )  # fmt: skip
-        self._decide_on(fact)
-        self._snapshot()
+        with self.telemetry.quote(fact):
+            self._decide_on(fact)
+            self._snapshot()
 
     def _decide_on(self, fact: ev.QuoteActed) -> None:
         """The decision that follows from this fact, and from nothing else."""
@@ -395,9 +411,9 @@ class Trader:
         self.portfolio.mark(bars, marked, len(bars))
 
     def _mark_equity(self, batch: Batch) -> None:
-        self.ledger.put_equity(
-            self.session_id, batch.start, **self.portfolio.equity_row(), known_at=batch.end
-        )
+        row = self.portfolio.equity_row()
+        self.ledger.put_equity(self.session_id, batch.start, **row, known_at=batch.end)
+        self.telemetry.marked(row["equity"], row["drawdown"])
 
     def _check_breakers(self, batch: Batch) -> None:
         """Judge the marked equity, and write down what tripped or was lifted."""

@@ -116,6 +116,14 @@ class Rereads(Protocol):
 
 
 @runtime_checkable
+class CountsRequests(Protocol):
+    """A broker that says how many requests its answers took."""
+
+    def requests_sent(self) -> int:
+        """Requests that the calling thread has sent so far, repeated ones too."""
+
+
+@runtime_checkable
 class BarDriven(Protocol):
     """The other half of an exchange that lives in this process: whoever drives it shows it each
     regular bar, in the order of execution/exchange.py.

@@ -238,6 +238,10 @@ class AlpacaBroker:
         """The next `updates` reads every order and execution by REST."""
         self._has_gap = True
 
+    def requests_sent(self) -> int:
+        """Requests that the calling thread has sent so far, repeated ones too."""
+        return self.rest.sent
+
     def is_streaming(self) -> bool:
         """Whether the stream stands and nothing that it missed is unread."""
         return self.stream.is_up and self._read_after == self.stream.connections

@@ -61,6 +61,13 @@ class TradingRest:
         read_environment_once(client._session, settings.trading_url)
         self._client = client
         self._lock = threading.Lock()
+        self._sent = threading.local()
+
+    @property
+    def sent(self) -> int:
+        """Requests that the calling thread has sent so far."""
+        count: int = vars(self._sent).get("count", 0)
+        return count
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """Ask, again after silence. Raises Refusal, ConfigError (keys) or BrokerUnavailable."""
@@ -109,6 +116,7 @@ class TradingRest:
         from alpaca.common.exceptions import APIError
 
         self._limiter.wait()
+        self._sent.count = self.sent + 1
         try:
             with self._lock:
                 return self._client._request(method, path, body), None
