@@ -75,10 +75,11 @@ class Naive:
     def __init__(
         self, actions: pl.DataFrame, calendar: Calendar, timeframe: str, settings: MarketSettings
     ) -> None:
-        self.actions = sorted(
-            actions.rows(named=True),
-            key=lambda one: (one["symbol"], one["date"], one["kind"], one["value"]),
-        )
+        self.actions: dict[str, list[Row]] = {}
+        for one in sorted(
+            actions.rows(named=True), key=lambda one: (one["date"], one["kind"], one["value"])
+        ):
+            self.actions.setdefault(one["symbol"], []).append(one)
         self.calendar, self.timeframe, self.settings, self.quality = (
             calendar,
             timeframe,
@@ -235,8 +236,8 @@ class Naive:
             return
         due = [
             one
-            for one in self.actions
-            if one["symbol"] == row["symbol"] and memory.last_date < one["date"] <= today
+            for one in self.actions.get(row["symbol"], ())
+            if memory.last_date < one["date"] <= today
         ]
         for day in sorted({one["date"] for one in due}):
             multiplier, splits = 1.0, 1.0

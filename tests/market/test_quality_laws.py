@@ -432,7 +432,7 @@ def test_on_recorded_markets_the_judge_agrees_with_its_plain_twin(
         .with_columns(ingested_at=pl.lit(LEARNED))
         .sort("symbol", "timestamp")
     )
-    rows = _whole_symbols(rows, 12_000).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    rows = _whole_symbols(rows, 6_000).with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     settings, acts = MarketSettings(timeframe=timeframe), files.corporate_actions(None)  # type: ignore[arg-type]
     must_agree(
         rows,

@@ -37,7 +37,7 @@ def after(*batches: pl.DataFrame) -> pl.DataFrame:
     known = NOTHING
     for day, batch in enumerate(batches):
         known = pl.concat([known, merge_versions(known, batch, T0 + timedelta(days=day)).rows])
-    return known.sort("symbol", "timestamp", "ingested_at")
+    return known.sort("symbol", "timestamp", "ingested_at", maintain_order=True)
 
 
 facts = st.lists(
