@@ -1,6 +1,7 @@
 """A session that is killed at every step of the order path, each time by a real SIGKILL.
 
     python -m harmony_pipeline.testing.kills --state FOLDER
+    python -m harmony_pipeline.testing.kills --state FOLDER --first 300 --every 5
     python -m harmony_pipeline.testing.kills --state FOLDER --only 57
 
 A step is a write to the ledger, a commit, a request to the exchange, its answer, or updates read.
@@ -195,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harmony_pipeline.testing.kills")
     parser.add_argument("--seed", type=int, default=DAY_SEED)
     parser.add_argument("--state", type=Path, default=Path("kills"))
+    parser.add_argument("--first", type=int, default=1, help="step to begin with")
+    parser.add_argument("--every", type=int, default=1, help="each so many of them")
     parser.add_argument("--only", type=int, help="this step alone, finished or not")
     parser.add_argument("--victim", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
@@ -206,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     expected, steps = whole_day(asked.state / "whole", asked.seed)
     file = asked.state / "finished.jsonl"
     done = _finished(file, asked.seed)
-    numbers = [asked.only] if asked.only else [at for at in range(1, steps + 1) if at not in done]
+    wanted = [asked.only] if asked.only else range(asked.first, steps + 1, asked.every)
+    numbers = [at for at in wanted if asked.only or at not in done]
     print(f"{steps} steps, {expected.fills.height} fills; {len(numbers)} steps to kill at")
     began = time.monotonic()
     for at, (step, found) in enumerate(
