@@ -1,20 +1,19 @@
 """`harmony ledger`: the books held against the events that they follow from, and made again."""
 
-from pathlib import Path
-
 import typer
 
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import NotReady
+from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import books_from_events, differing_rows, rebuild
 from harmony_pipeline.session.process_control import is_running
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.session_plans import ledger_place, open_ledger
+from harmony_pipeline.stages.session_plans import existing_ledger
 
 
 def check_books(settings: Settings) -> bool:
     """Print how many rows of each book are not what the events say; whether all are."""
-    with open_ledger(_with_ledger(settings)) as ledger:
+    with Ledger(existing_ledger(PipelineContext(settings))) as ledger:
         counts = differing_rows(ledger, books_from_events(ledger))
         sessions = len(ledger.session_ids())
         typer.echo(f"{ledger.place}: {sessions} sessions")
@@ -30,20 +29,12 @@ def rebuild_books(settings: Settings) -> None:
     """Write every book anew from the events, all or nothing. Raises NotReady while a session
     runs.
     """
-    pipeline = _with_ledger(settings)
+    place = existing_ledger(PipelineContext(settings))
     if is_running(settings.state_root):
         raise NotReady("a session runs: its books are written anew when it has ended")
-    with open_ledger(pipeline) as ledger:
+    with Ledger(place) as ledger:
         typer.echo(f"{ledger.place}:")
         _tell(rebuild(ledger), "were not what the events say, and are now")
-
-
-def _with_ledger(settings: Settings) -> PipelineContext:
-    pipeline = PipelineContext(settings)
-    place = ledger_place(pipeline)
-    if isinstance(place, Path) and not place.exists():
-        raise NotReady("no session has run here yet; replay one with: harmony replay")
-    return pipeline
 
 
 def _tell(counts: dict[str, int], what: str) -> None:

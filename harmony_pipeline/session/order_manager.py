@@ -569,7 +569,7 @@ class OrderManager:
         may have filled long after it was decided.
         """
         is_needed = both[0].role in _LEGS and self._portfolio.is_protected_by(both[0])
-        reason = self.gate(both[0].role, both[0].symbol) if is_needed else "its moment has passed"
+        reason = self._gate(both[0]) if is_needed else "its moment has passed"
         if reason is None:
             self._submit(both)
         else:

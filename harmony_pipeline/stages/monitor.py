@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,7 +21,7 @@ from harmony_pipeline.monitor.timeline import Replay, Timeline
 from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.session_plans import bars_of, day_start, ledger_place
+from harmony_pipeline.stages.session_plans import bars_of, day_start, existing_ledger, ledger_place
 from harmony_pipeline.strategies.registry import build_strategy
 
 _MOST_INDICATORS = 4
@@ -168,10 +167,7 @@ def monitor_over(
 
 def ledger_tail(pipeline: PipelineContext) -> EventTail:
     """A reader of the market's ledger. Raises NotReady where there is none."""
-    place = ledger_place(pipeline)
-    if isinstance(place, Path) and not place.exists():
-        raise NotReady("no session has run here yet; replay one with: harmony replay")
-    return EventTail(place)
+    return EventTail(existing_ledger(pipeline))
 
 
 def _past_session(tail: EventTail, chosen: str | None) -> str:

@@ -63,6 +63,14 @@ def ledger_place(pipeline: PipelineContext) -> Path | str:
     return pipeline.settings.session.ledger or ledger_path(pipeline)
 
 
+def existing_ledger(pipeline: PipelineContext) -> Path | str:
+    """`ledger_place`. Raises NotReady where it is a file that is not there yet."""
+    place = ledger_place(pipeline)
+    if isinstance(place, Path) and not place.exists():
+        raise NotReady("no session has run here yet; replay one with: harmony replay")
+    return place
+
+
 def open_ledger(pipeline: PipelineContext) -> Ledger:
     """The ledger of this market; close it, or use it as a context."""
     return Ledger(ledger_place(pipeline))
