@@ -4,9 +4,10 @@ No fastmath: sums keep their order, so results are bit-for-bit reproducible. Div
 inf or nan as in NumPy. Kernels release the GIL and are cached on disk.
 
 numba's own cache notices an edit of the file that holds a kernel, and nothing else: after an edit
-of a helper or constant in another file the old machine code would still run. So every kernel has a
-cache folder named by a hash of everything it is compiled from (kernel_hash.py). An edited constant
-recompiles the kernels that use it, and no other.
+of a helper or constant in another file the old machine code would still run, and an edited comment
+compiles the whole file again. So every kernel has a cache folder named by a hash of everything it
+is compiled from (kernel_hash.py), and that alone. An edited constant recompiles the kernels that
+use it, and no other; two copies of Harmony share their machine code.
 """
 
 import threading
@@ -16,7 +17,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import Cache, CompileResultCacheImpl, UserProvidedCacheLocator
 
 from harmony_pipeline.files import cache_root
 from harmony_pipeline.kernel_hash import kernel_hash
@@ -103,8 +104,33 @@ class _CacheOnFirstUse:
         if self._made is None:
             with _naming:
                 numba.config.CACHE_DIR = str(cache_folder(self._function, self._flags))  # type: ignore[attr-defined]
-                self._made = FunctionCache(self._function)
+                self._made = _CacheByContent(self._function)
         return self._made
+
+
+class _FolderOfContent(UserProvidedCacheLocator):  # type: ignore[misc]
+    """The folder that a kernel is given says all that it is compiled from: neither the place of its
+    file, nor the rest of that file, nor its line number count.
+    """
+
+    def __init__(self, function: FunctionType, path: str) -> None:
+        super().__init__(function, path)
+        self._cache_path = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+
+    def get_source_stamp(self) -> str:
+        return ""
+
+    def get_disambiguator(self) -> str:
+        return "kernel"
+
+
+class _ContentCache(CompileResultCacheImpl):  # type: ignore[misc]
+    # numba's own places where that folder cannot be written
+    _locator_classes = (_FolderOfContent, *CompileResultCacheImpl._locator_classes)
+
+
+class _CacheByContent(Cache):  # type: ignore[misc]
+    _impl_class = _ContentCache
 
 
 def cache_folder(function: FunctionType, flags: Mapping[str, Any] = _FLAGS) -> Path:

@@ -104,8 +104,27 @@ def test_a_kernel_is_cached_in_the_folder_of_what_it_is_compiled_from() -> None:
     kept = Path(costs.notional.stats.cache_path)
     chosen = ("fastmath", "error_model", "nogil", "_nrt")
     flags = {name: costs.notional.targetoptions[name] for name in chosen}
-    assert cache_folder(costs.notional.py_func, flags) in kept.parents
+    assert kept == cache_folder(costs.notional.py_func, flags)
     assert list(kept.glob("costs.notional-*.nbi"))
+
+
+def test_an_edited_comment_and_another_place_of_the_file_compile_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARMONY_KERNEL_CACHE", str(tmp_path / "cache"))
+    source = "def triple(value):\n    return 3.0 * value\n"
+    hits = []
+    for place, text in (("one", source), ("two", "# a comment, and lines below it\n\n" + source)):
+        file = tmp_path / place / "strategies.py"
+        file.parent.mkdir()
+        file.write_text(text, encoding="utf-8")
+        module = ModuleType("strategies")
+        exec(compile(text, str(file), "exec"), vars(module))
+        compiled = kernel(module.triple)
+        assert compiled(2.0) == 6.0
+        hits.append(sum(compiled.stats.cache_hits.values()))
+    assert hits == [0, 1]
+    assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 1
 
 
 def _double(value: float) -> float:
