@@ -17,6 +17,9 @@ from harmony_pipeline.files import write_text
 _DAGSTER_YAML = """# Written by Harmony; edit assets/instance.py instead.
 telemetry: {enabled: false}
 nux: {enabled: false}
+storage:
+  custom:
+    {module: assets.sqlite_storage, class: SqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
 run_monitoring: {enabled: true, max_runtime_seconds: 7200, cancel_timeout_seconds: 60}
 concurrency: {runs: {max_concurrent_runs: 4}, pools: {granularity: op, default_limit: 1}}
 """

@@ -1,0 +1,174 @@
+"""Dagster's own SQLite storage with one SQLAlchemy engine a database and process.
+
+Dagster 1.13 makes a new engine for each read and write. SQLAlchemy compiles a statement once an
+engine, so every event of a run paid for making an engine and compiling its statements. And each run
+has a database of its own, whose tables Alembic made and stamped one by one; here they are the bytes
+of an empty database that was made once in the process. The files are those of Dagster's storage.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+# private, since dagster exports no name for its storages
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.event import listen
+from sqlalchemy.pool import NullPool
+
+# Dagster's own: how long a writer waits for another; a lock of the storage guards each connection
+_CONNECT = {"timeout": 30, "check_same_thread": False}
+_MOST_ENGINES = 64
+
+
+class SqliteStorage(DagsterSqliteStorage):
+    """What `dagster.yaml` names as its storage."""
+
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
+        # not that of DagsterSqliteStorage, which opens its own three
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
+        root = Path(base_dir)
+        self.base_dir = base_dir
+        self._inst_data = inst_data
+        self._run_storage = _Runs.from_local(str(root / "history"))
+        self._event_log_storage = _Events(str(root / "history" / "runs"))
+        self._schedule_storage = _Schedules.from_local(str(root / "schedules"))
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "SqliteStorage":
+        """The storage in the folder `base_dir`; Dagster calls it."""
+        root = Path(config_value["base_dir"])
+        root.mkdir(parents=True, exist_ok=True)
+        return cls(str(root), inst_data)
+
+
+class _Runs(SqliteRunStorage):
+    @cached_property
+    def _engine(self) -> Engine:
+        return _engine_of(self._conn_string)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+
+class _Schedules(SqliteScheduleStorage):
+    @cached_property
+    def _engine(self) -> Engine:
+        return _engine_of(self._conn_string)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+
+class _Events(SqliteEventLogStorage):
+    """A database a run, and an index of them all."""
+
+    @cached_property
+    def _engines(self) -> dict[str, Engine]:
+        return {}
+
+    @cached_property
+    def _open(self) -> dict[str, Connection]:
+        return {}
+
+    _keeping = False
+
+    def keep_open(self, keeping: bool) -> None:
+        """From now on, leave each database open after its use; or close them all."""
+        with self._db_lock:
+            self._keeping = keeping
+            while self._open:
+                self._open.popitem()[1].close()
+
+    def _engine(self, shard: str) -> Engine:
+        if shard not in self._engines:
+            if len(self._engines) == _MOST_ENGINES:
+                self._engines.pop(next(iter(self._engines)))
+            self._engines[shard] = _engine_of(self.conn_string_for_shard(shard))
+        return self._engines[shard]
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                if not self._made_from_empty(Path(self.path_for_shard(shard))):
+                    self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            if self._keeping:
+                if shard not in self._open:
+                    self._open[shard] = engine.connect()
+                with self._open[shard].begin():
+                    yield self._open[shard]
+                return
+            with engine.begin() as connection:
+                yield connection
+
+    def _made_from_empty(self, path: Path) -> bool:
+        """Make the database of a run; False when it is there."""
+        if path.exists():
+            return False
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-run-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_empty_run())
+            with suppress(FileExistsError):  # another process was first
+                os.link(name, path)
+        finally:
+            Path(name).unlink()
+        return True
+
+
+@contextmanager
+def open_event_log(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Leave the databases of events open from one event to the next: the last connection to close
+    one copies its whole log back.
+    """
+    events = instance.event_log_storage
+    if not isinstance(events, _Events):
+        yield
+        return
+    events.keep_open(True)
+    try:
+        yield
+    finally:
+        events.keep_open(False)
+
+
+def _engine_of(address: str) -> Engine:
+    """An engine that opens a connection for each use.
+
+    `synchronous = normal`: a killed process loses nothing, a power cut perhaps the latest events
+    (https://www.sqlite.org/pragma.html#pragma_synchronous). Books are not kept here.
+    """
+    engine = create_engine(address, poolclass=NullPool, connect_args=_CONNECT)
+    listen(engine, "connect", _set_synchronous)
+    return engine
+
+
+def _set_synchronous(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = normal")
+
+
+@cache
+def _empty_run() -> bytes:
+    """The database of a run without an event, as Dagster makes it."""
+    with tempfile.TemporaryDirectory(prefix="harmony-dagster-") as folder:
+        events = SqliteEventLogStorage(folder)
+        with events.run_connection("empty"):
+            pass
+        return (Path(folder) / "empty.db").read_bytes()
