@@ -28,6 +28,7 @@ SHIPPED = (
     "harmony_pipeline.strategies.pairs:PairsTrading",
     "harmony_pipeline.strategies.gap_momentum:GapMomentum",
     "harmony_pipeline.strategies.trend_pullback:TrendPullback",
+    "harmony_pipeline.strategies.rule_library:RuleLibrary",
 )
 # these act on quotes and post limit orders: bars alone give them nothing to do
 QUOTE_MACHINES = ("harmony_pipeline.strategies.market_maker:MarketMaker",)

@@ -6,6 +6,7 @@ from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.strategies.base import Stepwise
 from harmony_pipeline.strategies.pairs import PairsTrading
 from harmony_pipeline.strategies.registry import SHIPPED, build_strategy
+from harmony_pipeline.strategies.rule_library import RuleLibrary
 from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
 from harmony_pipeline.testing.strategy_contract import StrategyContract
 
@@ -95,7 +96,7 @@ def kind_of(strategy):
     return type(strategy.machine() if isinstance(strategy, Stepwise) else strategy)
 
 
-ELSEWHERE = {PairsTrading}  # test_pairs.py: it needs months of bars
+ELSEWHERE = {PairsTrading, RuleLibrary}  # in files of their own: they need months of bars
 NEEDED = {"MetaOver": {"primary": "harmony_pipeline.strategies.rsi:RsiMomentum"}}
 
 

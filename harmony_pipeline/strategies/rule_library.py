@@ -1,0 +1,207 @@
+"""A library of simple rules, of which each period trades what earned most before it.
+
+Every rule (`rule_kernels.py`) is a family and a number of bars, followed or faded; both sides are
+free, a side is held until it changes, and every bar counts. Before each month, quarter or year the
+daily profits of all rules on all days before it are compared, net of `cost_bps` a side. The rule
+with the highest t-statistic is traded; when that is below `minimum_t`, nothing is. Nothing later
+than the period's first moment is read, so the returns out of sample are those of one strategy,
+however large the library is.
+
+What selection alone would be worth is the gate's question: White, "A reality check for data
+snooping", Econometrica 68, 2000.
+
+>>> RuleLibrary(formation_days=252, families=("momentum", "opening"))
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.frames import symbol_ranges
+from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.strategies import rule_kernels as kernels
+from harmony_pipeline.strategies.base import warm_signals
+
+SCALE = "volatility_20"  # by which positions are sized
+Family = Literal["momentum", "others", "relative", "volume", "opening", "gap"]
+_KINDS: dict[str, int] = {
+    "momentum": kernels.MOMENTUM,
+    "others": kernels.OTHERS,
+    "relative": kernels.RELATIVE,
+    "volume": kernels.VOLUME,
+    "opening": kernels.OPENING,
+    "gap": kernels.GAP,
+}
+_CUT = {"month": "1mo", "quarter": "1q", "year": "1y"}
+
+
+@dataclass(frozen=True)
+class LibraryRule:
+    """A family, its number of bars, and whether its sign is followed (1) or faded (-1)."""
+
+    family: str
+    bars: int
+    direction: int
+
+
+@dataclass(frozen=True)
+class ChosenRule:
+    """A rule that a period trades, and the t-statistic of its mean daily profit before it."""
+
+    rule: LibraryRule
+    t: float
+
+
+class RuleLibrary(FrozenSettings):
+    """The best rules of a library, chosen anew every period on what lies before it."""
+
+    formation_days: int = Field(
+        default=252, ge=20, description="days with bars before the first choice"
+    )
+    window_days: int | None = Field(
+        default=None, ge=20, description="latest days that are compared; none means all"
+    )
+    refit: Literal["month", "quarter", "year"] = Field(
+        default="quarter", description="how often rules are chosen"
+    )
+    families: tuple[Family, ...] = Field(
+        default=("momentum", "others", "relative", "volume", "opening", "gap"), min_length=1
+    )
+    lookbacks: tuple[int, ...] = Field(
+        default=(1, 2, 3, 5, 8, 13, 21, 34, 55, 89), min_length=1, description="bars of the rules"
+    )
+    cost_bps: float = Field(default=2.0, ge=0.0, description="cost of a side in the comparison")
+    minimum_t: float = Field(
+        default=1.5, description="t-statistic of the daily profit below which a rule is not traded"
+    )
+
+    @property
+    def reads_bars(self) -> bool:
+        """Rules read prices and volumes."""
+        return True
+
+    @property
+    def memory(self) -> Literal["day", "market"]:
+        """Rules are chosen in earlier periods."""
+        return "market"
+
+    def required_features(self) -> tuple[str, ...]:
+        """The volatility that sizes positions."""
+        return (SCALE,)
+
+    def rules(self) -> list[LibraryRule]:
+        """Every rule of the library, a direction each."""
+        return [
+            LibraryRule(family, bars, direction)
+            for family in self.families
+            for bars in (self.lookbacks if family != "gap" else (1,))
+            for direction in (1, -1)
+        ]
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        """The side of the period's rule after each bar, at full strength. Bars outside regular
+        hours keep the side before them.
+        """
+        rows = features.filter(pl.col(SCALE).is_finite()).sort(
+            "symbol", "timestamp", maintain_order=True
+        )
+        table = warm_signals(rows, (SCALE,), pl.lit(0))
+        regular = (rows["session"] == "regular").to_numpy()
+        side = np.zeros(rows.height)
+        if regular.any():
+            side[regular] = self._sides(rows.filter(pl.Series(regular)))
+            kernels.carry_over(_starts(rows["symbol"]), regular, side)
+        return table.with_columns(side=pl.Series(side.astype(np.int8)))
+
+    def chosen_by_period(self, features: pl.DataFrame) -> Mapping[date, ChosenRule | None]:
+        """The rule of each period, by its first date, for a frame as `signals` is given; None where
+        nothing is traded.
+        """
+        rows = features.filter((pl.col("session") == "regular") & pl.col(SCALE).is_finite()).sort(
+            "symbol", "timestamp", maintain_order=True
+        )
+        return self._choose(*_rule_bars(rows)) if rows.height else {}
+
+    def _sides(self, rows: pl.DataFrame) -> FloatArray:
+        """Side [rows] of each regular bar."""
+        bars, dates = _rule_bars(rows)
+        periods = dates.dt.truncate(_CUT[self.refit])
+        traded: dict[LibraryRule, list[date]] = {}
+        for begin, found in self._choose(bars, dates).items():
+            if found is not None:
+                traded.setdefault(found.rule, []).append(begin)
+        sides = np.zeros(rows.height)
+        for rule, begins in traded.items():
+            direction = rule.direction * periods.is_in(begins).to_numpy()
+            sides += np.sign(self._scores(bars, rule)) * direction[bars.day]
+        return sides
+
+    @staticmethod
+    def _scores(bars: kernels.RuleBars, rule: LibraryRule) -> FloatArray:
+        return kernels.scores(bars, _KINDS[rule.family], rule.bars)
+
+    def _choose(self, bars: kernels.RuleBars, dates: pl.Series) -> dict[date, ChosenRule | None]:
+        rules, cost = self.rules(), self.cost_bps / 10_000.0
+        profits = np.concatenate(
+            [
+                kernels.daily_profit(bars, self._scores(bars, rule), cost, len(dates))
+                for rule in rules[::2]  # a kernel tells both directions
+            ]
+        )
+        chosen: dict[date, ChosenRule | None] = {}
+        for begin in dates.dt.truncate(_CUT[self.refit]).unique().sort():
+            end = int((dates < begin).sum())
+            if end >= self.formation_days:
+                first = max(end - self.window_days, 0) if self.window_days else 0
+                t = _t_statistics(profits[:, first:end])
+                best = int(np.argmax(t))
+                enough = t[best] >= self.minimum_t
+                chosen[begin] = ChosenRule(rules[best], float(t[best])) if enough else None
+        return chosen
+
+
+def _t_statistics(profits: FloatArray) -> FloatArray:
+    """[rules] mean over its standard error, of profits [rules, days]; -inf without a move."""
+    deviation = profits.std(axis=1, ddof=1)
+    moves = deviation > 0.0
+    error = np.where(moves, deviation, 1.0) / np.sqrt(profits.shape[1])
+    return np.where(moves, profits.mean(axis=1) / error, -np.inf)
+
+
+def _starts(symbols: pl.Series) -> IntArray:
+    ranges = symbol_ranges(symbols)
+    return np.array([*(start for start, _ in ranges.values()), len(symbols)], np.int64)
+
+
+def _rule_bars(rows: pl.DataFrame) -> tuple[kernels.RuleBars, pl.Series]:
+    """The columns that kernels read, and the date of each day that they count."""
+    stamps = rows["timestamp"].to_physical().to_numpy()
+    moments, moment = np.unique(stamps, return_inverse=True)
+    dates = rows["timestamp"].dt.date()
+    distinct = dates.unique().sort()
+    day = distinct.search_sorted(dates).to_numpy().astype(np.int64)
+    starts = _starts(rows["symbol"])
+    factor = rows["adjustment_factor"].to_numpy()
+    close = np.log(rows["close"].to_numpy() * factor)
+    moment = np.ascontiguousarray(moment, dtype=np.int64)
+    path, count = kernels.market_path(starts, moment, close, moments.size)
+    return (
+        kernels.RuleBars(
+            starts,
+            moment,
+            day,
+            np.log(rows["open"].to_numpy() * factor),
+            close,
+            rows["volume"].to_numpy() / factor,
+            np.ascontiguousarray(rows[SCALE].to_numpy(), dtype=np.float64),
+            path,
+            count,
+        ),
+        distinct,
+    )
