@@ -40,12 +40,14 @@ def _make_signals(pipeline: PipelineContext) -> None:
     from harmony_pipeline.features.compute import compute_features
     from harmony_pipeline.strategies.base import Strategy, signals_of
     from harmony_pipeline.strategies.pairs import PairsTrading
+    from harmony_pipeline.strategies.rule_library import RuleLibrary
     from harmony_pipeline.strategies.z_score_momentum import ZScoreMomentum
 
     bars = pipeline.lake.read("bars")
     strategies: tuple[Strategy, ...] = (
         ZScoreMomentum(),
         PairsTrading(formation_days=20, refit="month", level=0.1),
+        RuleLibrary(formation_days=20, refit="month", minimum_t=0.0),
     )
     for strategy in strategies:
         features = FeatureSet.of(strategy.required_features())

@@ -1,11 +1,13 @@
-"""A library of simple rules, of which each period trades what earned most before it.
+"""A library of simple rules, of which each period trades those that earned most before it.
 
 Every rule (`rule_kernels.py`) is a family and a number of bars, followed or faded; both sides are
 free, a side is held until it changes, and every bar counts. Before each month, quarter or year the
-daily profits of all rules on all days before it are compared, net of `cost_bps` a side. The rule
-with the highest t-statistic is traded; when that is below `minimum_t`, nothing is. Nothing later
-than the period's first moment is read, so the returns out of sample are those of one strategy,
-however large the library is.
+daily profits of all rules on all days before it are compared, net of `cost_bps` a side, and each
+rule votes with the weight exp(t^2 / 2) of its t-statistic t, where that is positive: the posterior
+odds that it is the one rule that earns (Hoeting, Madigan, Raftery and Volinsky, "Bayesian model
+averaging", Statistical Science 14, 1999; the flat prior is ours). The side is the sign of the vote.
+Where no rule reaches `minimum_t`, nothing is held. Nothing later than the period's first moment is
+read, so the returns out of sample are those of one strategy, however large the library is.
 
 What selection alone would be worth is the gate's question: White, "A reality check for data
 snooping", Econometrica 68, 2000.
@@ -38,6 +40,9 @@ _KINDS: dict[str, int] = {
     "opening": kernels.OPENING,
     "gap": kernels.GAP,
 }
+_LEAST_SHARE = 1e-3
+_LEAST_T = 1e-9  # a rule that lost is never traded, whatever `minimum_t` says
+_TIE = 1e-9  # of the whole vote; what is smaller is rounding
 _CUT = {"month": "1mo", "quarter": "1q", "year": "1y"}
 
 
@@ -52,14 +57,17 @@ class LibraryRule:
 
 @dataclass(frozen=True)
 class ChosenRule:
-    """A rule that a period trades, and the t-statistic of its mean daily profit before it."""
+    """A rule that a period trades, its share of the vote, and the t-statistic of its mean daily
+    profit before it.
+    """
 
     rule: LibraryRule
+    weight: float
     t: float
 
 
 class RuleLibrary(FrozenSettings):
-    """The best rules of a library, chosen anew every period on what lies before it."""
+    """The vote of a library's rules, weighted anew every period by what lies before it."""
 
     formation_days: int = Field(
         default=252, ge=20, description="days with bars before the first choice"
@@ -74,11 +82,13 @@ class RuleLibrary(FrozenSettings):
         default=("momentum", "others", "relative", "volume", "opening", "gap"), min_length=1
     )
     lookbacks: tuple[int, ...] = Field(
-        default=(1, 2, 3, 5, 8, 13, 21, 34, 55, 89), min_length=1, description="bars of the rules"
+        default=(1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 31, 37, 45, 55, 70),
+        min_length=1,
+        description="bars of the rules",
     )
     cost_bps: float = Field(default=2.0, ge=0.0, description="cost of a side in the comparison")
     minimum_t: float = Field(
-        default=1.5, description="t-statistic of the daily profit below which a rule is not traded"
+        default=1.5, description="t-statistic that one rule must reach for a period to be traded"
     )
 
     @property
@@ -105,8 +115,8 @@ class RuleLibrary(FrozenSettings):
         ]
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
-        """The side of the period's rule after each bar, at full strength. Bars outside regular
-        hours keep the side before them.
+        """The side that the period's rules vote for after each bar, at full strength. Bars outside
+        regular hours keep the side before them.
         """
         rows = features.filter(pl.col(SCALE).is_finite()).sort(
             "symbol", "timestamp", maintain_order=True
@@ -119,9 +129,9 @@ class RuleLibrary(FrozenSettings):
             kernels.carry_over(_starts(rows["symbol"]), regular, side)
         return table.with_columns(side=pl.Series(side.astype(np.int8)))
 
-    def chosen_by_period(self, features: pl.DataFrame) -> Mapping[date, ChosenRule | None]:
-        """The rule of each period, by its first date, for a frame as `signals` is given; None where
-        nothing is traded.
+    def chosen_by_period(self, features: pl.DataFrame) -> Mapping[date, list[ChosenRule]]:
+        """The rules of each period, by its first date and the heaviest first, for a frame as
+        `signals` is given; none where nothing is traded.
         """
         rows = features.filter((pl.col("session") == "regular") & pl.col(SCALE).is_finite()).sort(
             "symbol", "timestamp", maintain_order=True
@@ -132,21 +142,22 @@ class RuleLibrary(FrozenSettings):
         """Side [rows] of each regular bar."""
         bars, dates = _rule_bars(rows)
         periods = dates.dt.truncate(_CUT[self.refit])
-        traded: dict[LibraryRule, list[date]] = {}
-        for begin, found in self._choose(bars, dates).items():
-            if found is not None:
-                traded.setdefault(found.rule, []).append(begin)
-        sides = np.zeros(rows.height)
-        for rule, begins in traded.items():
-            direction = rule.direction * periods.is_in(begins).to_numpy()
-            sides += np.sign(self._scores(bars, rule)) * direction[bars.day]
-        return sides
+        weights: dict[LibraryRule, FloatArray] = {}
+        for begin, chosen in self._choose(bars, dates).items():
+            inside = (periods == begin).to_numpy()
+            for one in chosen:
+                weights.setdefault(one.rule, np.zeros(len(dates)))[inside] = one.weight
+        votes = np.zeros(rows.height)
+        for rule in sorted(weights, key=self.rules().index):  # sums keep one order
+            share = rule.direction * weights[rule]
+            votes += np.sign(self._scores(bars, rule)) * share[bars.day]
+        return np.sign(np.where(np.abs(votes) < _TIE, 0.0, votes))
 
     @staticmethod
     def _scores(bars: kernels.RuleBars, rule: LibraryRule) -> FloatArray:
         return kernels.scores(bars, _KINDS[rule.family], rule.bars)
 
-    def _choose(self, bars: kernels.RuleBars, dates: pl.Series) -> dict[date, ChosenRule | None]:
+    def _choose(self, bars: kernels.RuleBars, dates: pl.Series) -> dict[date, list[ChosenRule]]:
         rules, cost = self.rules(), self.cost_bps / 10_000.0
         profits = np.concatenate(
             [
@@ -154,16 +165,31 @@ class RuleLibrary(FrozenSettings):
                 for rule in rules[::2]  # a kernel tells both directions
             ]
         )
-        chosen: dict[date, ChosenRule | None] = {}
+        chosen: dict[date, list[ChosenRule]] = {}
         for begin in dates.dt.truncate(_CUT[self.refit]).unique().sort():
             end = int((dates < begin).sum())
             if end >= self.formation_days:
                 first = max(end - self.window_days, 0) if self.window_days else 0
                 t = _t_statistics(profits[:, first:end])
-                best = int(np.argmax(t))
-                enough = t[best] >= self.minimum_t
-                chosen[begin] = ChosenRule(rules[best], float(t[best])) if enough else None
+                weight = (
+                    _weights(t) if t.max() >= max(self.minimum_t, _LEAST_T) else np.zeros(t.size)
+                )
+                best = np.argsort(-weight, kind="stable")[: int((weight > 0.0).sum())]
+                chosen[begin] = [
+                    ChosenRule(rules[place], float(weight[place]), float(t[place]))
+                    for place in best
+                ]
         return chosen
+
+
+def _weights(t: FloatArray) -> FloatArray:
+    """Shares [rules] of the vote, of t-statistics of which one is positive; those below a
+    thousandth of the largest are 0.
+    """
+    odds = np.square(np.maximum(t, 0.0)) / 2.0
+    share = np.exp(odds - odds.max())
+    share[(share < _LEAST_SHARE) | (t <= 0.0)] = 0.0
+    return np.asarray(share / share.sum())
 
 
 def _t_statistics(profits: FloatArray) -> FloatArray:

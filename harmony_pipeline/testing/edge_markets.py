@@ -11,7 +11,8 @@ Sides are known at a bar's close and earn from the next open to the one after, a
 """
 
 import math
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -25,7 +26,7 @@ Edge = Literal["none", "momentum", "reversal", "lead_lag", "opening"]
 EDGES: tuple[Edge, ...] = ("momentum", "reversal", "lead_lag", "opening")
 SYMBOLS, BARS_A_DAY, DAYS_A_YEAR = 5, 7, 252
 COST = 0.0002  # log return a side
-_FIRST = date(2018, 1, 2)
+_FIRST = datetime(2018, 1, 2, 14, tzinfo=UTC)
 _HOURLY_DEVIATION = 0.25 / math.sqrt(252 * 9)  # 25 % a year; the night counts as two bars
 _MOMENTUM_BARS, _REVERSAL_BARS, _LEAD_BARS, _OPENING_BARS = 27, 4, 4, 1
 _CODES = {"none": 0, "momentum": 1, "reversal": 2, "lead_lag": 3, "opening": 4}
@@ -156,20 +157,28 @@ def strength_of(edge: Edge, sharpe: float) -> float:
     return (low + high) / 2.0
 
 
-def bars_of_market(edge: Edge, sharpe: float, seed: int, years: float = 6.0) -> pl.DataFrame:
-    """[symbol, timestamp, open, high, low, close, volume] of one market, by symbol and time."""
+def bars_of_market(
+    edge: Edge,
+    sharpe: float,
+    seed: int,
+    years: float = 6.0,
+    opens_at: Sequence[datetime] | None = None,
+) -> pl.DataFrame:
+    """[symbol, timestamp, open, high, low, close, volume] of one market, by symbol and time.
+
+    `opens_at` has the first bar of each day, of which as many are used as the years need; by
+    default every weekday at 14:00 UTC. Raises ValueError when there are too few.
+    """
     shocks = draw(seed, years)
     opens, closes = walk(shocks, _CODES[edge], strength_of(edge, sharpe))
+    days = _weekdays(len(shocks.level)) if opens_at is None else opens_at[: len(shocks.level)]
+    if len(days) < len(shocks.level):
+        raise ValueError(f"{len(shocks.level)} days are needed and {len(days)} were given")
+    stamps = [begin + timedelta(hours=hour) for begin in days for hour in range(BARS_A_DAY)]
     spread = 0.4 * _HOURLY_DEVIATION * shocks.wick
     highs = np.maximum(opens, closes) + spread
     lows = np.minimum(opens, closes) - spread[:, ::-1]
-    days = _weekdays(len(shocks.level))
-    stamps = [
-        datetime(day.year, day.month, day.day, 14 + hour, tzinfo=UTC)
-        for day in days
-        for hour in range(BARS_A_DAY)
-    ]
-    volume = np.round(1e5 * (0.5 + shocks.wick))
+    volume = np.round(5e6 * (0.5 + shocks.wick))
     frames = [
         pl.DataFrame(
             {
@@ -189,9 +198,9 @@ def bars_of_market(edge: Edge, sharpe: float, seed: int, years: float = 6.0) -> 
     return pl.concat(frames)
 
 
-def _weekdays(count: int) -> list[date]:
-    """That many weekdays; the market knows no holidays."""
-    found: list[date] = []
+def _weekdays(count: int) -> list[datetime]:
+    """That many weekdays at 14:00 UTC."""
+    found: list[datetime] = []
     day = _FIRST
     while len(found) < count:
         if day.weekday() < 5:

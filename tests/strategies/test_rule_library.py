@@ -138,8 +138,19 @@ def test_a_days_profit_is_that_of_the_opens_it_was_held_between():
 def test_a_strong_planted_rule_is_found(edge, family, direction):
     chosen = library(families=("momentum", "opening")).chosen_by_period(market(edge, 5.0, years=3))
     assert len(chosen) == 8, "a quarter each, after the first year"
-    rules = [found.rule for found in chosen.values()]
+    rules = [found[0].rule for found in chosen.values()]
     assert {(rule.family, rule.direction) for rule in rules} == {(family, direction)}
+    assert all(sum(one.weight for one in found) == pytest.approx(1.0) for found in chosen.values())
+
+
+def test_a_rule_votes_with_the_odds_of_its_t_statistic():
+    found = max(library().chosen_by_period(market("momentum", 3.0)).values(), key=len)
+    assert len(found) > 3
+    first, *rest = found
+    for one in rest:
+        odds = math.exp((one.t**2 - first.t**2) / 2.0)
+        assert one.weight / first.weight == pytest.approx(odds)
+        assert odds >= 1e-3
 
 
 def test_what_is_chosen_is_traded_in_its_period_alone():
@@ -161,7 +172,7 @@ def test_a_choice_reads_nothing_of_its_own_period():
     strategy = library(formation_days=120, refit="month")
     chosen = strategy.chosen_by_period(rows)
     begin = date(2019, 2, 1)
-    assert chosen[begin] is not None
+    assert len(chosen[begin]) > 1
     inside = pl.col("timestamp").dt.date() >= begin
     twisted = rows.with_columns(
         [pl.when(inside).then(pl.col(name) ** 2).otherwise(name) for name in ("open", "close")]
@@ -174,15 +185,15 @@ def test_a_choice_reads_nothing_of_its_own_period():
 def test_nothing_is_traded_where_no_rule_earned_enough():
     rows = market(years=1.5)
     strategy = library(minimum_t=9.0)
-    assert set(strategy.chosen_by_period(rows).values()) == {None}
+    assert not any(strategy.chosen_by_period(rows).values())
     assert (strategy.signals(rows)["side"] == 0).all()
 
 
 def test_a_rule_is_compared_after_its_costs():
     rows = market("reversal", 3.0, years=1.5)
     free, dear = library(cost_bps=0.0), library(cost_bps=50.0)
-    assert any(found is not None for found in free.chosen_by_period(rows).values())
-    assert set(dear.chosen_by_period(rows).values()) == {None}
+    assert any(free.chosen_by_period(rows).values())
+    assert not any(dear.chosen_by_period(rows).values())
 
 
 def test_old_days_fall_out_of_a_rolling_window():

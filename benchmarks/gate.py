@@ -1,0 +1,261 @@
+"""How often the gate promotes what is worthless, and how often it finds an edge of known size.
+
+Each market (`harmony_pipeline/testing/edge_markets.py`: five symbols, six years of hours) goes
+the whole way through the stages: files, validation, features, labels, models, backtest, Monte
+Carlo, statistics, decision. The strategy is the rule library, which is told nothing of the edge.
+
+    python benchmarks/gate.py --markets 200 --workers 2 --output gate.jsonl
+
+A market is a line of the output; what is there is not made again, so a run may be stopped at any
+time. The rules that a decision asked are kept with their measures: the tables say what each rule
+buys, by leaving it out. Ends with a line a target; exit code 1 on a miss.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from harmony_pipeline.testing.edge_markets import EDGES, Edge, bars_of_market
+
+FIRST_SEED = 40_000  # no parameter was chosen on these markets
+SHARPES = (0.5, 1.0, 1.5, 2.0, 3.0)
+TARGET_SHARPE = 2.0
+YEARS = 6.0
+_SETTINGS = """
+[paths]
+lake = "lake"
+state = "state"
+[market]
+source = "files"
+calendar = "XNYS"
+timeframe = "1Hour"
+start = 2018-01-02
+end = {end}
+benchmark = "S0"
+extended_hours = false
+[market.files]
+paths = ["bars.parquet"]
+[market.partitions]
+trading_period = "year"
+retraining_period = "year"
+[labels]
+horizons_bars = [7]
+[model]
+forecaster = "harmony_pipeline.models.logistic:Logistic"
+[costs]
+half_spread_bps = 1.8
+[session]
+strategy = "rule_library"
+[strategies.rule_library]
+use = "harmony_pipeline.strategies.rule_library:RuleLibrary"
+[strategies.meta_labelled]
+enabled = false
+[strategies.moving_average_crossover]
+enabled = false
+[strategies.rsi_momentum]
+enabled = false
+[strategies.bollinger_reversion]
+enabled = false
+"""
+
+
+@dataclass(frozen=True)
+class Market:
+    """What is planted, and the seed of everything else."""
+
+    edge: Edge
+    sharpe: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A market and what the gate said: each rule's measure, threshold and whether it passed."""
+
+    market: Market
+    promoted: bool
+    rules: dict[str, tuple[float | None, float, bool]]
+    captured: float
+    cpu_seconds: float
+
+    def promoted_without(self, left_out: str) -> bool:
+        """The decision of a gate that does not ask one rule."""
+        return all(passed for name, (_, _, passed) in self.rules.items() if name != left_out)
+
+
+def main() -> None:
+    """Decide all markets that are not decided yet, then say what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--markets", type=int, default=200, help="without an edge, and with one")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, default=Path("gate.jsonl"))
+    parser.add_argument("--curve", action="store_true", help="edges of other sizes too")
+    chosen = parser.parse_args()
+    wanted = list(markets(chosen.markets, curve=chosen.curve))
+    known = {one.market: one for one in read(chosen.output)}
+    due = [market for market in wanted if market not in known]
+    started = time.monotonic()
+    for number, decided in enumerate(decide_all(due, chosen.workers), start=1):
+        known[decided.market] = decided
+        with chosen.output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(decided)) + "\n")
+        passed = time.monotonic() - started
+        sys.stderr.write(f"\r{number} of {len(due)} markets, {passed:.0f} s ")
+    sys.stderr.write("\n")
+    if not report([known[market] for market in wanted]):
+        sys.exit(1)
+
+
+def markets(number: int, *, curve: bool) -> Iterator[Market]:
+    """Markets without an edge, as many with one of the wanted size, and the curve's."""
+    for seed in range(FIRST_SEED, FIRST_SEED + number):
+        yield Market("none", 0.0, seed)
+    for place in range(number):
+        yield Market(EDGES[place % len(EDGES)], TARGET_SHARPE, FIRST_SEED + number + place)
+    if curve:
+        for sharpe in SHARPES:
+            if sharpe != TARGET_SHARPE:
+                for place in range(number // 4):
+                    seed = FIRST_SEED + round(10_000 * sharpe) + place
+                    yield Market(EDGES[place % len(EDGES)], sharpe, seed)
+
+
+def read(path: Path) -> list[Decided]:
+    """What an earlier run decided; a line that was cut off is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        row["market"] = Market(**row["market"])
+        row["rules"] = {name: tuple(rule) for name, rule in row["rules"].items()}
+        found.append(Decided(**row))
+    return found
+
+
+def decide_all(due: Sequence[Market], workers: int) -> Iterator[Decided]:
+    """The decisions in the order in which they are ready."""
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    with ProcessPoolExecutor(workers) as pool:
+        for future in as_completed([pool.submit(decide, market) for market in due]):
+            yield future.result()
+
+
+def decide(market: Market) -> Decided:
+    """One market from files to the decision."""
+    from assets.chain import run_stages
+    from assets.groups import PROMOTE
+    from harmony_pipeline.config import load_settings
+    from harmony_pipeline.market.calendars import Calendar
+    from harmony_pipeline.stages.context import PipelineContext
+
+    begun = time.process_time()
+    calendar = Calendar.of("XNYS").table
+    with tempfile.TemporaryDirectory(prefix="harmony-gate-") as name:
+        folder = Path(name)
+        opens = whole_days(calendar["open"].to_list(), calendar["close"].to_list())
+        bars = bars_of_market(market.edge, market.sharpe, market.seed, YEARS, opens)
+        bars.write_parquet(folder / "bars.parquet")
+        last: datetime = bars["timestamp"].max()  # type: ignore[assignment]
+        settings = folder / "harmony.toml"
+        settings.write_text(_SETTINGS.format(end=last.date() + timedelta(days=1)), encoding="utf-8")
+        pipeline = PipelineContext(load_settings(settings, {}))
+        run_stages(pipeline, PROMOTE)
+        rules = pipeline.lake.read("promotions")
+        returns = pipeline.lake.read("backtests")
+        return Decided(
+            market,
+            bool(rules["promoted"].all()) and rules.height > 0,
+            {
+                row["rule"]: (row["measure"], row["threshold"], row["passed"])
+                for row in rules.iter_rows(named=True)
+            },
+            float(returns["sharpe"][0]),
+            time.process_time() - begun,
+        )
+
+
+def whole_days(opens: Sequence[datetime], closes: Sequence[datetime]) -> list[datetime]:
+    """The hour in which each session of six and a half hours opens, from 2018 on."""
+    return [
+        begin.replace(minute=0)
+        for begin, end in zip(opens, closes, strict=True)
+        if begin.date() >= date(2018, 1, 2) and end - begin == timedelta(hours=6, minutes=30)
+    ]
+
+
+# --- what came out --------------------------------------------------------------------------------
+
+
+def report(found: Sequence[Decided]) -> bool:
+    """Print the tables and the targets; whether all are met."""
+    null = [one for one in found if one.market.edge == "none"]
+    edges = [one for one in found if one.market.edge != "none"]
+    target = [one for one in edges if one.market.sharpe == TARGET_SHARPE]
+    print("planted annual Sharpe  edge       promoted   95 % interval   captured Sharpe")
+    for sharpe, edge in sorted({(one.market.sharpe, one.market.edge) for one in found}):
+        row([one for one in found if one.market == Market(edge, sharpe, one.market.seed)])
+    names = sorted({name for one in found for name in one.rules})
+    print("\nrule left out             promoted without an edge   with one of Sharpe 2")
+    for name in ("", *names):
+        rates = [rate([one.promoted_without(name) for one in group]) for group in (null, target)]
+        print(f"{name or '(none)':26}{rates[0]:>23.1%}{rates[1]:>23.1%}")
+    print("\nrule                      passed without an edge     with one of Sharpe 2")
+    for name in names:
+        rates = [rate([one.rules[name][2] for one in group]) for group in (null, target)]
+        print(f"{name:26}{rates[0]:>23.1%}{rates[1]:>23.1%}")
+    return judge(null, target, found)
+
+
+def row(group: Sequence[Decided]) -> None:
+    """One line of the first table."""
+    promoted, market = sum(one.promoted for one in group), group[0].market
+    low, high = interval(promoted, len(group))
+    mean = sum(one.captured for one in group) / len(group)
+    print(
+        f"{market.sharpe:>21.1f}  {market.edge:9}  {promoted:>3} of {len(group):<4}"
+        f" {low:>6.1%} to {high:>6.1%}  {mean:>8.2f}"
+    )
+
+
+def judge(null: Sequence[Decided], target: Sequence[Decided], found: Sequence[Decided]) -> bool:
+    """Print a line a target."""
+    false, power = rate([one.promoted for one in null]), rate([one.promoted for one in target])
+    seconds = sorted(one.cpu_seconds for one in found)[len(found) // 2]
+    lines = [
+        (f"false promotion of {len(null)} markets", f"{false:.1%}", "at most 1 %", false <= 0.01),
+        (f"detection of {len(target)} markets", f"{power:.1%}", "at least 80 %", power >= 0.8),
+        ("CPU seconds a market, median", f"{seconds:.2f}", "under 2", seconds < 2.0),
+    ]
+    print()
+    for what, measured, wanted, met in lines:
+        print(f"{what}: {measured}, wanted {wanted}: {'met' if met else 'MISSED'}")
+    return all(met for *_, met in lines)
+
+
+def rate(answers: Sequence[bool]) -> float:
+    """Share of yes; NaN of none."""
+    return sum(answers) / len(answers) if answers else math.nan
+
+
+def interval(hits: int, of: int) -> tuple[float, float]:
+    """Clopper and Pearson's exact 95 % interval of a rate."""
+    from scipy.stats import beta
+
+    low = beta.ppf(0.025, hits, of - hits + 1) if hits else 0.0
+    high = beta.ppf(0.975, hits + 1, of - hits) if hits < of else 1.0
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    main()
