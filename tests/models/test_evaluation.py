@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import periods_between
 from harmony_pipeline.models.evaluation import evaluate, t_statistic
 from harmony_pipeline.models.gate import Evidence, decide
@@ -17,6 +18,8 @@ from harmony_pipeline.models.settings import GateSettings, ModelSettings
 from harmony_pipeline.models.walk_forward import predict_period, train_period
 from harmony_pipeline.schemas import LABELS, PREDICTIONS
 from harmony_pipeline.testing.forecaster_contract import planted_samples
+
+CLOCK = Calendar.of("24/7")
 
 
 def labels_of(samples, horizon=8):
@@ -28,7 +31,9 @@ def walk_forward(strength, seed, rows=12_000, **changes):
     samples = planted_samples(rows, strength, seed=seed, per_day=16)
     settings = ModelSettings(minimum_train_rows=500, **changes)
     found = [
-        predict_period(train_period(samples, period, 8, "15Min", settings, "f"), samples, period)
+        predict_period(
+            train_period(samples, period, 8, CLOCK, "15Min", settings, "f"), samples, period
+        )
         for period in periods_between(
             date(2023, 1, 1), date(2023, 8, 1), "month", "America/New_York"
         )

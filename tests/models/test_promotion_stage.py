@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
 from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
@@ -14,6 +15,8 @@ from harmony_pipeline.stages import promotion
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.forecaster_contract import planted_samples
 from harmony_pipeline.testing.tiny import tiny_settings
+
+CLOCK = Calendar.of("24/7")
 
 LOGISTIC = "harmony_pipeline.models.logistic:Logistic"
 HORIZON = 4
@@ -32,6 +35,7 @@ def fold(period: str, seed: int = 1) -> Fold:
         SAMPLES,
         period_from_key(period, "month", "UTC"),
         HORIZON,
+        CLOCK,
         "15Min",
         settings,
         "features",
