@@ -53,7 +53,7 @@ class GateSettings(FrozenSettings):
         description="days of returns by which looks may have spent half of the allowed error",
     )
     maximum_chance_sharpe: float = Field(
-        1.5,
+        2.0,
         gt=0.0,
         description=(
             "annual Sharpe ratio that luck may be expected to reach with so many trials in so many"

@@ -107,10 +107,14 @@ def _without(part: StrategySettings, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def configured_trials(pipeline: PipelineContext, strategy: str) -> pl.DataFrame:
-    """The trials of a strategy under the settings of today; all of them where there are none."""
-    trials = pipeline.lake.read("trials", [strategy])
+    """The trials of a strategy under the settings of today; where there are none, those under the
+    settings that were tried last.
+    """
+    trials = pipeline.lake.read("trials", [strategy]).sort("evaluated_at")
     own = trials.filter(pl.col("configuration") == configuration(pipeline, strategy))
-    return own if own.height else trials
+    if own.height or trials.is_empty():
+        return own
+    return trials.filter(pl.col("configuration").eq_missing(trials["configuration"][-1]))
 
 
 def evaluated_grid(pipeline: PipelineContext, strategy: str) -> str:

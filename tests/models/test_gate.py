@@ -28,7 +28,7 @@ TRUTH = [
     ("own_predictions", 1.0, 0.999, "own_predictions 0.999 is under 1"),
     ("deflated_sharpe", FIRST_LOOK, 0.41, "deflated_sharpe 0.41 is under 0.969325"),
     ("probabilistic_sharpe", FIRST_LOOK, 0.95, "probabilistic_sharpe 0.95 is under 0.969325"),
-    ("chance_sharpe", 1.5, 1.6, "chance_sharpe 1.6 is over 1.5"),
+    ("chance_sharpe", 2.0, 2.1, "chance_sharpe 2.1 is over 2"),
     ("min_track_record", 400.0, 401.0, "min_track_record 401 is over 400"),
     ("pbo", 0.5, 0.51, "pbo 0.51 is over 0.5"),
     ("brier_ratio", 1.0, 1.002, "brier_ratio 1.002 is over 1"),
