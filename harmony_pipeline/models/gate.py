@@ -220,11 +220,15 @@ def decide(
 
 
 def past_looks(promotions: pl.DataFrame, candidate: Candidate) -> list[int]:
-    """Days of returns at every decision on the candidate's record: its strategy and recipe."""
+    """Days of returns at every decision on the candidate's record: its strategy and recipe.
+
+    A decision on fewer days than the gate asks could not promote, whatever the returns were, and
+    has spent nothing.
+    """
     own = promotions.filter(
         (pl.col("rule") == LOOK)
         & pl.col("strategy").eq_missing(candidate.strategy)
         & pl.col("recipe").eq_missing(candidate.recipe)
-        & pl.col("measure").is_not_null()
+        & pl.col("passed")
     )
     return sorted({int(days) for days in own["measure"]})

@@ -126,6 +126,7 @@ def test_looks_are_those_at_the_same_record():
     rows = pl.concat(
         [
             looked(300),
+            looked(200),  # could not promote, so that nothing was spent
             looked(350, model_id="a later model"),
             looked(350, model_id="and another"),
             looked(310, recipe="another recipe"),
