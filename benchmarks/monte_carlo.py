@@ -40,7 +40,10 @@ class Timing(NamedTuple):
 def sample_of(trades: int) -> TradeReturns:
     returns = np.random.default_rng(0).normal(0.0003, 0.004, trades)
     return TradeReturns(
-        returns, np.full(trades, 0.1), np.concatenate(([1.0], np.cumprod(1.0 + returns)))
+        returns,
+        np.full(trades, 0.1),
+        np.concatenate(([1.0], np.cumprod(1.0 + returns))),
+        np.arange(trades),
     )
 
 

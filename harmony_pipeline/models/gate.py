@@ -5,9 +5,12 @@ not promoted. A measure that is missing fails its rule. Each rule gives a row, s
 visible why a model traded.
 
 Sharpe rules: Bailey & Lopez de Prado 2012 (probabilistic) and 2014 (deflated by the number of
-trials). Overfitting: Bailey et al. 2017 (PBO).
+trials), at the level that the looks at this record have left (models/sequential.py). Length:
+Bailey et al. 2014 (what luck reaches with so many trials in so short a time). Overfitting: Bailey
+et al. 2017 (PBO).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -15,8 +18,11 @@ from typing import Literal
 import polars as pl
 
 from harmony_pipeline.models.scores import finite_or_none
+from harmony_pipeline.models.sequential import look_level
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
+
+LOOK = "days"  # the rule whose measure tells at how many days a decision looked
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,15 @@ class Evidence:
 
     trades: int | None  # closed
     periods: int | None  # walk-forward periods with predictions
+    days: int | None  # of returns
+    # share of the predictions behind these measures that models of the candidate's recipe made
+    own_predictions: float | None
     # probability that the Sharpe ratio beats the best of all trials by chance
     deflated_sharpe: float | None
     probabilistic_sharpe: float | None  # the same against zero, as if this had been the only trial
+    # annual Sharpe ratio that luck alone is expected to reach with so many trials in so many days
+    chance_sharpe: float | None
+    min_track_record: float | None  # days that are needed to tell the Sharpe ratio from zero
     pbo: float | None  # probability of backtest overfitting
     brier_ratio: float | None  # Brier score over the base rate's
     forecast_pvalue: float | None  # day-block test that the forecasts beat the base rate
@@ -84,23 +96,65 @@ class Decision:
     reasons: list[str]
 
 
-def rules_of(evidence: Evidence, settings: GateSettings) -> list[Rule]:
-    """Every rule with its measure."""
-    drawdown = finite_or_none(evidence.drawdown_p95)
+@dataclass(frozen=True)
+class Candidate:
+    """The model that is judged, and whose evidence it is."""
+
+    model_id: str
+    previous_model_id: str | None = None  # the champion
+    strategy: str | None = None
+    recipe: str | None = None  # of its training
+
+
+def look_threshold(
+    minimum: float, days: float | None, looks: Sequence[int], half_days: float
+) -> float:
+    """The probability that a Sharpe rule asks at this look, so that over all looks a worthless
+    strategy passes with at most 1 - `minimum`.
+
+    looks: days of returns at earlier decisions on the same record. A minimum of one half or less is
+    no test and stays what it is, as does one of 1.
+    """
+    if not days or not 0.5 < minimum < 1.0:
+        return minimum
+    return 1.0 - look_level([*looks, int(days)], 1.0 - minimum, half_days)
+
+
+def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = ()) -> list[Rule]:
+    """Every rule with its measure. looks: days of returns at earlier decisions on this record."""
+    drawdown, days = finite_or_none(evidence.drawdown_p95), finite_or_none(evidence.days)
+    deflated, probabilistic = (
+        look_threshold(minimum, days, looks, settings.spending_half_days)
+        for minimum in (settings.minimum_deflated_sharpe, settings.minimum_probabilistic_sharpe)
+    )
     return [
         Rule("trades", "at least", settings.minimum_trades, finite_or_none(evidence.trades)),
         Rule("periods", "at least", settings.minimum_periods, finite_or_none(evidence.periods)),
+        Rule(LOOK, "at least", settings.minimum_days, days),
+        Rule("own_predictions", "at least", 1.0, finite_or_none(evidence.own_predictions)),
         Rule(
             "deflated_sharpe",
             "at least",
-            settings.minimum_deflated_sharpe,
+            deflated,
             finite_or_none(evidence.deflated_sharpe),
         ),
         Rule(
             "probabilistic_sharpe",
             "at least",
-            settings.minimum_probabilistic_sharpe,
+            probabilistic,
             finite_or_none(evidence.probabilistic_sharpe),
+        ),
+        Rule(
+            "chance_sharpe",
+            "at most",
+            settings.maximum_chance_sharpe,
+            finite_or_none(evidence.chance_sharpe),
+        ),
+        Rule(
+            "min_track_record",
+            "at most",
+            days or 0.0,
+            finite_or_none(evidence.min_track_record),
         ),
         Rule("pbo", "at most", settings.maximum_pbo, finite_or_none(evidence.pbo)),
         Rule(
@@ -139,19 +193,23 @@ def rules_of(evidence: Evidence, settings: GateSettings) -> list[Rule]:
 def decide(
     evidence: Evidence,
     settings: GateSettings,
-    model_id: str,
-    previous_model_id: str | None,
+    candidate: Candidate,
     decided_at: datetime,
+    looks: Sequence[int] = (),
 ) -> Decision:
-    """Apply every rule to the evidence. A refusal is a value with reasons, never an exception."""
-    rules = rules_of(evidence, settings)
+    """Apply every rule to the evidence. A refusal is a value with reasons, never an exception.
+
+    looks: days of returns at earlier decisions on this record (`past_looks`).
+    """
+    rules = rules_of(evidence, settings, looks)
     promoted = all(rule.passed for rule in rules)
     rows = pl.DataFrame(
         [
-            {"model_id": model_id, "decided_at": decided_at, "promoted": promoted,
-            "rule": rule.name, "measure": rule.measure,
+            {"model_id": candidate.model_id, "decided_at": decided_at, "promoted": promoted,
+             "rule": rule.name, "measure": rule.measure,
              "threshold": float(rule.threshold), "passed": rule.passed,
-             "previous_model_id": previous_model_id}
+             "previous_model_id": candidate.previous_model_id,
+             "strategy": candidate.strategy, "recipe": candidate.recipe}
             for rule in rules
         ],
         schema=PROMOTIONS.dtypes,
@@ -159,3 +217,18 @@ def decide(
     return Decision(
         promoted, PROMOTIONS.conform(rows), [rule.sentence for rule in rules if not rule.passed]
     )
+
+
+def past_looks(promotions: pl.DataFrame, candidate: Candidate) -> list[int]:
+    """Days of returns at every decision on the candidate's record: its strategy and recipe.
+
+    A decision on fewer days than the gate asks could not promote, whatever the returns were, and
+    has spent nothing.
+    """
+    own = promotions.filter(
+        (pl.col("rule") == LOOK)
+        & pl.col("strategy").eq_missing(candidate.strategy)
+        & pl.col("recipe").eq_missing(candidate.recipe)
+        & pl.col("passed")
+    )
+    return sorted({int(days) for days in own["measure"]})

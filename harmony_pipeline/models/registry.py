@@ -241,8 +241,9 @@ class ModelRegistry:
             )
         if not history[-1].model_id:
             raise NotReady(
-                f"model {history[-2].model_id} was demoted, and none before it may trade: promote a"
-                " newer one with: harmony backfill promoted_model"
+                f"model {history[-2].model_id} was demoted, and none before it may trade: see why"
+                " in the table promotions, and promote a newer one with: harmony backfill"
+                " promoted_model"
             )
         return self.load(history[-1].model_id, history[-1].artifact_hash)
 

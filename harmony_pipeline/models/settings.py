@@ -34,14 +34,31 @@ class GateSettings(FrozenSettings):
 
     minimum_trades: int = Field(100, ge=1)
     minimum_periods: int = Field(3, ge=1, description="walk-forward periods with predictions")
+    minimum_days: int = Field(252, ge=1, description="days of out-of-sample returns")
     minimum_deflated_sharpe: float = Field(
         0.95,
         ge=0.0,
         le=1.0,
-        description="probability that the Sharpe ratio beats the best of all trials by chance",
+        description=(
+            "probability that the Sharpe ratio beats the best of all trials by chance; over all"
+            " looks together, so that a single one asks more"
+        ),
     )
     minimum_probabilistic_sharpe: float = Field(
         0.95, ge=0.0, le=1.0, description="the same against zero, as if nothing else had been tried"
+    )
+    spending_half_days: int = Field(
+        252,
+        ge=1,
+        description="days of returns by which looks may have spent half of the allowed error",
+    )
+    maximum_chance_sharpe: float = Field(
+        2.0,
+        gt=0.0,
+        description=(
+            "annual Sharpe ratio that luck may be expected to reach with so many trials in so many"
+            " days; a longer record lowers it"
+        ),
     )
     maximum_brier_ratio: float = Field(
         1.0, gt=0.0, description="Brier score over that of the base rate"

@@ -45,6 +45,8 @@ class ModelCard:
     intercept: float
     # inputs that training never saw missing; None: not known, a model of an earlier version
     complete: tuple[str, ...] | None = None
+    # hash of everything that decides how the model is made, but for the data; None: not known
+    recipe: str | None = None
 
     def build_id(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
@@ -58,7 +60,7 @@ class ModelCard:
         return {
             name: value
             for name, value in ((each.name, getattr(self, each.name)) for each in fields(self))
-            if name != "complete" or value is not None
+            if name not in ("complete", "recipe") or value is not None
         }
 
     @cached_property

@@ -1,9 +1,10 @@
 """Walk-forward training: one model a retraining period, and its predictions inside that period
 only.
 
-A model of period P uses no outcome that was resolved after `P.start - embargo`, and predicts only
-events in `P.start <= timestamp < P.end`. Purging uses `end_timestamp`, the moment an outcome became
-known. The embargo adds a distance for lasting effects (Lopez de Prado 2018, ch. 7.4).
+A model of period P uses no outcome that was resolved after the embargo before P began, and predicts
+only events in `P.start <= timestamp < P.end`. Purging uses `end_timestamp`, the moment an outcome
+became known, of every symbol alike. The embargo adds a distance for lasting effects, counted in
+regular bars of the market (embargo.py; Lopez de Prado 2018, ch. 7.4).
 
     training part                       calibration part         embargo   P: predictions
     |--- fitted: settled by C -----|   C |--- settled by E ---|  E ......| start --------- end |
@@ -23,10 +24,11 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray
 from harmony_pipeline.hashing import hash_of_parts
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.models.base import Forecaster, Model, build_forecaster
 from harmony_pipeline.models.calibration import Platt, fit_platt, match_base_rate, shrink_slope
+from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import reliability, scores
@@ -34,7 +36,7 @@ from harmony_pipeline.models.settings import ModelSettings
 from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
 
-__all__ = ["Fold", "embargo_of", "evaluate", "predict_period", "split", "train_period"]
+__all__ = ["Fold", "evaluate", "predict_period", "split", "train_period"]
 
 _FEWEST_FIT_ROWS = 20
 _TOP_IMPORTANCES = 20
@@ -67,20 +69,21 @@ class Split:
     test: BoolArray
 
 
-def embargo_of(settings: ModelSettings, timeframe: str) -> timedelta:
-    """The embargo as a length of time."""
-    return timedelta(minutes=settings.embargo_bars * TIMEFRAME_MINUTES[timeframe])
-
-
-def split(samples: Samples, period: Period, timeframe: str, settings: ModelSettings) -> Split:
+def split(
+    samples: Samples,
+    period: Period,
+    calendar: Calendar,
+    timeframe: str,
+    settings: ModelSettings,
+) -> Split:
     """Training, purged and test events of one period.
 
-    train: resolved by `period.start - embargo` (and inside the rolling window, if there is one).
+    train: resolved before the embargo began (and inside the rolling window, if there is one).
     purged: earlier than the period but not resolved by then. calibrate: the latest
     `calibration_fraction` of the training events, cut between two timestamps. fit: training events
     that were resolved by the first calibration event.
     """
-    train_end = period.start - embargo_of(settings, timeframe)
+    train_end = embargo_start(calendar, timeframe, period.start, settings.embargo_bars)
     window = pl.lit(value=True)
     if settings.maximum_train_days is not None:
         window = pl.col("timestamp") >= period.start - timedelta(days=settings.maximum_train_days)
@@ -118,6 +121,7 @@ def train_period(
     samples: Samples,
     period: Period,
     horizon: int,
+    calendar: Calendar,
     timeframe: str,
     settings: ModelSettings,
     feature_set_hash: str,
@@ -125,15 +129,17 @@ def train_period(
     code_version: str = "",
     seed: int | None = None,
     created_at: datetime | None = None,
+    recipe: str | None = None,
 ) -> Fold:
     """Train the model of one period from outcomes before it. `samples` may hold any other events
     too; they change nothing.
 
     With `data_hash` None it is the hash of the training events themselves, which stays the same
-    when later data arrives. With `seed` None it is the settings' seed. Too little history is no
-    error: the fold then has no model and a reason.
+    when later data arrives. With `seed` None it is the settings' seed. recipe: hash of everything
+    that decides how the model is made, but for the data. Too little history is no error: the fold
+    then has no model and a reason.
     """
-    parts = split(samples, period, timeframe, settings)
+    parts = split(samples, period, calendar, timeframe, settings)
     forecaster = build_forecaster(
         settings.forecaster, settings.parameters, settings.seed if seed is None else seed
     )
@@ -160,7 +166,7 @@ def train_period(
         settings.seed if seed is None else seed, samples.names,
         samples.inputs.feature_columns if samples.inputs else None,
         samples.inputs.regimes if samples.inputs else False, calibration.slope,
-        calibration.intercept, _complete_inputs(samples, parts),
+        calibration.intercept, _complete_inputs(samples, parts), recipe,
     )  # fmt: skip
     trained = TrainedModel(card.build_id(model.save()), card, model)
     metrics |= _metrics(trained, samples, parts)
@@ -271,6 +277,7 @@ def _model_row(
         "parameters": json.dumps({**card.parameters, "seed": card.seed}, sort_keys=True),
         "metrics": json.dumps(metrics),
         "artifact": f"models/{trained.model_id}",
+        "recipe": card.recipe,
     }  # fmt: skip
     return MODELS.conform(
         pl.DataFrame([row], schema_overrides={"created_at": pl.Datetime("us", "UTC")})
@@ -319,6 +326,7 @@ def predict_period(
     rows = events.frame.select("symbol", "timestamp").with_columns(
         model_id=pl.lit(trained.model_id), period=pl.lit(period.key),
         horizon=pl.lit(trained.card.horizon),
+        recipe=pl.lit(trained.card.recipe, dtype=pl.String),
         probability=pl.Series(trained.predict(events), dtype=pl.Float64, nan_to_null=True),
         reason=pl.Series(trained.refusals(events.X), dtype=pl.String),
     )  # fmt: skip

@@ -36,7 +36,18 @@ _MEANINGS = (
     ("participation", "Largest participation", share(2), "of a bar's volume"),
 )
 _OVERFITTING = (
-    ("n_trials", "Configurations tried", fixed(0), "every one counts against the result"),
+    (
+        "n_trials",
+        "Configurations tried",
+        fixed(0),
+        "of every strategy in this lake; each counts against the result",
+    ),
+    (
+        "effective_trials",
+        "Effective trials",
+        fixed(1),
+        "independent ones that would be as lucky, since similar trials are no new chance",
+    ),
     (
         "psr",
         "Probabilistic Sharpe ratio",
@@ -60,7 +71,7 @@ _OVERFITTING = (
         "min_track_record",
         "Minimum track record",
         fixed(0),
-        "days needed before the Sharpe ratio is believable at 95%",
+        "days until the Sharpe ratio is believable at 95%, with one more day of the worst loss",
     ),
 )
 _SCENARIOS = {

@@ -13,12 +13,17 @@ equity does. A sum of pnl in currency would let a path that has halved trade at 
 |---|---|---|
 | none | as they were, one path, exact sums | none |
 | bootstrap | drawn one by one with replacement | none |
-| block_bootstrap | stationary bootstrap, blocks of mean length `block` | none |
+| block_bootstrap | stationary bootstrap, blocks of `block` days in the mean | none |
 | shuffle | permuted: drawdown only | none |
 | missed | as they were | each trade is missed with `miss_probability` |
 | slippage | as they were | cost on entry value, both sides, uniform in [0, 2 * slippage_bps] |
 | anomalies | as they were | `anomaly_probability` of a return of -anomaly_size * abs(worst trade) |
 | stressed | stationary bootstrap | misses, slippage and anomalies together |
+
+A block holds whole days: all trades of the portfolio that were closed on them. Trades of one day
+share their market, so drawing them one by one takes a hundred positions in one move for a hundred
+opinions: with 100 symbols correlated by 0.5 a worthless strategy then passes "earns in the worst
+5 %" 23 times in 100. The gate asks `stressed`, whose order is that of blocks.
 
 The mean of the extra cost is slippage_bps; with `slippage_anomaly_probability` a trade's slippage
 is `slippage_anomaly_size` times what was drawn. max_drawdown is `equity / peak - 1` on closed
@@ -93,6 +98,7 @@ class TradeReturns:
     returns: FloatArray
     values: FloatArray  # entry value / equity before
     curve: FloatArray  # currency, trades + 1 points, the first is the starting cash
+    days: IntArray  # number of the first trade of each day on which one was closed
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,11 @@ def simulate(
     settings: MonteCarloSettings,
     backtest_id: str,
     multipliers: pl.DataFrame | None = None,
+    zone: str = "UTC",
 ) -> MonteCarlo:
     """Every scenario over the closed rows of `trades` (schemas.TRADES; open ones are left out).
-    multipliers: what a unit of a contract is worth (market/multipliers.py).
+    multipliers: what a unit of a contract is worth (market/multipliers.py). zone: whose dates are
+    the days of a block.
 
     Raises DataError when the cash is not positive or a closed trade has no finite pnl or entry
     value. Without a closed trade the result holds only the path `none`.
@@ -161,7 +169,7 @@ def simulate(
             f"backtest {backtest_id}: initial_cash is {initial_cash}, expected more than 0: set"
             " backtest.initial_cash"
         )
-    sample = trade_returns(trades, initial_cash, multipliers)
+    sample = trade_returns(trades, initial_cash, multipliers, zone)
     count = sample.returns.size
     stops = fan_stops(count)
     peak = np.maximum.accumulate(sample.curve)
@@ -186,7 +194,10 @@ def simulate(
 
 
 def trade_returns(
-    trades: pl.DataFrame, initial_cash: float, multipliers: pl.DataFrame | None = None
+    trades: pl.DataFrame,
+    initial_cash: float,
+    multipliers: pl.DataFrame | None = None,
+    zone: str = "UTC",
 ) -> TradeReturns:
     """The closed trades as returns on the equity before each, with their entry values.
 
@@ -210,8 +221,14 @@ def trade_returns(
     curve = initial_cash + np.concatenate(([0.0], np.cumsum(pnl)))
     before = np.where(curve[:-1] > 0.0, curve[:-1], initial_cash)
     values = closed.select(value.alias("value"))["value"].to_numpy().astype(np.float64)
+    day = closed["exit_timestamp"].dt.convert_time_zone(zone).dt.date().to_physical().to_numpy()
     return TradeReturns(
-        np.ascontiguousarray(pnl / before), np.ascontiguousarray(values / before), curve
+        np.ascontiguousarray(pnl / before),
+        np.ascontiguousarray(values / before),
+        curve,
+        np.flatnonzero(np.diff(day, prepend=day[0] - 1) != 0)
+        if day.size
+        else np.zeros(0, np.int64),
     )
 
 
@@ -251,7 +268,7 @@ def run_scenario(
 
     def walk(first: int, end: int) -> None:
         run_paths(
-            returns, costs, seed, scenario.stream, first_path + first, scenario.order,
+            returns, costs, sample.days, seed, scenario.stream, first_path + first, scenario.order,
             1.0 / settings.block, trouble, stops,
             final[first:end], drawdown[first:end], curves[first:end],
         )  # fmt: skip

@@ -5,10 +5,14 @@ unit. Deviations are ddof 1. Skewness and kurtosis are the plain sample moments 
 / m2**2). Kurtosis is Pearson's, 3 for a normal sample, as in schemas.TRIALS. What cannot be
 measured is None.
 
+Every threshold on a variance is relative to the size of the returns, so that no unit changes an
+answer.
+
 Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PSR, minimum track
-record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2015, "The
-probability of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability"
-(SPA, from the `arch` package).
+record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2014,
+"Pseudo-mathematics and financial charlatanism" (minimum backtest length) and 2015, "The probability
+of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA, from
+the `arch` package).
 """
 
 import math
@@ -22,9 +26,9 @@ import polars as pl
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.robustness.effective_trials import effective_trials, expected_maximum
 from harmony_pipeline.robustness.settings import OverfittingSettings
 
-EULER_GAMMA = 0.5772156649015329
 MINIMUM_OBSERVATIONS = 3  # below this there is no deviation worth the name
 _CHUNK = 4096  # combinations handled at once, so that 20 splits (184 756) fit in memory
 
@@ -77,37 +81,34 @@ def probabilistic_sharpe(sample: Moments, benchmark_sharpe: float = 0.0) -> floa
     return None if math.isnan(error) else _normal_cdf((sample.sharpe - benchmark_sharpe) / error)
 
 
-def expected_maximum_sharpe(trial_variance: float, trials: int) -> float:
-    """Expected Sharpe ratio of the best of `trials` trials without skill; trials >= 2.
+def chance_sharpe(observations: int, trials: float) -> float:
+    """Sharpe ratio (per observation) that the best of `trials` independent trials without skill is
+    expected to show over so many observations; 0 for one trial.
 
-    False Strategy theorem (2014, eq. 1).
+    The Sharpe ratio of a trial without skill has variance 1 / (observations - 1), however wide or
+    narrow the grid is from which the trials came.
     """
-    if trials < 2:
-        raise ValueError(
-            f"the maximum of {trials} trial(s) has no expectation; at least 2 are needed"
-        )
-    first = _normal_quantile(1.0 - 1.0 / trials)
-    second = _normal_quantile(1.0 - 1.0 / (trials * math.e))
-    return math.sqrt(trial_variance) * ((1.0 - EULER_GAMMA) * first + EULER_GAMMA * second)
+    return expected_maximum(trials) / math.sqrt(observations - 1)
 
 
-def deflated_sharpe(
-    sample: Moments, trial_sharpes: FloatArray, trials: int | None = None
-) -> float | None:
-    """PSR against the expected maximum of all trials.
+def deflated_sharpe(sample: Moments, trials: float) -> float | None:
+    """PSR against what the best of `trials` independent trials would show by luck (2014).
 
-    None with fewer than two trials or when their Sharpe ratios do not differ. trials: the number of
-    trials; by default those with a Sharpe ratio. All count as independent, which is strict:
-    correlated trials would justify a smaller number.
+    trials: their effective number (effective_trials.py). With one trial it is the PSR against 0.
+    More trials never raise it.
     """
-    sharpes = np.asarray(trial_sharpes, dtype=np.float64)
-    sharpes = sharpes[np.isfinite(sharpes)]
-    if sharpes.size < 2:
-        return None
-    variance = float(np.var(sharpes, ddof=1))
-    if variance <= 1e-24:
-        return None
-    return probabilistic_sharpe(sample, expected_maximum_sharpe(variance, trials or sharpes.size))
+    return probabilistic_sharpe(sample, chance_sharpe(sample.observations, trials))
+
+
+def with_worst_loss(returns: FloatArray, worst_loss: float) -> FloatArray:
+    """`returns` and one more day on which the worst loss to be expected came.
+
+    Where rare losses are large (a stop a hundred times as far as the target), a short record shows
+    none of them, and its Sharpe ratio, skew and kurtosis tell of no danger. After n days without
+    it, a loss that comes once in n days is as likely missing as not. worst_loss: a fraction of
+    equity, positive.
+    """
+    return np.append(returns, -abs(worst_loss))
 
 
 def minimum_track_record(
@@ -139,15 +140,18 @@ class CrossValidation:
     splits: int
 
 
-def backtest_overfitting(matrix: FloatArray, splits: int) -> CrossValidation | None:
+def backtest_overfitting(
+    matrix: FloatArray, splits: int, *, wide: bool = False
+) -> CrossValidation | None:
     """Probability of backtest overfitting by combinatorially symmetric cross-validation.
 
     matrix: [observations, trials] of returns, all trials over the same days. The rows are cut into
     `splits` equal blocks (the oldest remainder is dropped). Each half of the blocks is once the
-    sample in which the best trial is chosen. A logit of exactly zero (the median of an odd number
-    of trials) counts one half, so that pure noise gives 1/2 for any number of trials. None with
-    fewer than two trials, or fewer than two rows a block. Raises DataError for a transposed or
-    non-finite matrix.
+    sample in which the best trial is chosen. A trial that does not move in a half has the Sharpe
+    ratio 0 there. A logit of exactly zero (the median of an odd number of trials) counts one half,
+    so that pure noise gives 1/2 for any number of trials, and a single trial too: nothing was
+    chosen. None without a trial, or with fewer than two rows a block. Raises DataError for a
+    transposed (unless `wide`) or non-finite matrix.
     """
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2:
@@ -165,25 +169,24 @@ def backtest_overfitting(matrix: FloatArray, splits: int) -> CrossValidation | N
             " lacks"
         )
     rows, trials = values.shape
-    if trials < 2 or rows < 2 * splits:
+    if trials < 1 or rows < 2 * splits:
         return None
     # the classic silent mistake: transposed input gives a number, and it is wrong
-    if trials > rows:
+    if trials > rows and not wide:
         raise DataError(
             f"CSCV takes [observations, trials], found {rows} rows by {trials} columns: transpose"
             " it, or give more days than trials"
         )
     length = rows // splits
-    blocks = (values - values.mean(axis=0))[rows - length * splits :].reshape(
-        splits, length, trials
-    )
-    sums, squares = blocks.sum(axis=1), (blocks**2).sum(axis=1)
+    kept = values[rows - length * splits :].reshape(splits, length, trials)
+    blocks = kept - values.mean(axis=0)
+    sums = _BlockSums(
+        blocks.sum(axis=1), (blocks**2).sum(axis=1), kept.min(axis=1), kept.max(axis=1),
+        values.mean(axis=0), length,
+    )  # fmt: skip
     halves = _halves(splits)
     logits = np.concatenate(
-        [
-            _logits(halves[i : i + _CHUNK], sums, squares, values.mean(axis=0), length)
-            for i in range(0, len(halves), _CHUNK)
-        ]
+        [_logits(halves[i : i + _CHUNK], sums) for i in range(0, len(halves), _CHUNK)]
     )
     pbo = float(np.mean((logits < 0.0) + 0.5 * (logits == 0.0)))
     return CrossValidation(pbo, logits, splits)
@@ -197,32 +200,49 @@ def _halves(splits: int) -> BoolArray:
     return mask
 
 
-def _logits(
-    inside: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int
-) -> FloatArray:
-    sample = _sharpes(inside, sums, squares, means, length)
-    test = _sharpes(~inside, sums, squares, means, length)
+@dataclass(frozen=True)
+class _BlockSums:
+    """By block and trial: sums and squares of the centred returns, extremes of the raw ones; the
+    mean of each trial and the rows of a block.
+    """
+
+    sums: FloatArray
+    squares: FloatArray
+    lowest: FloatArray
+    highest: FloatArray
+    means: FloatArray
+    length: int
+
+
+def _logits(inside: BoolArray, blocks: _BlockSums) -> FloatArray:
+    sample, test = _sharpes(inside, blocks), _sharpes(~inside, blocks)
     best = np.argmax(sample, axis=1)
     reached = test[np.arange(len(best)), best][:, None]
     # rank 1 is the worst; ties share their mean rank
     rank = (test < reached).sum(axis=1) + ((test == reached).sum(axis=1) + 1) / 2.0
-    relative = rank / (sums.shape[1] + 1)
+    relative = rank / (blocks.means.size + 1)
     return np.asarray(np.log(relative / (1.0 - relative)))
 
 
-def _sharpes(
-    chosen: BoolArray, sums: FloatArray, squares: FloatArray, means: FloatArray, length: int
-) -> FloatArray:
+def _sharpes(chosen: BoolArray, blocks: _BlockSums) -> FloatArray:
     """[combinations, trials] Sharpe ratio over the chosen blocks; 0 without variance.
 
-    It is computed from block sums of the centred returns.
+    It is computed from block sums of the centred returns. Those leave rounding dust where a trial
+    stands still, so whether it moves is told by its extremes.
     """
     weights = chosen.astype(np.float64)
-    count = length * (sums.shape[0] // 2)
-    mean = weights @ sums / count
-    variance = (weights @ squares - count * mean**2) / (count - 1)
-    level = mean + means
-    moves = variance > 1e-24
+    count = blocks.length * (blocks.sums.shape[0] // 2)
+    mean = weights @ blocks.sums / count
+    squares = weights @ blocks.squares
+    variance = (squares - count * mean**2) / (count - 1)
+    level = mean + blocks.means
+    low = np.full(mean.shape, np.inf)
+    high = np.full(mean.shape, -np.inf)
+    for block in range(chosen.shape[1]):
+        rows = chosen[:, block]
+        low[rows] = np.minimum(low[rows], blocks.lowest[block])
+        high[rows] = np.maximum(high[rows], blocks.highest[block])
+    moves = (high > low) & (variance > 1e-14 * squares / count)
     return np.asarray(np.where(moves, level / np.sqrt(np.where(moves, variance, 1.0)), 0.0))
 
 
@@ -238,7 +258,8 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
     from arch.bootstrap import SPA
 
     values = np.asarray(matrix, dtype=np.float64)
-    values = values[:, values.std(axis=0) > 1e-12] if values.size else values
+    if values.size:
+        values = values[:, values.std(axis=0) > 1e-12 * np.abs(values).max(axis=0)]
     if values.ndim != 2 or values.shape[0] < 10 or values.shape[1] == 0:
         return None
     block = math.isqrt(values.shape[0])
@@ -283,80 +304,79 @@ def overfitting_row(
     trials: pl.DataFrame,
     trial_returns: pl.DataFrame,
     settings: OverfittingSettings,
+    worst_loss: float | None = None,
 ) -> pl.DataFrame:
     """One row of schemas.OVERFITTING.
 
     returns: frame[timestamp, return], daily, of the chosen configuration. trials, trial_returns:
-    rows of schemas.TRIALS and TRIAL_RETURNS; those of other strategies are left out. Null: no trial
-    to compare with, no variance, or too few days. n_trials counts configurations, also those
+    rows of schemas.TRIALS and TRIAL_RETURNS of every strategy: whoever chooses among strategies
+    tries them all. Null: no variance or too few days. n_trials counts configurations, also those
     without trades. A configuration that was tried again with more days is the same one, and its
-    latest returns are used. Sharpe ratios of trials are computed here from their daily returns,
-    since the formulas need them per day (trials.sharpe is annual).
+    latest returns are used. PBO and SPA compare the trials that have a return on every day of the
+    chosen one. worst_loss: the largest loss of equity that a day could have brought, a fraction;
+    the track record must be long enough with that day in it. Sharpe ratios are computed here from
+    daily returns, since the formulas need them per day (trials.sharpe is annual).
     """
-    own = latest_trials(trials.filter(pl.col("strategy") == strategy))
-    sample = moments(_as_array(returns.sort("timestamp"), "return"))
-    matrix = returns_matrix(own["trial_id"].to_list(), trial_returns)
-    cscv = (
-        backtest_overfitting(matrix, settings.splits)
-        if matrix.shape[1] <= matrix.shape[0]
-        else None
-    )
+    every = latest_trials(trials)
+    ids = every["trial_id"].to_list()
+    daily = returns.drop_nulls("return").sort("timestamp")
+    values = _as_array(daily, "return")
+    sample = moments(values)
+    matrix = returns_matrix(ids, trial_returns, daily["timestamp"])
+    cscv = backtest_overfitting(matrix, settings.splits, wide=True) if matrix.size else None
+    effective = effective_trials(ids, trial_returns)
+    lost = max(0.0, worst_loss or 0.0, -float(values.min())) if values.size else 0.0
+    pessimistic = moments(with_worst_loss(values, lost)) if sample else None
     row: dict[str, Any] = {
         "strategy": strategy,
-        "n_trials": own.height,
+        "n_trials": every.height,
+        "effective_trials": effective,
+        "observations": values.size,
         "psr": probabilistic_sharpe(sample) if sample else None,
-        "dsr": (
-            deflated_sharpe(
-                sample, _daily_sharpes(own["trial_id"].to_list(), trial_returns), own.height
-            )
-            if sample
-            else None
-        ),
+        "dsr": deflated_sharpe(sample, effective) if sample else None,
         "pbo": cscv.pbo if cscv else None,
         "splits": settings.splits,
         "spa_pvalue": superior_ability(matrix, settings.bootstrap_reps, settings.seed),
-        "min_track_record": minimum_track_record(sample) if sample else None,
+        "min_track_record": minimum_track_record(pessimistic) if pessimistic else None,
+        "worst_loss": lost,
     }
     return schemas.OVERFITTING.conform(pl.DataFrame([row], schema=schemas.OVERFITTING.dtypes))
 
 
 def latest_trials(trials: pl.DataFrame) -> pl.DataFrame:
-    """One row a configuration (strategy and parameters): the latest evaluation, in the order of
-    trial_id.
+    """One row a configuration (strategy, parameters and the settings behind them): the latest
+    evaluation, in the order of trial_id.
+
+    Rows of an older lake have no configuration; each strategy and parameters of theirs is one.
     """
     newest = trials.sort("evaluated_at", "trial_id").unique(
-        ["strategy", "parameters"], keep="last", maintain_order=True
+        ["strategy", "parameters", "configuration"], keep="last", maintain_order=True
     )
     return newest.sort("trial_id")
 
 
-def returns_matrix(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatArray:
-    """[days, trials] of the days on which every trial has a return, in the order of `trial_ids`.
-
-    A trial without returns is left out.
+def returns_matrix(
+    trial_ids: list[str], trial_returns: pl.DataFrame, days: pl.Series
+) -> FloatArray:
+    """[days, trials] of the trials that have a return on each of `days`, in the order of
+    `trial_ids`.
     """
-    own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids))
-    present = set(own["trial_id"].unique().to_list())
+    wanted = days.unique().sort().alias("timestamp").to_frame()
+    own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids)).join(
+        wanted, on="timestamp", how="semi"
+    )
+    whole = own.group_by("trial_id").len().filter(pl.col("len") == wanted.height)["trial_id"]
+    present = set(whole.to_list())
     if not present:
         return np.empty((0, 0))
     wide = (
-        own.pivot(on="trial_id", index="timestamp", values="return", aggregate_function="first")
-        .drop_nulls()
+        own.filter(pl.col("trial_id").is_in(present))
+        .pivot(on="trial_id", index="timestamp", values="return", aggregate_function="first")
         .sort("timestamp")
     )
     return np.ascontiguousarray(
         wide.select([name for name in trial_ids if name in present]).to_numpy().astype(np.float64)
     )
-
-
-def _daily_sharpes(trial_ids: list[str], trial_returns: pl.DataFrame) -> FloatArray:
-    """Sharpe ratio per day of every trial that has one."""
-    own = trial_returns.filter(pl.col("trial_id").is_in(trial_ids)).sort("trial_id", "timestamp")
-    found = [
-        moments(_as_array(rows, "return"))
-        for rows in own.partition_by("trial_id", maintain_order=True)
-    ]
-    return np.array([sample.sharpe for sample in found if sample is not None])
 
 
 def _as_array(frame: pl.DataFrame, column: str) -> FloatArray:

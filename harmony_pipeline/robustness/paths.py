@@ -14,8 +14,13 @@ is then one of many independent numbers beside each other, which the machine com
 the tables stay in its nearest cache. No path sees its neighbours, so a path's numbers are the same
 in any company.
 
+A block of the stationary bootstrap begins with a day and ends with one: trades that were closed on
+one day move together (they share their market), so they are drawn together. A path that had them
+apart would see a hundred dependent trades as a hundred chances to be wrong, and spread too little.
+
 Sources: Efron 1979 (bootstrap); Politis & Romano 1994 (stationary bootstrap: blocks of geometric
-length, with the sample wrapped around).
+length, with the sample wrapped around); Hall 1985 (whole units drawn where their parts depend on
+each other).
 """
 
 import os
@@ -26,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 
 # order in which a path meets the trades
@@ -95,6 +100,7 @@ def permute(key: Any, places: IntArray) -> None:
 def run_paths(
     returns: FloatArray,
     costs: FloatArray,
+    days: IntArray,
     seed: Any,
     stream: int,
     first_path: int,
@@ -109,14 +115,17 @@ def run_paths(
     """Simulate `final.size` paths from number `first_path`.
 
     returns [trades]: of the equity before each trade. costs [trades]: mean extra cost of a round
-    trip, same unit; a path's cost is uniform between 0 and twice that. stops [s]: trade numbers,
-    rising, the last is `trades`. Written: final [paths] equity (start 1.0), drawdown [paths]
-    (<= 0), curves [recorded, s] equity after stops[s] trades of the first `recorded` paths.
+    trip, same unit; a path's cost is uniform between 0 and twice that. days [days]: number of the
+    first trade of each day, rising from 0; a block is of whole days, and `restart_probability` is
+    asked at the end of each. stops [s]: trade numbers, rising, the last is `trades`. Written: final
+    [paths] equity (start 1.0), drawdown [paths] (<= 0), curves [recorded, s] equity after stops[s]
+    trades of the first `recorded` paths.
     """
     trades: Any = np.int64(returns.size)
     costly = np.any(costs != 0.0)
     shaken = trouble.miss_probability > 0.0 or trouble.anomaly_probability > 0.0
     keys, places = _lanes_of(order, trades)
+    begins = _first_of_day(days, trades)
     bits, at = np.empty((STEPS, LANES), np.uint64), np.empty((STEPS, LANES), np.int64)
     change, cost, state = np.empty((STEPS, LANES)), np.empty((STEPS, LANES)), np.empty((3, LANES))
     for first in range(0, final.size, LANES):
@@ -130,7 +139,9 @@ def run_paths(
         stop: Any = np.int64(0)
         for begin in range(0, trades, STEPS):
             size = min(STEPS, trades - begin)
-            _order_trades(keys, order, restart_probability, begin, trades, places, bits, at)
+            _order_trades(
+                keys, order, restart_probability, begin, trades, places, days, begins, bits, at
+            )
             _pick(returns, at[:size], change)
             if costly:
                 _pick(costs, at[:size], cost)
@@ -154,6 +165,15 @@ def _lanes_of(order: int, trades: int) -> tuple[Bits, IntArray]:
 
 
 @kernel
+def _first_of_day(days: IntArray, trades: int) -> BoolArray:
+    """Whether a day begins with a trade, [trades]."""
+    begins = np.zeros(trades, np.bool_)
+    for day in range(days.size):
+        begins[days[day]] = True
+    return begins
+
+
+@kernel
 def _draws(keys: Bits, offset: Any, begin: int, bits: Bits) -> None:
     """Draw number 4 * k + offset of each path, for the trades k from `begin` on."""
     for k in range(bits.shape[0]):
@@ -171,6 +191,8 @@ def _order_trades(
     begin: int,
     trades: int,
     places: IntArray,
+    days: IntArray,
+    begins: BoolArray,
     bits: Bits,
     at: IntArray,
 ) -> None:
@@ -190,7 +212,8 @@ def _order_trades(
             for k in range(at.shape[0]):
                 _fresh(bits[k], np.uint64(trades), at[k])
         else:
-            _go_on(bits, trades, np.uint64(restart_probability * 4294967296.0), begin, at)
+            restart = np.uint64(restart_probability * 4294967296.0)
+            _go_on(bits, days, begins, restart, begin, at)
 
 
 @kernel
@@ -200,16 +223,21 @@ def _fresh(bits: Bits, trades: Any, at: IntArray) -> None:
 
 
 @kernel
-def _go_on(bits: Bits, trades: int, restart: Any, begin: int, at: IntArray) -> None:
-    """A block goes on with the trade after the one before, or a new one begins."""
-    before, whole = at[-1].copy(), np.uint64(trades)
+def _go_on(
+    bits: Bits, days: IntArray, begins: BoolArray, restart: Any, begin: int, at: IntArray
+) -> None:
+    """A block goes on with the trade after the one before; where that begins a day, a new block may
+    begin instead, with the first trade of any day.
+    """
+    before, whole = at[-1].copy(), np.uint64(days.size)
     for k in range(at.shape[0]):
         drawn, row = bits[k], at[k]
         for lane in range(before.size):
-            fresh = np.int64(((drawn[lane] >> _HALF) * whole) >> _HALF)
+            fresh = days[np.int64(((drawn[lane] >> _HALF) * whole) >> _HALF)]
             following = before[lane] + 1
-            following = following if following < trades else np.int64(0)
-            goes_on = (drawn[lane] & _LOW) >= restart and begin + k > 0
+            following = following if following < begins.size else np.int64(0)
+            inside = (drawn[lane] & _LOW) >= restart or not begins[following]
+            goes_on = inside and begin + k > 0
             before[lane] = following if goes_on else fresh
             row[lane] = before[lane]
 

@@ -72,8 +72,8 @@ def bootstrap_portfolio(
 
     def walk(first: int, end: int) -> None:
         run_paths(
-            days, free, chosen, _STREAM, first, BLOCKS, 1.0 / block, Trouble(), whole,
-            final[first:end], drawdown[first:end], nothing,
+            days, free, np.arange(days.size), chosen, _STREAM, first, BLOCKS, 1.0 / block,
+            Trouble(), whole, final[first:end], drawdown[first:end], nothing,
         )  # fmt: skip
 
     share_paths(walk, paths, days.size, threads)

@@ -1,8 +1,9 @@
 """Parameter sensitivity: every tried configuration is counted, and a good one should have good
 neighbours.
 
-A trial is identified by its strategy, parameters and data, not by its time. A repeated trial has
-the same id and the same row, and a trial that a later grid leaves out is kept.
+A trial is identified by its strategy, parameters and configuration (a hash of every other setting
+that shapes its returns), not by its time or by how many bars there were. A repeated trial has the
+same id and keeps its latest returns, and a trial that a later grid leaves out is kept.
 
 >>> combinations({"fast": (5, 10), "slow": (40,)})
 [{'fast': 5, 'slow': 40}, {'fast': 10, 'slow': 40}]
@@ -52,12 +53,10 @@ def combinations(grid: Mapping[str, Sequence[Any]]) -> list[Parameters]:
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
-def trial_id(strategy: str, parameters: Mapping[str, Any], data_hash: str) -> str:
-    """The id of a configuration on given data, independent of place, time and order of its
-    parameters.
-    """
+def trial_id(strategy: str, parameters: Mapping[str, Any], configuration: str) -> str:
+    """The id of a trial, independent of place, time and order of its parameters."""
     text = json.dumps(
-        [strategy, parameters, data_hash], sort_keys=True, separators=(",", ":"), default=str
+        [strategy, parameters, configuration], sort_keys=True, separators=(",", ":"), default=str
     )
     return short_hash(text, 10)
 
@@ -75,8 +74,9 @@ def distinct_parameters(
     return list(found.values())
 
 
-def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) -> TrialRows:
-    """Trials as rows.
+def trial_rows(trials: Iterable[Trial], configuration: str, sessions_per_year: int) -> TrialRows:
+    """Trials as rows. configuration: hash of all settings behind their returns, but for their
+    strategies and parameters.
 
     Sharpe (annualised, as in schemas.BACKTESTS), skew and kurtosis (Pearson's, 3 for normal) are of
     the daily returns, null when they cannot be measured. Of a repeated configuration the first is
@@ -86,7 +86,7 @@ def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) 
     returns: list[pl.DataFrame] = []
     seen: set[str] = set()
     for trial in trials:
-        key = trial_id(trial.strategy, trial.parameters, data_hash)
+        key = trial_id(trial.strategy, trial.parameters, configuration)
         if key in seen:
             continue
         seen.add(key)
@@ -97,6 +97,7 @@ def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) 
                 "strategy": trial.strategy,
                 "parameters": json.dumps(trial.parameters, sort_keys=True, default=str),
                 "evaluated_at": trial.evaluated_at,
+                "configuration": configuration,
                 **_statistics(daily, sessions_per_year),
             }
         )
@@ -111,17 +112,20 @@ def trial_rows(trials: Iterable[Trial], data_hash: str, sessions_per_year: int) 
 
 
 def merge_trials(before: TrialRows, after: TrialRows, sessions_per_year: int) -> TrialRows:
-    """Both sets of trials, each once. The earlier row is kept, so `evaluated_at` is the first
-    evaluation.
+    """Both sets of trials, each once. Of a trial in both the rows of `after` are kept; those of
+    `before` where its returns are the same, so that a repetition changes nothing.
 
     The statistics of every row are computed again from its returns. That corrects a lake with
     Sharpe ratios in another unit.
     """
-    trials = pl.concat([before.trials, after.trials]).unique(
-        "trial_id", keep="first", maintain_order=True
+    changed = _changed_trials(before, after)
+    kept = ~pl.col("trial_id").is_in(changed)
+    known = before.trials["trial_id"].to_list()
+    fresh = pl.col("trial_id").is_in(changed) | ~pl.col("trial_id").is_in(known)
+    trials = pl.concat([before.trials.filter(kept), after.trials.filter(fresh)])
+    returns = schemas.TRIAL_RETURNS.conform(
+        pl.concat([before.returns.filter(kept), after.returns.filter(fresh)])
     )
-    fresh = after.returns.filter(~pl.col("trial_id").is_in(before.trials["trial_id"].to_list()))
-    returns = schemas.TRIAL_RETURNS.conform(pl.concat([before.returns, fresh]))
     daily = {
         str(key[0]): rows
         for key, rows in returns.partition_by("trial_id", as_dict=True, maintain_order=True).items()
@@ -134,6 +138,22 @@ def merge_trials(before: TrialRows, after: TrialRows, sessions_per_year: int) ->
         measured, schema={name: schemas.TRIALS.dtypes[name] for name in _STATISTICS}
     )
     return TrialRows(schemas.TRIALS.conform(trials.with_columns(statistics.get_columns())), returns)
+
+
+def _changed_trials(before: TrialRows, after: TrialRows) -> list[str]:
+    """Trials of both with other returns than before."""
+    both = before.trials.select("trial_id").join(
+        after.trials.select("trial_id"), on="trial_id", how="semi"
+    )
+    old, new = (
+        side.returns.join(both, on="trial_id", how="semi").select("trial_id", "timestamp", "return")
+        for side in (before, after)
+    )
+    differing = [
+        one.join(other, on=["trial_id", "timestamp", "return"], how="anti")["trial_id"]
+        for one, other in ((old, new), (new, old))
+    ]
+    return pl.concat(differing).unique().sort().to_list()
 
 
 _STATISTICS = ("sharpe", "observations", "skew", "kurtosis")
@@ -190,7 +210,7 @@ def stability(trials: pl.DataFrame) -> Stability:
     one strategy.
 
     Parameters that never vary are left out. So are parameters with lists or tables, which have no
-    order. Of a configuration that was tried on several states of the data the latest counts.
+    order. Trials of other settings are not its neighbours: the caller leaves them out.
     """
     trials = latest_trials(trials)
     parsed: list[Parameters] = [json.loads(text) for text in trials["parameters"].to_list()]

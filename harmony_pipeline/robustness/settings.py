@@ -17,7 +17,9 @@ class MonteCarloSettings(FrozenSettings):
     seed: int = 2024
     paths: int = Field(2000, ge=10)
     block: int = Field(
-        10, ge=1, description="mean block length of the stationary bootstrap, in trades"
+        10,
+        ge=1,
+        description="mean block length of the stationary bootstrap, in days with a closed trade",
     )
     miss_probability: float = Field(0.10, ge=0.0, le=1.0)
     slippage_bps: float = Field(2.0, ge=0.0, description="extra cost a side")

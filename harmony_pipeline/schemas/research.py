@@ -127,6 +127,9 @@ MODELS = Table(
         "parameters": Column(TEXT, "JSON"),
         "metrics": Column(TEXT, "JSON"),
         "artifact": Column(TEXT, "file below the state folder"),
+        "recipe": Column(
+            TEXT, "hash of how it was trained, but for the data; null: not known", True
+        ),
     },
 )
 PREDICTIONS = Table(
@@ -142,6 +145,7 @@ PREDICTIONS = Table(
         **STAMP,
         "probability": Column(REAL, "calibrated; null: the model cannot answer", True),
         "reason": Column(TEXT, "why there is no probability", True),
+        "recipe": Column(TEXT, "of the model, as in models", True),
     },
 )
 PROMOTIONS = Table(
@@ -158,5 +162,7 @@ PROMOTIONS = Table(
         "threshold": Column(REAL),
         "passed": Column(FLAG),
         "previous_model_id": Column(TEXT, "", True),
+        "strategy": Column(TEXT, "whose backtest was judged; null: not known", True),
+        "recipe": Column(TEXT, "of the model, as in models", True),
     },
 )

@@ -17,7 +17,7 @@ MONTE_CARLO = Table(
         "miss_probability": Column(REAL),
         "slippage_bps": Column(REAL),
         "anomaly_probability": Column(REAL),
-        "block": Column(WHOLE, "trades"),
+        "block": Column(WHOLE, "days of a block in the mean; 1: trades one by one"),
     },
 )
 TRIALS = Table(
@@ -34,6 +34,9 @@ TRIALS = Table(
         "observations": Column(WHOLE, "days"),
         "skew": Column(REAL, "", True),
         "kurtosis": Column(REAL, "", True),
+        "configuration": Column(
+            TEXT, "hash of every setting behind the returns; null: not known", True
+        ),
     },
 )
 TRIAL_RETURNS = Table(
@@ -54,13 +57,16 @@ OVERFITTING = Table(
     ("strategy",),
     {
         "strategy": Column(TEXT),
-        "n_trials": Column(WHOLE),
+        "n_trials": Column(WHOLE, "configurations of every strategy ever tried in this lake"),
+        "effective_trials": Column(REAL, "independent trials that are as lucky", True),
+        "observations": Column(WHOLE, "days", True),
         "psr": Column(REAL, "", True),
         "dsr": Column(REAL, "", True),
         "pbo": Column(REAL, "", True),
         "splits": Column(WHOLE),
         "spa_pvalue": Column(REAL, "", True),
-        "min_track_record": Column(REAL, "days", True),
+        "min_track_record": Column(REAL, "days, with one more day of worst_loss", True),
+        "worst_loss": Column(REAL, "fraction of equity, at the stops or seen in a day", True),
     },
 )
 EXECUTION_STRESS = Table(

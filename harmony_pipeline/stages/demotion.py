@@ -75,12 +75,13 @@ def _compared(pipeline: PipelineContext, day: str, session_id: str) -> pl.DataFr
 
 
 def _successor(pipeline: PipelineContext, gone: set[str]) -> str | None:
-    """The latest model that was promoted before and was not demoted."""
-    earlier = [
-        one.model_id
-        for one in pipeline.registry.history()
-        if one.model_id and one.model_id not in gone
-    ]
+    """The latest model that was promoted before and was not demoted; none from before a time when
+    nothing was allowed to trade.
+    """
+    history = pipeline.registry.history()
+    stops = [place for place, one in enumerate(history) if not one.model_id]
+    since = history[stops[-1] + 1 :] if stops else history
+    earlier = [one.model_id for one in since if one.model_id not in gone]
     return earlier[-1] if earlier else None
 
 

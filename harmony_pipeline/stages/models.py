@@ -8,16 +8,20 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, period_of
+from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples, build_samples
-from harmony_pipeline.models.walk_forward import embargo_of, predict_period, train_period
+from harmony_pipeline.models.walk_forward import predict_period, train_period
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
+
+_AFTER_THE_FORECAST = ("threshold", "trade_horizon_bars")
 
 
 def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
@@ -85,6 +89,7 @@ def _train_inputs(
         settings.labels.horizons_bars,
         model_columns(pipeline),
         source_of(settings.model.forecaster),
+        [training_recipe(pipeline, horizon) for horizon in settings.labels.horizons_bars],
     )
     return {
         period.key: pipeline.made_from(
@@ -92,6 +97,37 @@ def _train_inputs(
         )
         for at, period in enumerate(periods)
     }
+
+
+def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
+    """A hash of everything that decides how a model of this horizon is made, but for the data.
+
+    Forecaster with its parameters and code, seed, training window, embargo and calibration; inputs;
+    events and their barriers; bars and retraining period. What is decided after the forecast (the
+    probability that trades, sizes, costs) is no part of it. Models of one recipe share their
+    evidence; those of another start anew (docs/gate.md).
+    """
+    settings = pipeline.settings
+    chosen, market = settings.model, settings.market
+    primary = settings.strategies[settings.session.strategy]
+    parameters = {
+        name: value for name, value in primary.parameters.items()
+        if not (primary.uses_model and name in _AFTER_THE_FORECAST)
+    }  # fmt: skip
+    names = dict.fromkeys((*settings.features.names, "volatility_20"))
+    names.pop("cusum_event", None)
+    inputs = FeatureSet.of(tuple(names), cusum_threshold=settings.features.cusum_threshold)
+    return pipeline.fingerprint(
+        {name: value for name, value in chosen.model_dump(mode="json").items()
+         if name not in _AFTER_THE_FORECAST},
+        source_of(chosen.forecaster, primary.use, *settings.features.own),
+        (inputs.hash, model_columns(pipeline), settings.regimes.model_dump(mode="json")),
+        {name: value for name, value in settings.labels.model_dump(mode="json").items()
+         if name != "horizons_bars"},
+        (horizon, primary.use, parameters, primary.watch),
+        (market.calendar, market.timeframe, pipeline.calendar.grid.text, market.benchmark,
+         market.partitions.retraining_period),
+    )  # fmt: skip
 
 
 def _trained_since(
@@ -123,10 +159,12 @@ def _train_period(
             rows,
             period,
             horizon,
+            pipeline.calendar,
             pipeline.timeframe,
             pipeline.settings.model,
             pipeline.feature_set.hash,
             code_version=code_version(),
+            recipe=training_recipe(pipeline, horizon),
         )
         for horizon, rows in samples.items()
     }
@@ -237,10 +275,15 @@ def _first_possible(pipeline: PipelineContext, settled: pl.Series, needed: int) 
         if len(settled) >= needed
         else settled[0] + (settled[-1] - settled[0]) * ((needed - 1) / (len(settled) - 1))
     )
-    moment = enough + embargo_of(pipeline.settings.model, pipeline.timeframe)
-    size = pipeline.settings.market.partitions.retraining_period
-    begun = period_of(moment.astimezone(ZoneInfo(pipeline.zone)).date(), size, pipeline.zone)
-    day = begun.first_date if begun.start >= moment else begun.end_date
+    size, chosen = pipeline.settings.market.partitions.retraining_period, pipeline.settings.model
+    begun = period_of(enough.astimezone(ZoneInfo(pipeline.zone)).date(), size, pipeline.zone)
+    # the first period whose embargo begins after the label that fills the number
+    while (
+        embargo_start(pipeline.calendar, pipeline.timeframe, begun.start, chosen.embargo_bars)
+        < enough
+    ):
+        begun = period_of(begun.end_date, size, pipeline.zone)
+    day = begun.first_date
     about = "" if len(settled) >= needed else "about "
     return f"the first model would be possible from {about}{day} on, when a {size} begins"
 

@@ -5,6 +5,7 @@ in between leaves a written decision and the former champion; the next one decid
 it written, and moves the pointer. A decision that the newest one already says is not written again.
 """
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,10 @@ import polars as pl
 
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.gate import Evidence, decide
+from harmony_pipeline.models.gate import Candidate, Evidence, decide, past_looks
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
+from harmony_pipeline.robustness.overfitting import MINIMUM_OBSERVATIONS, chance_sharpe
 from harmony_pipeline.stages.backtests import (
     found_backtest,
     latest_backtest,
@@ -26,6 +28,7 @@ from harmony_pipeline.stages.demotion import latest_demotion
 from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.robustness import current_statistics
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 
@@ -55,21 +58,30 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             nothing=f"model {candidate} was demoted on {gone}: its sessions differed from their"
             " backtests; train a newer one",
         )
+    current_statistics(pipeline, strategy)
     made_from = _inputs(pipeline, strategy)
     since = _decided_since(pipeline, candidate, made_from)
     if since is not None:
         return _decided_before(pipeline, candidate, since)
-    scores = out_of_sample_scores(pipeline)
     history = pipeline.lake.read("promotions")
     previous = champion_before(history, candidate, pipeline.registry.promoted())
+    judged = Candidate(candidate, previous, strategy, recipe_of(pipeline, candidate))
+    scores = out_of_sample_scores(pipeline, judged.recipe)
     now = datetime.now(UTC)
-    decision = decide(evidence(pipeline, scores), pipeline.settings.gate, candidate, previous, now)
+    decision = decide(
+        evidence(pipeline, scores),
+        pipeline.settings.gate,
+        judged,
+        now,
+        past_looks(history, judged),
+    )
     is_new = not is_newest(history, decision.rules)
     pipeline.lake.write(
         "promotions", ALL, pl.concat([history, decision.rules]) if is_new else history, made_from
     )
-    if decision.promoted:
-        pipeline.registry.promote(candidate, now if is_new else history["decided_at"][-1])
+    _move_pointer(
+        pipeline, candidate, now if is_new else history["decided_at"].max(), decision.promoted
+    )
     return StageResult(
         rows={"promotions": decision.rules.height if is_new else 0},
         facts={"model": candidate, "promoted": decision.promoted, "previous champion": previous},
@@ -87,6 +99,17 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             ]
         ),
     )
+
+
+def _move_pointer(
+    pipeline: PipelineContext, candidate: str, decided_at: Any, promoted: bool
+) -> None:
+    """The candidate trades, or nothing does: the champion stood on the record that was refused."""
+    champion = pipeline.registry.promoted()
+    if promoted:
+        pipeline.registry.promote(candidate, decided_at)
+    elif champion is not None:
+        pipeline.registry.demote(champion, decided_at, None)
 
 
 def _inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
@@ -109,7 +132,7 @@ def _decided_since(
     since = unchanged_since(pipeline, ("promotions",), ALL, made_from)
     latest = _latest_rules(pipeline)
     promoted = latest.height > 0 and bool(latest["promoted"][0])
-    return None if promoted and pipeline.registry.promoted() != candidate else since
+    return since if pipeline.registry.promoted() == (candidate if promoted else None) else None
 
 
 def _decided_before(pipeline: PipelineContext, candidate: str, since: datetime) -> StageResult:
@@ -129,14 +152,17 @@ def _latest_rules(pipeline: PipelineContext) -> pl.DataFrame:
 
 
 def champion_before(history: pl.DataFrame, candidate: str, champion: str | None) -> str | None:
-    """The model that traded before `candidate`: the champion, or the one that the candidate
-    followed when it is the champion itself.
+    """The model that traded before `candidate` was judged: the champion; the one that the candidate
+    followed when it is the champion itself; the one that its refusal stopped when nothing trades.
     """
+    own = history.filter(pl.col("model_id") == candidate).sort("decided_at")
+    if champion is None:
+        newest = history.filter(pl.col("decided_at") == pl.col("decided_at").max())
+        refused = newest.filter((pl.col("model_id") == candidate) & ~pl.col("promoted"))
+        return refused["previous_model_id"][-1] if refused.height else None
     if champion != candidate:
         return champion
-    followed = history.filter(pl.col("promoted") & (pl.col("model_id") == candidate)).sort(
-        "decided_at"
-    )["previous_model_id"]
+    followed = own.filter(pl.col("promoted"))["previous_model_id"]
     return followed[-1] if followed.len() else None
 
 
@@ -158,15 +184,26 @@ def newest_model(pipeline: PipelineContext) -> str | None:
     return str(models["model_id"][-1]) if models.height else None
 
 
-def out_of_sample_scores(pipeline: PipelineContext) -> dict[str, Any]:
-    """How the traded horizon's forecasts did, where nobody had seen the outcome."""
+def recipe_of(pipeline: PipelineContext, model_id: str) -> str | None:
+    """The hash of how a model was trained; None for one of an older lake."""
+    rows = pipeline.lake.read("models").filter(pl.col("model_id") == model_id)
+    return rows["recipe"][0] if rows.height else None
+
+
+def out_of_sample_scores(pipeline: PipelineContext, recipe: str | None) -> dict[str, Any]:
+    """How the traded horizon's forecasts of one recipe did, where nobody had seen the outcome.
+    `own_predictions`: their share of all; None where the recipe is not known.
+    """
     predictions = (
         pipeline.lake.scan("predictions")
         .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
         .collect(engine="in-memory")
         .sort("symbol", "timestamp")
     )
-    return evaluate(predictions, pipeline.lake.read("labels"), pipeline.zone)
+    own = predictions.clear() if recipe is None else predictions.filter(pl.col("recipe") == recipe)
+    share = None if recipe is None or not predictions.height else own.height / predictions.height
+    scores = evaluate(own, pipeline.lake.read("labels"), pipeline.zone)
+    return {**scores, "own_predictions": share}
 
 
 def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
@@ -182,6 +219,8 @@ def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
             f" {strategy}"
         )
     row = statistics.row(0, named=True)
+    year = pipeline.calendar.for_timeframe(pipeline.timeframe).sessions_per_year
+    days, effective = row["observations"], row["effective_trials"]
     stressed = pipeline.lake.read("monte_carlo", [strategy]).filter(
         pl.col("scenario") == "stressed"
     )
@@ -195,8 +234,16 @@ def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
     return Evidence(
         trades=int(closed),
         periods=scores["periods"],
+        days=days,
+        own_predictions=scores["own_predictions"],
         deflated_sharpe=row["dsr"],
         probabilistic_sharpe=row["psr"],
+        chance_sharpe=(
+            None
+            if effective is None or days is None or days < MINIMUM_OBSERVATIONS
+            else chance_sharpe(days, effective) * math.sqrt(year)
+        ),
+        min_track_record=row["min_track_record"],
         pbo=row["pbo"],
         brier_ratio=scores.get("brier_ratio"),
         forecast_pvalue=scores.get("p_value"),

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
+from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import monte_carlo_fan, regime_bars
@@ -17,7 +18,8 @@ from harmony_pipeline.robustness.execution_stress import (
     stress_verdict,
 )
 from harmony_pipeline.robustness.monte_carlo import simulate
-from harmony_pipeline.robustness.overfitting import overfitting_row
+from harmony_pipeline.robustness.overfitting import latest_trials, overfitting_row
+from harmony_pipeline.robustness.planned_loss import loss_at_stop
 from harmony_pipeline.robustness.regimes import regime_stability as stability
 from harmony_pipeline.stages.backtests import (
     daily_returns_of,
@@ -63,6 +65,7 @@ def monte_carlo(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
             pipeline.settings.monte_carlo,
             run["backtest_id"],
             multipliers_of(pipeline, trades),
+            pipeline.zone,
         )
         pictures: dict[str, Picture] = {
             "final equity, worst path first": sketches.bars(
@@ -84,16 +87,26 @@ def overfitting(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
     """
 
     def inputs(name: str) -> dict[str, str]:
-        tables = {"trials": [name], "trial_returns": [name], "equity": [name], "backtests": [name]}
+        own = ("equity", "backtests", "orders", "fills")
+        every = {table: pipeline.lake.partitions(table) for table in ("trials", "trial_returns")}
+        tables = {**every, **{table: [name] for table in own}}
         return pipeline.made_from(tables, pipeline.settings.overfitting)
 
-    def make(name: str, _run: dict[str, Any]) -> Made:
-        trials, returns = (
-            pipeline.lake.read("trials", [name]),
-            pipeline.lake.read("trial_returns", [name]),
-        )
+    def make(name: str, run: dict[str, Any]) -> Made:
+        trials = pipeline.lake.read("trials")
+        fills = pipeline.lake.read("fills", [name])
         row = overfitting_row(
-            name, daily_returns_of(pipeline, name), trials, returns, pipeline.settings.overfitting
+            name,
+            daily_returns_of(pipeline, name),
+            trials,
+            pipeline.lake.read("trial_returns"),
+            pipeline.settings.overfitting,
+            loss_at_stop(
+                pipeline.lake.read("orders", [name]),
+                with_multiplier(fills, multipliers_of(pipeline, fills)),
+                pipeline.lake.read("equity", [name]),
+                run["initial_cash"],
+            ),
         )
         pictures = {
             "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list())
@@ -101,6 +114,16 @@ def overfitting(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
         return row, StageResult(rows={"overfitting": row.height}, preview=row, pictures=pictures)
 
     return _each(pipeline, strategies, "overfitting", inputs, make)
+
+
+def current_statistics(pipeline: PipelineContext, strategy: str) -> None:
+    """Measure the strategy again where trials were added since, of whatever strategy: a decision
+    counts everything that was tried until then.
+    """
+    row = pipeline.lake.read("overfitting", [strategy])
+    counted = int(row["n_trials"][0]) if row.height else 0
+    if row.height and latest_trials(pipeline.lake.read("trials")).height > counted:
+        overfitting(pipeline, [strategy])
 
 
 def regime_stability(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:

@@ -31,6 +31,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.strategy_signals import SignalInputs
 from harmony_pipeline.stages.trials import (
+    configured_trials,
     daily_returns_of_equity,
     evaluated_grid,
     keep_trials,
@@ -75,7 +76,7 @@ def _grid_evaluated(
     values = chosen.grid if chosen is not None else {}  # a portfolio has no grid of its own
     tried = _tried(pipeline, strategy, bars) if values else []
     trials = keep_trials(pipeline, strategy, tried, grid)
-    found = stability(trials)
+    found = stability(configured_trials(pipeline, strategy))
     return StageResult(
         rows={"trials": trials.height},
         preview=trials,

@@ -18,6 +18,7 @@ from harmony_pipeline.stages.backtests import (
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.interactive_reports import interactive_path, write_interactive_page
 from harmony_pipeline.stages.trade_pages import page_path, trade_page_of
+from harmony_pipeline.stages.trials import configured_trials
 
 
 def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
@@ -44,7 +45,7 @@ def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
             else pipeline.lake.tables["promotions"].empty()
         ),
         regimes=pipeline.lake.read("regime_stability", [strategy]),
-        sensitivity=stability(pipeline.lake.read("trials", [strategy])).table,
+        sensitivity=stability(configured_trials(pipeline, strategy)).table,
     )
     trades, horizon = page_path(pipeline, strategy), longest_horizon(pipeline, strategy)
     path = write_page(trades.with_name(f"{strategy}.html"), tear_sheet(inputs))

@@ -15,12 +15,15 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.base import Forecaster, Model, sigmoid
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import area_under_curve
 from harmony_pipeline.models.settings import ModelSettings
 from harmony_pipeline.models.walk_forward import predict_period, train_period
+
+CLOCK = Calendar.of("24/7")
 
 START = datetime(2023, 1, 2, 14, 30, tzinfo=UTC)
 BARS_A_DAY = 26
@@ -179,7 +182,13 @@ class ForecasterContract:
             forecaster=path, parameters=dict(self.parameters), minimum_train_rows=100
         )
         trained = train_period(
-            Samples(samples.frame, X, samples.names), period, 8, "15Min", settings, "features"
+            Samples(samples.frame, X, samples.names),
+            period,
+            8,
+            CLOCK,
+            "15Min",
+            settings,
+            "features",
         ).model
         assert trained is not None
         assert trained.card.complete == tuple(name for name in samples.names if name != "input_2")

@@ -12,6 +12,7 @@
 --   parameters: JSON
 --   metrics: JSON
 --   artifact: file below the state folder
+--   recipe: hash of how it was trained, but for the data; null: not known (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view models as
 select
@@ -26,5 +27,6 @@ select
     "parameters",
     "metrics",
     "artifact",
+    "recipe",
     partition
 from read_parquet('{lake}/models/partition=*/models.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -10,7 +10,7 @@
 --   miss_probability
 --   slippage_bps
 --   anomaly_probability
---   block: trades
+--   block: days of a block in the mean; 1: trades one by one
 --   partition: the lake's partition key, for pruning
 create or replace view monte_carlo as
 select

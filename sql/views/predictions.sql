@@ -8,6 +8,7 @@
 --   timestamp: start of the bar, UTC
 --   probability: calibrated; null: the model cannot answer (nullable)
 --   reason: why there is no probability (nullable)
+--   recipe: of the model, as in models (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view predictions as
 select
@@ -18,5 +19,6 @@ select
     "timestamp",
     "probability",
     "reason",
+    "recipe",
     partition
 from read_parquet('{lake}/predictions/partition=*/predictions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

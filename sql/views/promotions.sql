@@ -9,6 +9,8 @@
 --   threshold
 --   passed
 --   previous_model_id (nullable)
+--   strategy: whose backtest was judged; null: not known (nullable)
+--   recipe: of the model, as in models (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view promotions as
 select
@@ -20,5 +22,7 @@ select
     "threshold",
     "passed",
     "previous_model_id",
+    "strategy",
+    "recipe",
     partition
 from read_parquet('{lake}/promotions/partition=*/promotions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

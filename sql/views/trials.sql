@@ -9,6 +9,7 @@
 --   observations: days
 --   skew (nullable)
 --   kurtosis (nullable)
+--   configuration: hash of every setting behind the returns; null: not known (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view trials as
 select
@@ -20,5 +21,6 @@ select
     "observations",
     "skew",
     "kurtosis",
+    "configuration",
     partition
 from read_parquet('{lake}/trials/partition=*/trials.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

@@ -34,6 +34,8 @@ def decided(folder, edge: str, seed: int) -> PipelineContext:
     changes = {
         "model": settings.model.model_copy(update={"minimum_train_rows": 500}),
         "labels": settings.labels.model_copy(update={"horizons_bars": (8,)}),
+        # the market is short to be cheap: seven months out of sample, not a year
+        "gate": settings.gate.model_copy(update={"minimum_days": 126}),
     }
     pipeline = PipelineContext(settings.model_copy(update=changes))
     run_stages(pipeline, RETRAIN)

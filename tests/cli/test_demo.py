@@ -20,6 +20,7 @@ from harmony_pipeline.cli.demo import demo
 from harmony_pipeline.cli.demo_exchange import ExchangeProcess
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.settings import ModelSettings
 from harmony_pipeline.models.walk_forward import train_period
@@ -27,6 +28,8 @@ from harmony_pipeline.session.process_control import is_running
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.testing.forecaster_contract import planted_samples
+
+CLOCK = Calendar.of("24/7")
 
 DAY = "2024-07-03"  # closes at 13:00
 MARKET = """
@@ -64,7 +67,7 @@ def started_by_the_sensor(pipeline: PipelineContext, day: date) -> StageResult:
     chosen = ModelSettings(
         forecaster="harmony_pipeline.models.logistic:Logistic", minimum_train_rows=60
     )
-    trained = train_period(samples, period, 8, "1Min", chosen, "features").model
+    trained = train_period(samples, period, 8, CLOCK, "1Min", chosen, "features").model
     assert trained is not None
     pipeline.registry.save(trained)
     pipeline.registry.promote(trained.model_id, datetime(2024, 7, 1, tzinfo=UTC))

@@ -3,6 +3,7 @@ does not pass.
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -10,13 +11,16 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import periods_between
 from harmony_pipeline.models.evaluation import evaluate, t_statistic
-from harmony_pipeline.models.gate import Evidence, decide
+from harmony_pipeline.models.gate import Candidate, Evidence, decide
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
 from harmony_pipeline.models.walk_forward import predict_period, train_period
 from harmony_pipeline.schemas import LABELS, PREDICTIONS
 from harmony_pipeline.testing.forecaster_contract import planted_samples
+
+CLOCK = Calendar.of("24/7")
 
 
 def labels_of(samples, horizon=8):
@@ -28,7 +32,9 @@ def walk_forward(strength, seed, rows=12_000, **changes):
     samples = planted_samples(rows, strength, seed=seed, per_day=16)
     settings = ModelSettings(minimum_train_rows=500, **changes)
     found = [
-        predict_period(train_period(samples, period, 8, "15Min", settings, "f"), samples, period)
+        predict_period(
+            train_period(samples, period, 8, CLOCK, "15Min", settings, "f"), samples, period
+        )
         for period in periods_between(
             date(2023, 1, 1), date(2023, 8, 1), "month", "America/New_York"
         )
@@ -146,16 +152,18 @@ def test_days_of_dependent_gains_are_not_mistaken_for_many():
     assert rejected[8] < 40
 
 
-GOOD = Evidence(400, 5, 0.97, 0.99, 0.1, None, None, None, 0.03, 0.12)
+GOOD = Evidence(400, 5, 400, 1.0, 0.98, 0.99, 0.8, 200.0, 0.1, None, None, None, 0.03, 0.12)
 
 
 def forecast_rules_broken(found):
-    evidence = Evidence(
-        GOOD.trades, found["periods"], GOOD.deflated_sharpe, GOOD.probabilistic_sharpe, GOOD.pbo,
-        found["brier_ratio"], found["p_value"],
-        found["calibration_error"], GOOD.monte_carlo_p05_return, GOOD.drawdown_p95,
-    )  # fmt: skip
-    decision = decide(evidence, GateSettings(), "m", None, datetime(2024, 1, 1, tzinfo=UTC))
+    evidence = replace(
+        GOOD,
+        periods=found["periods"],
+        brier_ratio=found["brier_ratio"],
+        forecast_pvalue=found["p_value"],
+        calibration_error=found["calibration_error"],
+    )
+    decision = decide(evidence, GateSettings(), Candidate("m"), datetime(2024, 1, 1, tzinfo=UTC))
     return decision.rules.filter(~pl.col("passed"))["rule"].to_list()
 
 

@@ -6,22 +6,30 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from harmony_pipeline.models.gate import Evidence, decide
+from harmony_pipeline.models.gate import Candidate, Evidence, decide, look_threshold, past_looks
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
+CANDIDATE = Candidate("gbm-h8-2024-04-aa", "gbm-h8-2024-01-bb", "mine", "recipe")
 GOOD = Evidence(
-    trades=400, periods=5, deflated_sharpe=0.97, probabilistic_sharpe=0.99, pbo=0.1,
+    trades=400, periods=5, days=400, own_predictions=1.0, deflated_sharpe=0.98,
+    probabilistic_sharpe=0.99, chance_sharpe=0.8, min_track_record=200.0, pbo=0.1,
     brier_ratio=0.98, forecast_pvalue=0.01, calibration_error=0.02,
     monte_carlo_p05_return=0.03, drawdown_p95=0.12,
 )  # fmt: skip
+# 400 days may have spent 400 / (400 + 252) of 5 %
+FIRST_LOOK = 1.0 - 0.05 * 400 / 652
 # rule, the threshold itself (which passes), just beyond it, how people are told
 TRUTH = [
     ("trades", 100, 99, "trades 99 is under 100"),
     ("periods", 3, 2, "periods 2 is under 3"),
-    ("deflated_sharpe", 0.95, 0.41, "deflated_sharpe 0.41 is under 0.95"),
-    ("probabilistic_sharpe", 0.95, 0.9499, "probabilistic_sharpe 0.9499 is under 0.95"),
+    ("days", 252, 251, "days 251 is under 252"),
+    ("own_predictions", 1.0, 0.999, "own_predictions 0.999 is under 1"),
+    ("deflated_sharpe", FIRST_LOOK, 0.41, "deflated_sharpe 0.41 is under 0.969325"),
+    ("probabilistic_sharpe", FIRST_LOOK, 0.95, "probabilistic_sharpe 0.95 is under 0.969325"),
+    ("chance_sharpe", 2.0, 2.1, "chance_sharpe 2.1 is over 2"),
+    ("min_track_record", 400.0, 401.0, "min_track_record 401 is over 400"),
     ("pbo", 0.5, 0.51, "pbo 0.51 is over 0.5"),
     ("brier_ratio", 1.0, 1.002, "brier_ratio 1.002 is over 1"),
     ("forecast_pvalue", 0.05, 0.2, "forecast_pvalue 0.2 is over 0.05"),
@@ -35,8 +43,7 @@ def decision_on(**changes):
     return decide(
         dataclasses.replace(GOOD, **changes),
         GateSettings(),
-        "gbm-h8-2024-04-aa",
-        "gbm-h8-2024-01-bb",
+        CANDIDATE,
         NOW,
     )
 
@@ -49,8 +56,9 @@ def test_good_evidence_is_promoted_with_one_row_a_rule():
     assert sorted(decision.rules["rule"]) == sorted(rule for rule, *_ in TRUTH)
     assert decision.rules["passed"].all()
     assert decision.rules["promoted"].all()
-    assert decision.rules.select("model_id", "previous_model_id", "decided_at").unique().rows() == [
-        ("gbm-h8-2024-04-aa", "gbm-h8-2024-01-bb", NOW)
+    who = ("model_id", "previous_model_id", "strategy", "recipe", "decided_at")
+    assert decision.rules.select(who).unique().rows() == [
+        ("gbm-h8-2024-04-aa", "gbm-h8-2024-01-bb", "mine", "recipe", NOW)
     ]
 
 
@@ -69,7 +77,7 @@ def test_the_threshold_passes_and_one_broken_rule_refuses(rule, threshold, beyon
     broken = refused.rules.filter(~pl.col("passed"))
     assert broken["rule"].to_list() == [rule]
     assert broken["measure"].to_list() == [beyond]
-    assert broken["threshold"].to_list() == [threshold]
+    assert broken["threshold"].to_list() == pytest.approx([threshold])
     assert not refused.rules["promoted"].any()
 
 
@@ -78,13 +86,14 @@ def test_the_threshold_passes_and_one_broken_rule_refuses(rule, threshold, beyon
 def test_what_could_not_be_measured_has_failed(rule, unknown):
     refused = decision_on(**{rule: unknown})
     assert not refused.promoted
-    assert len(refused.reasons) == 1
+    # no number of days is enough for a track record when nobody knows how many there are
+    assert len(refused.reasons) == (2 if rule == "days" else 1)
     assert refused.reasons[0].startswith(f"{rule} could not be measured")
     assert refused.rules.filter(pl.col("rule") == rule)["measure"].to_list() == [None]
 
 
 def test_no_evidence_at_all_breaks_every_rule():
-    refused = decide(Evidence(*[None] * len(TRUTH)), GateSettings(), "m", None, NOW)
+    refused = decide(Evidence(*[None] * len(TRUTH)), GateSettings(), Candidate("m"), NOW)
     assert len(refused.reasons) == len(TRUTH)
     assert refused.rules["previous_model_id"].is_null().all()
 
@@ -96,5 +105,36 @@ def test_a_drawdown_written_as_a_negative_return_is_judged_by_its_size():
 
 def test_thresholds_come_from_the_settings():
     assert decide(
-        dataclasses.replace(GOOD, trades=5), GateSettings(minimum_trades=5), "m", None, NOW
+        dataclasses.replace(GOOD, trades=5), GateSettings(minimum_trades=5), Candidate("m"), NOW
     ).promoted
+
+
+def test_a_minimum_that_is_no_test_spends_nothing():
+    assert look_threshold(0.5, 300, [100], 252) == 0.5
+    assert look_threshold(0.0, 300, [100], 252) == 0.0
+    assert look_threshold(1.0, 300, [100], 252) == 1.0
+    assert look_threshold(0.95, None, [100], 252) == 0.95
+    assert look_threshold(0.95, 400, [], 252) == pytest.approx(FIRST_LOOK)
+    assert look_threshold(0.95, 400, [252], 252) > FIRST_LOOK
+
+
+def test_looks_are_those_at_the_same_record():
+    def looked(days, **changes):
+        candidate = dataclasses.replace(CANDIDATE, **changes)
+        return decide(dataclasses.replace(GOOD, days=days), GateSettings(), candidate, NOW).rules
+
+    rows = pl.concat(
+        [
+            looked(300),
+            looked(200),  # could not promote, so that nothing was spent
+            looked(350, model_id="a later model"),
+            looked(350, model_id="and another"),
+            looked(310, recipe="another recipe"),
+            looked(320, strategy="another strategy"),
+            looked(330, recipe=None),
+            looked(None),
+        ]
+    )
+    assert past_looks(rows, CANDIDATE) == [300, 350]
+    assert past_looks(rows, dataclasses.replace(CANDIDATE, recipe=None)) == [330]
+    assert past_looks(PROMOTIONS.empty(), CANDIDATE) == []

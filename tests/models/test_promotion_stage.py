@@ -6,36 +6,51 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from harmony_pipeline.errors import NotReady
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
+from harmony_pipeline.models.sequential import look_level
 from harmony_pipeline.models.settings import GateSettings, ModelSettings
 from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
-from harmony_pipeline.schemas import BACKTESTS, LABELS, METRICS, MONTE_CARLO, OVERFITTING, TRADES
-from harmony_pipeline.stages import promotion
+from harmony_pipeline.schemas import (
+    BACKTESTS,
+    LABELS,
+    METRICS,
+    MONTE_CARLO,
+    OVERFITTING,
+    TRADES,
+    TRIALS,
+)
+from harmony_pipeline.stages import promotion, robustness
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.forecaster_contract import planted_samples
 from harmony_pipeline.testing.tiny import tiny_settings
 
+CLOCK = Calendar.of("24/7")
+
 LOGISTIC = "harmony_pipeline.models.logistic:Logistic"
 HORIZON = 4
-SAMPLES = planted_samples(3000, 1.5, per_day=13, horizon=HORIZON)
+SAMPLES = planted_samples(4500, 1.5, per_day=13, horizon=HORIZON)
 LENIENT = GateSettings(
-    minimum_trades=1, minimum_periods=1, minimum_deflated_sharpe=0.0,
-    minimum_probabilistic_sharpe=0.0, maximum_pbo=1.0, maximum_brier_ratio=10.0,
+    minimum_trades=1, minimum_periods=1, minimum_days=1, minimum_deflated_sharpe=0.0,
+    minimum_probabilistic_sharpe=0.0, maximum_chance_sharpe=9.0, maximum_pbo=1.0, maximum_brier_ratio=10.0,
     maximum_forecast_pvalue=1.0, maximum_calibration_error=1.0, minimum_monte_carlo_p05_return=-1.0,
     maximum_drawdown_p95=1.0,
 )  # fmt: skip
 
 
-def fold(period: str, seed: int = 1) -> Fold:
+def fold(period: str, seed: int = 1, recipe: str | None = "recipe") -> Fold:
     settings = ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100, seed=seed)
     return train_period(
         SAMPLES,
         period_from_key(period, "month", "UTC"),
         HORIZON,
+        CLOCK,
         "15Min",
         settings,
         "features",
         created_at=datetime(2024, 1, 1, tzinfo=UTC),
+        recipe=recipe,
     )
 
 
@@ -68,12 +83,15 @@ def pipeline(tmp_path: Path) -> PipelineContext:
     odds = {
         "strategy": strategy,
         "n_trials": 6,
+        "effective_trials": 4.0,
+        "observations": 300,
         "psr": 0.9,
         "dsr": 0.8,
         "pbo": 0.2,
         "splits": 10,
         "spa_pvalue": 0.1,
         "min_track_record": 50.0,
+        "worst_loss": 0.01,
     }
     pipeline.lake.write("overfitting", strategy, pl.DataFrame([odds], schema=OVERFITTING.dtypes))
     path = {
@@ -149,12 +167,12 @@ def test_another_measure_threshold_model_or_champion_is_another_decision(
     second = keep(pipeline, fold("2023-03"), "2023-03")
     promotion.promoted_model(strict)
     promotion.promoted_model(strict)
-    assert decisions(pipeline)[3:] == [(second, False, first)]
+    assert decisions(pipeline)[3:] == [(second, False, None)]
     promotion.promoted_model(pipeline)
-    assert decisions(pipeline)[4:] == [(second, True, first)]
+    assert decisions(pipeline)[4:] == [(second, True, None)]
     promotion.promoted_model(pipeline)
     assert len(decisions(pipeline)) == 5
-    assert [one.model_id for one in pipeline.registry.history()] == [first, second]
+    assert [one.model_id for one in pipeline.registry.history()] == [first, "", second]
 
 
 def test_a_process_that_dies_before_the_pointer_moves_leaves_what_the_next_one_completes(
@@ -190,3 +208,133 @@ def test_a_process_that_dies_before_the_table_is_written_leaves_the_old_champion
     assert pipeline.registry.promoted() is None
     promotion.promoted_model(pipeline)
     assert len(decisions(pipeline)) == 1
+
+
+def strict(pipeline: PipelineContext) -> PipelineContext:
+    gate = LENIENT.model_copy(update={"minimum_deflated_sharpe": 0.99})
+    return PipelineContext(pipeline.settings.model_copy(update={"gate": gate}))
+
+
+def measured(pipeline: PipelineContext, rule: str) -> list[float | None]:
+    """The measure of a rule in every decision, oldest first."""
+    rows = pipeline.lake.read("promotions").filter(pl.col("rule") == rule)
+    return rows.sort("decided_at")["measure"].to_list()
+
+
+def change(pipeline: PipelineContext, **values: float) -> None:
+    strategy = pipeline.settings.session.strategy
+    odds = pipeline.lake.read("overfitting", [strategy])
+    pipeline.lake.write(
+        "overfitting",
+        strategy,
+        odds.with_columns(pl.lit(value).alias(name) for name, value in values.items()),
+    )
+
+
+def test_after_a_refusal_the_champion_no_longer_trades(pipeline: PipelineContext) -> None:
+    promotion.promoted_model(pipeline)
+    champion = pipeline.registry.promoted()
+    second = keep(pipeline, fold("2023-03"), "2023-03")
+    promotion.promoted_model(strict(pipeline))
+    assert decisions(pipeline)[1:] == [(second, False, champion)]
+    assert pipeline.registry.promoted() is None
+    with pytest.raises(NotReady, match=f"{champion} was demoted"):
+        pipeline.registry.load_promoted()
+    # it does not come back by looking again at the same evidence
+    assert promotion.promoted_model(strict(pipeline)).unchanged_since is not None
+    pipeline.lake.write("promotions", "all", pipeline.lake.read("promotions"), {"by": "other code"})
+    assert "the same decision as on" in promotion.promoted_model(strict(pipeline)).notes[0]
+    assert len(decisions(pipeline)) == 2
+    assert len(pipeline.registry.history()) == 2
+
+
+def test_a_process_that_dies_after_a_refusal_was_written_leaves_what_stops_the_champion(
+    pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion.promoted_model(pipeline)
+    champion = pipeline.registry.promoted()
+
+    def killed(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(pipeline.registry), "demote", killed)
+        promotion.promoted_model(strict(pipeline))
+    assert pipeline.registry.promoted() == champion
+    written = decisions(pipeline)
+    promotion.promoted_model(strict(pipeline))
+    assert pipeline.registry.promoted() is None
+    assert decisions(pipeline) == written
+
+
+@pytest.mark.parametrize("other", ["another recipe", None])
+def test_a_model_of_another_recipe_is_not_promoted_on_the_evidence_of_its_predecessors(
+    pipeline: PipelineContext, other: str | None
+) -> None:
+    """One stump with another seed was promoted, and no prediction of the evidence was its own."""
+    assert promotion.promoted_model(pipeline).facts["promoted"]
+    changed = fold("2023-03", seed=2, recipe=other)
+    assert changed.model is not None
+    pipeline.registry.save(changed.model)
+    pipeline.lake.write("models", "2023-03", changed.model_row)
+    decided = promotion.promoted_model(pipeline)
+    assert decided.facts["model"] == changed.model.model_id
+    assert not decided.facts["promoted"]
+    assert any(note.startswith("own_predictions") for note in decided.notes)
+    assert measured(pipeline, "own_predictions") == [1.0, None if other is None else 0.0]
+    assert measured(pipeline, "periods") == [1.0, 0.0]
+    # its own predictions, beside those of the recipe before, are not enough either
+    keep(pipeline, changed, "2023-03")
+    decided = promotion.promoted_model(pipeline)
+    assert not decided.facts["promoted"]
+    if other is not None:
+        assert 0.0 < measured(pipeline, "own_predictions")[-1] < 1.0  # type: ignore[operator]
+        # once every period was predicted by the new recipe, it stands on its own
+        keep(pipeline, fold("2023-02", seed=2, recipe=other), "2023-02")
+        assert promotion.promoted_model(pipeline).facts["promoted"]
+
+
+def test_every_look_at_the_same_record_spends_of_the_error(pipeline: PipelineContext) -> None:
+    gate = LENIENT.model_copy(update={"minimum_deflated_sharpe": 0.95})
+    tested = PipelineContext(pipeline.settings.model_copy(update={"gate": gate}))
+    for number, days in enumerate((252, 300, 350)):
+        change(tested, observations=days, dsr=0.9 + number / 1000)
+        promotion.promoted_model(tested)
+    rows = tested.lake.read("promotions").filter(pl.col("rule") == "deflated_sharpe")
+    thresholds = rows.sort("decided_at")["threshold"].to_list()
+    looks = [252, 300, 350]
+    expected = [1.0 - look_level(looks[: n + 1], 0.05, 252) for n in range(3)]
+    assert thresholds == pytest.approx(expected, abs=1e-12)
+    assert thresholds[2] > thresholds[1] > thresholds[0] == 0.975
+    # the same days again are no further look, and another recipe begins anew
+    change(tested, dsr=0.95)
+    promotion.promoted_model(tested)
+    keep(tested, fold("2023-02", seed=3, recipe="another recipe"), "2023-02")
+    promotion.promoted_model(tested)
+    rows = tested.lake.read("promotions").filter(pl.col("rule") == "deflated_sharpe")
+    assert rows.sort("decided_at")["threshold"].to_list()[3:] == pytest.approx(
+        [thresholds[2], 1.0 - look_level([350], 0.05, 252)], abs=1e-12
+    )
+
+
+def test_trials_that_were_added_since_are_counted_before_a_decision(
+    pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = []
+    monkeypatch.setattr(robustness, "overfitting", lambda _pipeline, names: again.append(names))
+    promotion.promoted_model(pipeline)
+    assert again == []
+    trial = {
+        "trial_id": "t", "strategy": "another", "parameters": "{}", "sharpe": None,
+        "evaluated_at": datetime(2024, 1, 1, tzinfo=UTC), "observations": 0, "skew": None,
+        "kurtosis": None, "configuration": "c",
+    }  # fmt: skip
+    trials = pl.concat(
+        pl.DataFrame(
+            [trial | {"trial_id": f"t{n}", "configuration": f"c{n}"}], schema=TRIALS.dtypes
+        )
+        for n in range(7)
+    )
+    pipeline.lake.write("trials", "another", trials)
+    promotion.promoted_model(pipeline)
+    assert again == [[pipeline.settings.session.strategy]]

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.registry import MANIFEST, ModelRegistry
 from harmony_pipeline.models.settings import ModelSettings
 from harmony_pipeline.models.walk_forward import train_period
 from harmony_pipeline.testing.forecaster_contract import planted_samples
+
+CLOCK = Calendar.of("24/7")
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC)
 SAMPLES = planted_samples(3000, 1.0, per_day=8)
@@ -25,7 +28,7 @@ FEBRUARY = period_from_key("2023-02", "month", "America/New_York")
 
 def trained_with(seed=11, forecaster="gradient_boosting:GradientBoosting"):
     settings = ModelSettings(forecaster=f"harmony_pipeline.models.{forecaster}", seed=seed)
-    return train_period(SAMPLES, FEBRUARY, 8, "15Min", settings, "features").model
+    return train_period(SAMPLES, FEBRUARY, 8, CLOCK, "15Min", settings, "features").model
 
 
 @pytest.fixture(scope="module")

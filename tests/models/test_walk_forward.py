@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key, periods_between
 from harmony_pipeline.models.samples import InputMap, Samples
 from harmony_pipeline.models.settings import ModelSettings
@@ -20,6 +21,8 @@ from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.models.walk_forward import Fold, predict_period, split, train_period
 from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
 from harmony_pipeline.testing.forecaster_contract import planted_samples
+
+CLOCK = Calendar.of("24/7")
 
 TIME = pl.Datetime("us", "UTC")
 ZONE = "America/New_York"
@@ -52,7 +55,9 @@ def test_the_folds_of_a_year_as_literal_dates():
     )
     found = []
     for period in periods_between(date(2023, 3, 1), date(2023, 7, 1), "month", "UTC"):
-        row = train_period(samples, period, 3, "1Day", chosen, "f").fold_row.row(0, named=True)
+        row = train_period(samples, period, 3, CLOCK, "1Day", chosen, "f").fold_row.row(
+            0, named=True
+        )
         dates = (
             row[name].date().isoformat() if row[name] else None
             for name in ("train_start", "train_end", "train_last_end", "test_start", "test_end")
@@ -126,7 +131,9 @@ def test_a_rolling_window_forgets():
     chosen = ModelSettings(
         forecaster=LOGISTIC, minimum_train_rows=20, embargo_bars=2, maximum_train_days=60
     )
-    fold = train_period(samples, period_from_key("2023-06", "month", "UTC"), 3, "1Day", chosen, "f")
+    fold = train_period(
+        samples, period_from_key("2023-06", "month", "UTC"), 3, CLOCK, "1Day", chosen, "f"
+    )
     row = fold.fold_row.row(0, named=True)
     assert row["train_start"] == datetime(2023, 4, 2, tzinfo=UTC)  # 1 June less 60 days
     assert (row["train_rows"], row["purged_rows"]) == (55, 5)
@@ -135,7 +142,7 @@ def test_a_rolling_window_forgets():
 def test_the_calibration_part_is_the_latest_and_the_fitted_part_was_settled_before_it():
     samples = daily_samples(date(2023, 1, 1), date(2023, 7, 1))
     chosen = ModelSettings(embargo_bars=2, calibration_fraction=0.25)
-    parts = split(samples, period_from_key("2023-05", "month", "UTC"), "1Day", chosen)
+    parts = split(samples, period_from_key("2023-05", "month", "UTC"), CLOCK, "1Day", chosen)
     stamps, ends = samples.frame["timestamp"].to_list(), samples.frame["end_timestamp"].to_list()
     first = min(stamp for stamp, used in zip(stamps, parts.calibrate, strict=True) if used)
     assert first == datetime(2023, 3, 28, tzinfo=UTC)  # 115 rows: the 87th from 1 January on
@@ -186,7 +193,7 @@ def test_purging_and_embargo_hold_for_any_lives_of_labels(lives, embargo, fracti
     chosen = ModelSettings(
         embargo_bars=embargo, calibration_fraction=fraction, maximum_train_days=window
     )
-    parts = split(Samples(frame, np.zeros((len(lives), 1)), ("x",)), period, "15Min", chosen)
+    parts = split(Samples(frame, np.zeros((len(lives), 1)), ("x",)), period, CLOCK, "15Min", chosen)
     last_end = period.start - timedelta(minutes=15 * embargo)
     opens = period.start - timedelta(days=window) if window else origin
     calibrating = [stamp for stamp, used in zip(stamps, parts.calibrate, strict=True) if used]
@@ -211,7 +218,9 @@ SMALL = ModelSettings(parameters={"rounds": 20}, minimum_train_rows=200)
 @given(seed=st.integers(0, 10_000), embargo=st.sampled_from([0, 8, 200]))
 def test_changing_the_future_does_not_move_the_past(seed, embargo):
     chosen = SMALL.model_copy(update={"embargo_bars": embargo})
-    honest = train_period(PLANTED, FEBRUARY, 8, "15Min", chosen, "f", created_at=FEBRUARY.start)
+    honest = train_period(
+        PLANTED, FEBRUARY, 8, CLOCK, "15Min", chosen, "f", created_at=FEBRUARY.start
+    )
     rng = np.random.default_rng(seed)
     unknown = PLANTED.frame["end_timestamp"].to_numpy() > np.datetime64(
         (FEBRUARY.start - timedelta(minutes=15 * embargo)).replace(tzinfo=None)
@@ -224,7 +233,9 @@ def test_changing_the_future_does_not_move_the_past(seed, embargo):
         X,
         PLANTED.names,
     )
-    other = train_period(samples, FEBRUARY, 8, "15Min", chosen, "f", created_at=FEBRUARY.start)
+    other = train_period(
+        samples, FEBRUARY, 8, CLOCK, "15Min", chosen, "f", created_at=FEBRUARY.start
+    )
     assert honest.model.files() == other.model.files()
     assert honest.model.model_id == other.model.model_id
     assert honest.fold_row.equals(other.fold_row)
@@ -233,9 +244,9 @@ def test_changing_the_future_does_not_move_the_past(seed, embargo):
 
 def test_a_period_trained_alone_is_the_period_of_a_backfill():
     known = PLANTED.frame["timestamp"].to_numpy() < np.datetime64(FEBRUARY.end.replace(tzinfo=None))
-    alone = train_period(PLANTED.where(known), FEBRUARY, 8, "15Min", SMALL, "f")
-    train_period(PLANTED, period_from_key("2023-03", "month", ZONE), 8, "15Min", SMALL, "f")
-    backfilled = train_period(PLANTED, FEBRUARY, 8, "15Min", SMALL, "f")
+    alone = train_period(PLANTED.where(known), FEBRUARY, 8, CLOCK, "15Min", SMALL, "f")
+    train_period(PLANTED, period_from_key("2023-03", "month", ZONE), 8, CLOCK, "15Min", SMALL, "f")
+    backfilled = train_period(PLANTED, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f")
     assert alone.model.files() == backfilled.model.files()
     assert predict_period(alone, PLANTED, FEBRUARY).equals(
         predict_period(backfilled, PLANTED, FEBRUARY)
@@ -251,7 +262,7 @@ def test_predictions_cover_exactly_the_period_and_unresolved_events_too():
         for name in ("end_timestamp", "label", "weight", "return")
     )
     samples = Samples(unresolved, PLANTED.X, PLANTED.names)
-    fold = train_period(samples, FEBRUARY, 8, "15Min", SMALL, "f")
+    fold = train_period(samples, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f")
     rows = predict_period(fold, samples, FEBRUARY)
     inside = samples.frame.filter(
         (pl.col("timestamp") >= FEBRUARY.start) & (pl.col("timestamp") < FEBRUARY.end)
@@ -273,6 +284,7 @@ def test_the_rows_say_what_was_done():
         PLANTED,
         FEBRUARY,
         8,
+        CLOCK,
         "15Min",
         SMALL,
         "feature-hash",
@@ -311,7 +323,7 @@ def test_the_id_follows_everything_that_decides_and_nothing_else():
         given_ = {"feature_set_hash": "f", "data_hash": "d", "seed": 1, **changes}
         chosen = given_.pop("settings", SMALL)
         return train_period(
-            PLANTED, FEBRUARY, given_.pop("horizon", 8), "15Min", chosen, **given_
+            PLANTED, FEBRUARY, given_.pop("horizon", 8), CLOCK, "15Min", chosen, **given_
         ).model.model_id
 
     same = model_id()
@@ -328,7 +340,7 @@ def test_the_id_follows_everything_that_decides_and_nothing_else():
 
 def test_too_little_history_is_a_fold_without_a_model_that_says_why():
     period = period_from_key("2023-01", "month", ZONE)
-    fold = train_period(PLANTED, period, 8, "15Min", SMALL, "f")
+    fold = train_period(PLANTED, period, 8, CLOCK, "15Min", SMALL, "f")
     assert fold.model is None
     assert (
         fold.reason
@@ -345,7 +357,7 @@ def test_one_outcome_only_is_a_fold_without_a_model():
     ones = Samples(
         PLANTED.frame.with_columns(label=pl.lit(1, dtype=pl.Int8)), PLANTED.X, PLANTED.names
     )
-    fold = train_period(ones, FEBRUARY, 8, "15Min", SMALL, "f")
+    fold = train_period(ones, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f")
     assert fold.model is None
     assert "had the same outcome" in fold.reason
 
@@ -355,7 +367,7 @@ def test_labels_that_outlive_the_calibration_part_leave_nothing_to_fit():
         end_timestamp=pl.lit(datetime(2023, 1, 31, tzinfo=UTC), dtype=TIME)
     )
     fold = train_period(
-        Samples(forever, PLANTED.X, PLANTED.names), FEBRUARY, 8, "15Min", SMALL, "f"
+        Samples(forever, PLANTED.X, PLANTED.names), FEBRUARY, 8, CLOCK, "15Min", SMALL, "f"
     )
     assert fold.model is None
     assert "were settled before the calibration part began" in fold.reason
@@ -363,14 +375,14 @@ def test_labels_that_outlive_the_calibration_part_leave_nothing_to_fit():
 
 def test_no_samples_at_all_is_no_error():
     none = PLANTED.where(np.zeros(PLANTED.height, dtype=bool))
-    fold = train_period(none, FEBRUARY, 8, "15Min", SMALL, "f")
+    fold = train_period(none, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f")
     assert isinstance(fold, Fold)
     assert fold.model is None
     assert predict_period(fold, none, FEBRUARY).height == 0
 
 
 def test_a_model_refuses_inputs_that_it_was_not_trained_on():
-    model = train_period(PLANTED, FEBRUARY, 8, "15Min", SMALL, "f").model
+    model = train_period(PLANTED, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f").model
     swapped = Samples(PLANTED.frame, PLANTED.X, ("input_1", "input_0", *PLANTED.names[2:]))
     with pytest.raises(DataError, match="was trained on the inputs input_0"):
         model.predict(swapped)
@@ -382,7 +394,7 @@ def test_a_model_remembers_how_its_inputs_are_made():
     inputs = InputMap(("rsi_14", "adx_14"), regimes=True)
     X = np.random.default_rng(1).normal(size=(PLANTED.height, len(inputs.names)))
     model = train_period(
-        Samples(PLANTED.frame, X, inputs.names, inputs), FEBRUARY, 8, "15Min", SMALL, "f"
+        Samples(PLANTED.frame, X, inputs.names, inputs), FEBRUARY, 8, CLOCK, "15Min", SMALL, "f"
     ).model
     assert type(model).from_files(model.files()).inputs == inputs
 
@@ -390,12 +402,12 @@ def test_a_model_remembers_how_its_inputs_are_made():
 def test_calibration_events_that_the_model_cannot_answer_do_not_calibrate_it():
     samples = planted_samples(3000, 1.5, per_day=13)
     configured = ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100)
-    parts = split(samples, FEBRUARY, "15Min", configured)
+    parts = split(samples, FEBRUARY, CLOCK, "15Min", configured)
     X = samples.X.copy()
     holes = np.flatnonzero(parts.calibrate)[::2]
     X[holes, 0] = np.nan
     with_holes = train_period(
-        Samples(samples.frame, X, samples.names), FEBRUARY, 8, "15Min", configured, "f"
+        Samples(samples.frame, X, samples.names), FEBRUARY, 8, CLOCK, "15Min", configured, "f"
     ).model
     clean = np.ones(samples.height, dtype=bool)
     clean[holes] = False
@@ -407,13 +419,25 @@ def test_calibration_events_that_the_model_cannot_answer_do_not_calibrate_it():
     assert (
         "input_0"
         not in train_period(
-            Samples(samples.frame, wild, samples.names), FEBRUARY, 8, "15Min", configured, "f"
+            Samples(samples.frame, wild, samples.names),
+            FEBRUARY,
+            8,
+            CLOCK,
+            "15Min",
+            configured,
+            "f",
         ).model.card.complete
     )
     told = json.loads(
         MODELS.conform(
             train_period(
-                Samples(samples.frame, X, samples.names), FEBRUARY, 8, "15Min", configured, "f"
+                Samples(samples.frame, X, samples.names),
+                FEBRUARY,
+                8,
+                CLOCK,
+                "15Min",
+                configured,
+                "f",
             ).model_row
         )["metrics"][0]
     )
@@ -426,6 +450,7 @@ def test_a_model_of_an_earlier_version_keeps_its_id_and_answers_as_it_did():
         samples,
         FEBRUARY,
         8,
+        CLOCK,
         "15Min",
         ModelSettings(forecaster=LOGISTIC, minimum_train_rows=100),
         "f",

@@ -4,6 +4,7 @@ truths.
 
 from datetime import UTC, datetime, timedelta
 from itertools import combinations as choose
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,12 @@ from scipy import stats
 
 from harmony_pipeline import schemas
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.robustness.effective_trials import expected_maximum
 from harmony_pipeline.robustness.overfitting import (
+    Moments,
     backtest_overfitting,
+    chance_sharpe,
     deflated_sharpe,
-    expected_maximum_sharpe,
     long_run_deviations,
     minimum_track_record,
     moments,
@@ -25,8 +28,9 @@ from harmony_pipeline.robustness.overfitting import (
     probabilistic_sharpe,
     returns_matrix,
     superior_ability,
+    with_worst_loss,
 )
-from harmony_pipeline.robustness.sensitivity import Trial, trial_rows
+from harmony_pipeline.robustness.sensitivity import Trial, merge_trials, trial_rows
 from harmony_pipeline.robustness.settings import OverfittingSettings
 
 DAY = datetime(2023, 1, 2, tzinfo=UTC)
@@ -44,12 +48,18 @@ def daily(values) -> pl.DataFrame:
     )
 
 
-def rows_of(matrix: np.ndarray, strategy: str = "s"):
+def rows_of(matrix: np.ndarray, strategy: str = "s", configuration: str = "settings"):
     return trial_rows(
         [Trial(strategy, {"k": i}, daily(matrix[:, i]), DAY) for i in range(matrix.shape[1])],
-        "data",
+        configuration,
         252,
     )
+
+
+def plain_sharpes(rows: np.ndarray) -> np.ndarray:
+    """Sharpe ratio of each column; 0 where it stands still."""
+    still = np.ptp(rows, axis=0) == 0.0
+    return np.where(still, 0.0, rows.mean(axis=0) / np.where(still, 1.0, rows.std(axis=0, ddof=1)))
 
 
 def slow_pbo(matrix: np.ndarray, splits: int) -> float:
@@ -59,8 +69,8 @@ def slow_pbo(matrix: np.ndarray, splits: int) -> float:
     for inside in choose(range(splits), splits // 2):
         sample = np.concatenate([blocks[i] for i in inside])
         test = np.concatenate([blocks[i] for i in range(splits) if i not in inside])
-        best = np.argmax(sample.mean(axis=0) / sample.std(axis=0, ddof=1))
-        rank = stats.rankdata(test.mean(axis=0) / test.std(axis=0, ddof=1))[best]
+        best = np.argmax(plain_sharpes(sample))
+        rank = stats.rankdata(plain_sharpes(test))[best]
         relative = rank / (matrix.shape[1] + 1)
         below.append(1.0 if relative < 0.5 else 0.5 if relative == 0.5 else 0.0)
     return float(np.mean(below))
@@ -100,12 +110,11 @@ def test_psr_is_the_published_formula():
 def test_psr_matches_the_worked_example_of_the_paper():
     # Bailey & Lopez de Prado 2014, section "a numerical example": annual Sharpe 2.5, 5 years of 250
     # days, 100 trials, V = 1/2 (annual), skew -3, kurtosis 10
-    from harmony_pipeline.robustness.overfitting import Moments
-
     sample = Moments(sharpe=2.5 / np.sqrt(250), observations=1250, skew=-3.0, kurtosis=10.0)
-    ceiling = expected_maximum_sharpe(0.5 / 250, 100)
-    assert ceiling == pytest.approx(0.1132, abs=1e-4)
-    assert probabilistic_sharpe(sample, ceiling) == pytest.approx(0.9004, abs=1e-4)
+    assert probabilistic_sharpe(sample, 0.1132) == pytest.approx(0.9004, abs=2e-4)
+    # where the paper has the grid's spread, we have what luck gives; their maximum is ours
+    ceiling = np.sqrt(0.5 / 250) * expected_maximum(100)
+    assert ceiling == pytest.approx(0.1132, rel=0.011)
 
 
 def test_on_noise_psr_is_uniform():
@@ -113,29 +122,38 @@ def test_on_noise_psr_is_uniform():
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize("trials", [2, 10, 100, 1000])
-def test_the_expected_maximum_is_that_of_simulated_worthless_trials(trials):
-    simulated = np.random.default_rng(6).normal(0.0, 0.05, (4_000, trials)).max(axis=1).mean()
-    tolerance = 0.14 if trials == 2 else 0.06  # the theorem is asymptotic in the number of trials
-    assert expected_maximum_sharpe(0.05**2, trials) == pytest.approx(simulated, rel=tolerance)
+@pytest.mark.parametrize("days", [60, 250, 1250])
+def test_the_sharpe_ratio_that_luck_reaches_is_that_of_simulated_worthless_trials(days):
+    simulated = noise(days, 40 * 400, seed=6).reshape(days, 400, 40)
+    sharpes = simulated.mean(axis=0) / simulated.std(axis=0, ddof=1)
+    assert chance_sharpe(days, 40) == pytest.approx(sharpes.max(axis=1).mean(), rel=0.03)
+    assert chance_sharpe(days, 1) == 0.0
 
 
 def test_the_best_of_many_worthless_trials_rarely_survives_deflation_but_often_fools_psr():
     fooled = survived = 0
     for seed in range(200):
-        sharpes = [moments(column) for column in noise(250, 40, seed).T]
-        best = max(sharpes, key=lambda one: one.sharpe)
+        best = max(
+            (moments(column) for column in noise(250, 40, seed).T), key=lambda one: one.sharpe
+        )
         fooled += probabilistic_sharpe(best) > 0.95
-        survived += deflated_sharpe(best, np.array([one.sharpe for one in sharpes])) > 0.95
+        survived += deflated_sharpe(best, 40) > 0.95
     assert fooled > 150
-    assert survived < 20
+    assert survived <= 10
 
 
 def test_a_real_edge_survives_deflation():
     matrix = noise(1_000, 20, seed=7)
     matrix[:, 3] += 0.002
-    sharpes = np.array([moments(column).sharpe for column in matrix.T])
-    assert deflated_sharpe(moments(matrix[:, 3]), sharpes) > 0.95
+    assert deflated_sharpe(moments(matrix[:, 3]), 20) > 0.95
+
+
+@given(st.lists(st.floats(1.0, 1e6), min_size=2, max_size=6), st.integers(0, 1_000))
+def test_more_trials_never_raise_the_deflated_ratio_and_one_is_the_psr(numbers, seed):
+    sample = moments(noise(120, 1, seed)[:, 0])
+    found = [deflated_sharpe(sample, one) for one in sorted(numbers)]
+    assert all(later <= before for before, later in pairwise(found))
+    assert deflated_sharpe(sample, 1.0) == probabilistic_sharpe(sample)
 
 
 def test_the_minimum_track_record_is_where_psr_reaches_the_confidence():
@@ -157,6 +175,35 @@ def test_cscv_is_the_slow_definition(trials, splits, extra, seed):
     assert backtest_overfitting(matrix, splits).pbo == pytest.approx(
         slow_pbo(matrix, splits), abs=1e-12
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 6), st.sampled_from([4, 6]), st.integers(0, 10_000),
+    st.sampled_from([1e-12, 1e-9, 1e-6, 1.0, 3e5]), st.sampled_from([0.0, 1e-4, 3.3e-5]),
+    st.integers(0, 5), st.integers(1, 5),
+)  # fmt: skip
+def test_a_trial_that_stands_still_for_a_stretch_has_no_sharpe_ratio_there_in_any_unit(
+    trials, splits, seed, scale, level, first, length
+):
+    """A threshold of 1e-24 on the variance took rounding dust for a risk, and tiny returns for
+    none.
+    """
+    matrix = noise(splits * 8, trials, seed) * 0.3 + 0.0005
+    matrix[first * 8 : (first + length) * 8, 0] = level  # whole blocks, so that halves stand still
+    matrix[: length * 8, trials - 1] = -level
+    expected = slow_pbo(matrix, splits)
+    assert backtest_overfitting(matrix, splits).pbo == pytest.approx(expected, abs=1e-12)
+    assert backtest_overfitting(matrix * scale, splits).pbo == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_unit_of_the_returns_changes_no_statistic():
+    matrix = noise(200, 5, seed=30) + 0.0004
+    tiny = matrix * 1e-11
+    assert superior_ability(tiny, 100, 5) == pytest.approx(superior_ability(matrix, 100, 5))
+    small, plain = moments(tiny[:, 0]), moments(matrix[:, 0])
+    assert deflated_sharpe(small, 7.5) == pytest.approx(deflated_sharpe(plain, 7.5))
+    assert minimum_track_record(small) == pytest.approx(minimum_track_record(plain))
 
 
 @pytest.mark.parametrize("trials", [3, 10, 25])
@@ -187,8 +234,13 @@ def test_cscv_looks_at_its_input_before_it_answers():
         backtest_overfitting(noise(100, 3), 5)
     with pytest.raises(DataError, match="finite"):
         backtest_overfitting(np.full((100, 3), np.nan), 4)
-    assert backtest_overfitting(noise(100, 1), 4) is None
     assert backtest_overfitting(noise(7, 3), 4) is None
+    assert backtest_overfitting(np.empty((0, 0)), 4) is None
+    # nothing was chosen: neither above nor below the median
+    assert backtest_overfitting(noise(100, 1), 4).pbo == 0.5
+    assert backtest_overfitting(noise(40, 300), 8, wide=True).pbo == pytest.approx(
+        slow_pbo(noise(40, 300), 8)
+    )
 
 
 def test_twenty_splits_fit_in_memory():
@@ -213,6 +265,8 @@ def test_a_row_has_everything_that_can_be_measured():
     assert row.schema == pl.Schema(schemas.OVERFITTING.dtypes)
     found = row.row(0, named=True)
     assert found["n_trials"] == 6
+    assert 4.0 < found["effective_trials"] <= 6.0
+    assert found["observations"] == 300
     assert found["splits"] == 8
     assert found["psr"] > found["dsr"] > 0.5
     assert found["pbo"] == pytest.approx(backtest_overfitting(matrix, 8).pbo)
@@ -220,15 +274,25 @@ def test_a_row_has_everything_that_can_be_measured():
     assert 2.0 < found["min_track_record"] < 300.0
 
 
-def test_trials_of_other_strategies_and_repeats_are_not_counted():
-    mine, theirs = rows_of(noise(200, 4, seed=16)), rows_of(noise(200, 9, seed=17), "other")
-    trials = pl.concat([mine.trials, mine.trials, theirs.trials])
+def test_trials_of_other_strategies_other_settings_and_other_days_count_and_repeats_do_not():
+    matrix = noise(200, 4, seed=16)
+    mine, theirs = rows_of(matrix), rows_of(noise(200, 9, seed=17), "other")
+    others = rows_of(noise(200, 4, seed=31), configuration="other settings")
+    earlier = rows_of(noise(150, 4, seed=32), configuration="other days")
+    every = (mine, theirs, others, earlier)
+    chosen = daily(matrix[:, 0])
     row = overfitting_row(
-        "s", daily(noise(200, 1)[:, 0]), trials, pl.concat([mine.returns, theirs.returns]), SETTINGS
-    )
-    alone = overfitting_row("s", daily(noise(200, 1)[:, 0]), mine.trials, mine.returns, SETTINGS)
-    assert row["n_trials"].item() == 4
-    assert row.equals(alone)
+        "s",
+        chosen,
+        pl.concat([mine.trials, *(one.trials for one in every)]),
+        pl.concat([one.returns for one in every]),
+        SETTINGS,
+    ).row(0, named=True)
+    alone = overfitting_row("s", chosen, mine.trials, mine.returns, SETTINGS).row(0, named=True)
+    assert (alone["n_trials"], row["n_trials"]) == (4, 21)
+    assert row["effective_trials"] > 4 * alone["effective_trials"]
+    assert row["psr"] == alone["psr"]
+    assert row["dsr"] < alone["dsr"]
 
 
 def test_a_configuration_tried_again_on_more_days_is_one_trial_with_its_latest_returns():
@@ -236,19 +300,15 @@ def test_a_configuration_tried_again_on_more_days_is_one_trial_with_its_latest_r
     before = rows_of(matrix[:150])
     later = trial_rows(
         [Trial("s", {"k": i}, daily(matrix[:, i]), DAY + timedelta(days=300)) for i in range(4)],
-        "more data",
+        "settings",
         252,
     )
-    chosen = daily(matrix[:, 0])
-    both = overfitting_row(
-        "s",
-        chosen,
-        pl.concat([before.trials, later.trials]),
-        pl.concat([before.returns, later.returns]),
-        SETTINGS,
-    )
-    assert both["n_trials"].item() == 4
-    assert both.equals(overfitting_row("s", chosen, later.trials, later.returns, SETTINGS))
+    merged = merge_trials(before, later, 252)
+    assert merged.trials.equals(later.trials)
+    assert merged.returns.equals(later.returns)
+    row = overfitting_row("s", daily(matrix[:, 0]), merged.trials, merged.returns, SETTINGS)
+    assert row["n_trials"].item() == 4
+    assert row["pbo"].item() == pytest.approx(backtest_overfitting(matrix, 8).pbo)
 
 
 @pytest.mark.parametrize(
@@ -268,9 +328,9 @@ def test_what_cannot_be_measured_is_null(matrix, chosen):
     )
     assert row["pbo"] is None or matrix[:, 0].size >= 100
     if matrix.shape[1] == 1:
-        assert row["dsr"] is None
-        assert row["pbo"] is None
-        assert row["psr"] is not None
+        assert row["dsr"] == row["psr"] is not None
+        assert row["pbo"] == 0.5
+        assert row["effective_trials"] == 1.0
     if not np.any(matrix):
         assert row["psr"] is None
         assert row["dsr"] is None
@@ -285,25 +345,31 @@ def test_no_trials_at_all_still_gives_a_row():
     assert row == {
         "strategy": "s",
         "n_trials": 0,
+        "effective_trials": 1.0,
+        "observations": 0,
         "psr": None,
         "dsr": None,
         "pbo": None,
         "splits": 8,
         "spa_pvalue": None,
         "min_track_record": None,
+        "worst_loss": 0.0,
     }
 
 
-def test_the_matrix_holds_the_days_that_all_trials_share():
+def test_the_matrix_holds_the_trials_that_have_every_day():
     trials = rows_of(noise(30, 3, seed=18))
-    first = trials.trials["trial_id"][0]
+    ids = trials.trials["trial_id"].to_list()
     holes = trials.returns.filter(
-        ~((pl.col("trial_id") == first) & (pl.col("timestamp") < DAY + timedelta(days=5)))
+        ~((pl.col("trial_id") == ids[0]) & (pl.col("timestamp") < DAY + timedelta(days=5)))
     )
-    matrix = returns_matrix(trials.trials["trial_id"].to_list(), holes)
-    assert matrix.shape == (25, 3)
-    expected = holes.filter(pl.col("trial_id") == first).sort("timestamp")["return"].to_numpy()
+    days = daily(np.zeros(30))["timestamp"]
+    matrix = returns_matrix(ids, holes, days)
+    assert matrix.shape == (30, 2)
+    expected = holes.filter(pl.col("trial_id") == ids[1]).sort("timestamp")["return"].to_numpy()
     np.testing.assert_array_equal(matrix[:, 0], expected)
+    assert returns_matrix(ids, holes, days[5:]).shape == (25, 3)
+    assert returns_matrix([], holes, days).shape == (0, 0)
 
 
 def test_the_most_volatile_trial_does_not_hide_an_edge():
@@ -390,8 +456,9 @@ def test_the_deflated_ratio_uses_trials_by_day_whatever_unit_the_table_holds():
     rows = rows_of(matrix)
     chosen = daily(matrix[:, 2])
     found = overfitting_row("s", chosen, rows.trials, rows.returns, SETTINGS)
-    sharpes = np.array([moments(matrix[:, i]).sharpe for i in range(6)])
-    assert found["dsr"].item() == pytest.approx(deflated_sharpe(moments(matrix[:, 2]), sharpes, 6))
+    assert found["dsr"].item() == pytest.approx(
+        deflated_sharpe(moments(matrix[:, 2]), found["effective_trials"].item())
+    )
     other = rows.trials.with_columns(pl.col("sharpe") / 16.0)
     assert overfitting_row("s", chosen, other, rows.returns, SETTINGS).equals(found)
 
@@ -408,3 +475,23 @@ def test_configurations_that_never_traded_count():
         "s", daily(matrix[:, 0]), rows_of(matrix[:, :5]).trials, rows.returns, SETTINGS
     )
     assert found["dsr"] < without["dsr"].item()
+
+
+def test_a_rare_large_loss_that_never_came_is_reckoned_with():
+    """A target of 1 and a stop of 100 win 100 times in 101 and earn nothing. After 35 days PSR is
+    sure of one in three or more of such strategies; the track record never is.
+    """
+    generator = np.random.default_rng(33)
+    fooled = passed = 0
+    for _ in range(400):
+        won = generator.random(35) < 100.0 / 101.0
+        returns = np.where(won, 1.0, -100.0) * 1e-4 + generator.normal(0.0, 2e-5, 35)
+        fooled += probabilistic_sharpe(moments(returns)) > 0.95
+        needed = minimum_track_record(moments(with_worst_loss(returns, 0.01)))
+        passed += needed is not None and needed <= 35
+    assert fooled / 400 > 0.35
+    assert passed == 0
+    # who is stopped every other day loses nothing by one more stop
+    steady = generator.normal(0.002, 0.01, 500)
+    plain = minimum_track_record(moments(steady))
+    assert minimum_track_record(moments(with_worst_loss(steady, 0.02))) < 1.2 * plain

@@ -108,7 +108,7 @@ def test_rows_are_the_declared_tables_with_the_numbers_of_the_returns():
     assert json.loads(row["parameters"]) == {"fast": 5, "slow": 80}
 
 
-def test_trying_again_is_no_new_trial_and_the_first_time_stays():
+def test_trying_again_is_no_new_trial_and_the_first_time_stays_while_nothing_changes():
     first = trial_rows(evaluated("s", {}, GRID, hill, NOW), "data", 252)
     again = trial_rows(
         evaluated("s", {}, {"fast": (10, 20), "slow": (60,)}, hill, NOW + timedelta(days=9)),
