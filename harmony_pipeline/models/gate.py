@@ -22,6 +22,8 @@ from harmony_pipeline.models.sequential import look_level
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
 
+FORECAST_RULES = frozenset({"brier_ratio", "forecast_pvalue", "calibration_error"})
+MODEL_RULES = frozenset({"periods", "own_predictions"})
 LOOK = "days"  # the rule whose measure tells at how many days a decision looked
 
 
@@ -104,6 +106,8 @@ class Candidate:
     previous_model_id: str | None = None  # the champion
     strategy: str | None = None
     recipe: str | None = None  # of its training
+    uses_model: bool = True  # a strategy without one has a record that no forecast shaped
+    filters: bool = True  # whether its forecasts filter the strategy's trades from now on
 
 
 def look_threshold(
@@ -197,11 +201,17 @@ def decide(
     decided_at: datetime,
     looks: Sequence[int] = (),
 ) -> Decision:
-    """Apply every rule to the evidence. A refusal is a value with reasons, never an exception.
+    """Apply the rules to the evidence. A refusal is a value with reasons, never an exception.
+
+    Rules about forecasts are asked where forecasts filter trades, those about the model's record
+    where a model shaped it: else a forecast could veto a rule that earns by itself.
 
     looks: days of returns at earlier decisions on this record (`past_looks`).
     """
-    rules = rules_of(evidence, settings, looks)
+    unasked = frozenset() if candidate.filters else FORECAST_RULES
+    if not candidate.uses_model:
+        unasked |= MODEL_RULES
+    rules = [rule for rule in rules_of(evidence, settings, looks) if rule.name not in unasked]
     promoted = all(rule.passed for rule in rules)
     rows = pl.DataFrame(
         [

@@ -44,7 +44,7 @@ from harmony_pipeline.stages.strategy_signals import SignalInputs, strategy_sign
 from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.strategies.base import Stepwise
+from harmony_pipeline.strategies.base import Learner, Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -217,8 +217,16 @@ def traded_market(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) 
 
 
 def tradable_bars(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> pl.DataFrame:
-    """Those of `bars` that the strategy may trade on: a model strategy begins with its model."""
-    if not pipeline.settings.strategies[strategy].uses_model:
+    """Those of `bars` that the strategy may trade on: a model strategy begins with its model, one
+    that learns from earlier periods with the first that it has learned enough for.
+    """
+    chosen = pipeline.settings.strategies[strategy]
+    built = build_strategy(chosen)
+    if isinstance(built, Learner):
+        dates = bars["timestamp"].dt.date()
+        first = built.first_day(dates.unique().sort())
+        bars = bars.filter(dates >= first) if first else bars.clear()
+    if not chosen.uses_model:
         return bars
     return bars.filter(pl.col("timestamp") >= _first_prediction(pipeline))
 

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import NotReady
+from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.gate import Candidate, Evidence, decide, past_looks
 from harmony_pipeline.reports import sketches
@@ -29,6 +30,7 @@ from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.robustness import current_statistics
+from harmony_pipeline.stages.strategy_signals import filters_now
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 
@@ -65,8 +67,17 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         return _decided_before(pipeline, candidate, since)
     history = pipeline.lake.read("promotions")
     previous = champion_before(history, candidate, pipeline.registry.promoted())
-    judged = Candidate(candidate, previous, strategy, recipe_of(pipeline, candidate))
-    scores = out_of_sample_scores(pipeline, judged.recipe)
+    recipe = recipe_of(pipeline, candidate)
+    uses_model = pipeline.settings.strategies[strategy].uses_model
+    judged = Candidate(
+        candidate,
+        previous,
+        strategy,
+        recipe if uses_model else None,
+        uses_model,
+        filters_now(pipeline, strategy, _begin_of(pipeline, candidate)),
+    )
+    scores = out_of_sample_scores(pipeline, recipe)
     now = datetime.now(UTC)
     decision = decide(
         evidence(pipeline, scores),
@@ -182,6 +193,13 @@ def newest_model(pipeline: PipelineContext) -> str | None:
         .sort("period")
     )
     return str(models["model_id"][-1]) if models.height else None
+
+
+def _begin_of(pipeline: PipelineContext, model_id: str) -> datetime:
+    """When the retraining period of a model begins."""
+    key = pipeline.lake.read("models").filter(pl.col("model_id") == model_id)["period"][0]
+    unit = pipeline.settings.market.partitions.retraining_period
+    return period_from_key(key, unit, pipeline.zone).start
 
 
 def recipe_of(pipeline: PipelineContext, model_id: str) -> str | None:

@@ -40,7 +40,7 @@ from harmony_pipeline.stages.backtests import (
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
-from harmony_pipeline.stages.strategy_signals import model_threshold
+from harmony_pipeline.stages.strategy_signals import filters_now, model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,
@@ -242,14 +242,15 @@ def _member(
             ' the fills of the days before are not given to it again: take memory = "market"'
             " away, or on_fill"
         )
+    filters = filters_now(pipeline, name, pipeline.calendar.session_open(day))
     session = pipeline.settings.session
     picks = session.portfolio and session.watch == "universe" and chosen.watch == "scanner"
     return MemberPlan(
         name,
         strategy,
         trading_rules(pipeline, name),
-        uses_model=chosen.uses_model,
-        model=model if chosen.uses_model else None,
+        uses_model=filters,
+        model=model if filters else None,
         threshold=model_threshold(pipeline, strategy),
         history=_history(pipeline, name, strategy, day) if remembers_the_market(strategy) else None,
         symbols=tuple(sorted(_selected(pipeline, day))) if picks else None,

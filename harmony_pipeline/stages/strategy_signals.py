@@ -6,6 +6,7 @@ combinations of a grid, and the features of all combinations are computed togeth
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ import polars as pl
 from harmony_pipeline.backtest.input_arrays import SymbolRows, by_symbol_and_time, matching_rows
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.models.filter_use import inside, useful_periods
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.strategies.base import Strategy, signals_of
 from harmony_pipeline.strategies.meta import gate
@@ -55,6 +57,14 @@ class SignalInputs:
                 probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)
             )
         threshold = model_threshold(self.pipeline, built)
+        if chosen.model_filter == "when_useful":
+            filtered = inside(self._useful)
+            taken = signals.filter(~filtered).with_columns(
+                probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)
+            )
+            judged = gate(built, signals.filter(filtered), self._predictions, threshold)
+            both = pl.concat([taken, judged.select(taken.columns)])
+            return both.sort("symbol", "timestamp")
         return gate(built, signals, self._predictions, threshold).sort("symbol", "timestamp")
 
     def events(
@@ -123,6 +133,37 @@ class SignalInputs:
         horizon = self.pipeline.settings.trade_horizon
         rows = self.pipeline.lake.scan("predictions").filter(pl.col("horizon") == horizon)
         return rows.collect(engine="in-memory")
+
+    @cached_property
+    def _useful(self) -> list[tuple[datetime, datetime]]:
+        """The periods in which forecasts filter."""
+        return filtered_periods(self.pipeline, self._predictions)
+
+
+def filtered_periods(
+    pipeline: PipelineContext, predictions: pl.DataFrame
+) -> list[tuple[datetime, datetime]]:
+    """The periods in which a strategy with `model_filter = "when_useful"` asks the model."""
+    of_horizon = pl.col("horizon") == pipeline.settings.trade_horizon
+    return useful_periods(
+        predictions,
+        pipeline.lake.read("labels").filter(of_horizon),
+        pipeline.lake.read("folds").filter(of_horizon & pl.col("model_id").is_not_null()),
+        pipeline.zone,
+        pipeline.settings.gate.maximum_forecast_pvalue,
+    )
+
+
+def filters_now(pipeline: PipelineContext, strategy: str, moment: datetime) -> bool:
+    """Whether the model filters a strategy's trades at a moment: always where it is said so, else
+    in periods whose forecasts have proved to be useful before.
+    """
+    chosen = pipeline.settings.strategies[strategy]
+    if not chosen.uses_model or chosen.model_filter == "always":
+        return chosen.uses_model
+    of_horizon = pl.col("horizon") == pipeline.settings.trade_horizon
+    predictions = pipeline.lake.scan("predictions").filter(of_horizon).collect(engine="in-memory")
+    return any(start <= moment < end for start, end in filtered_periods(pipeline, predictions))
 
 
 def _selected_only(pipeline: PipelineContext, signals: pl.DataFrame) -> pl.DataFrame:

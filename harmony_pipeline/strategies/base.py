@@ -15,7 +15,7 @@ and execution. What it returns is checked here (`signals_of`) before anything ac
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -39,6 +39,7 @@ __all__ = [
     "SIGNAL_COLUMNS",
     "Bar",
     "Enter",
+    "Learner",
     "Leave",
     "Rowwise",
     "StateMachine",
@@ -47,6 +48,7 @@ __all__ = [
     "TradeIntent",
     "are_sides",
     "checked_signals",
+    "first_day_of_periods",
     "is_rowwise",
     "name_of",
     "remembers_the_market",
@@ -191,6 +193,25 @@ class _Rememberer(Protocol):
 def remembers_the_market(strategy: Strategy) -> bool:
     """Whether a signal may depend on every earlier bar of the market, not on its own day alone."""
     return isinstance(strategy, _Rememberer) and strategy.memory == "market"
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A strategy that chooses by what lies before a period: it has no record before the first."""
+
+    def first_day(self, days: pl.Series) -> date | None:
+        """The first of `days`, dates with regular bars in order, for which enough lies before its
+        period; None when there is none.
+        """
+        ...
+
+
+def first_day_of_periods(days: pl.Series, formation_days: int, cut: str) -> date | None:
+    """The first day of the first period (`cut` as in `dt.truncate`) with so many days before it."""
+    begins = days.dt.truncate(cut)
+    before = days.search_sorted(begins)
+    learned = days.filter(before >= formation_days)
+    return learned[0] if learned.len() else None
 
 
 def name_of(strategy: Strategy) -> str:

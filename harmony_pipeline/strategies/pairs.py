@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.settings_base import FrozenSettings
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import first_day_of_periods, warm_signals
 from harmony_pipeline.strategies.cointegration import CRITICAL, critical_value, search
 
 SCALE = "volatility_20"  # by which positions are sized
@@ -136,6 +136,10 @@ class PairsTrading(FrozenSettings):
     def required_features(self) -> tuple[str, ...]:
         """The volatility that sizes the legs."""
         return (SCALE,)
+
+    def first_day(self, days: pl.Series) -> date | None:
+        """The first day of the first period with `formation_days` before it."""
+        return first_day_of_periods(days, self.formation_days, _CUT[self.refit])
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """The side of each leg after each bar, at the strength that hedges it."""

@@ -28,7 +28,7 @@ from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.frames import symbol_ranges
 from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies import rule_kernels as kernels
-from harmony_pipeline.strategies.base import warm_signals
+from harmony_pipeline.strategies.base import first_day_of_periods, warm_signals
 
 SCALE = "volatility_20"  # by which positions are sized
 Family = Literal["momentum", "others", "relative", "volume", "opening", "gap"]
@@ -113,6 +113,10 @@ class RuleLibrary(FrozenSettings):
             for bars in (self.lookbacks if family != "gap" else (1,))
             for direction in (1, -1)
         ]
+
+    def first_day(self, days: pl.Series) -> date | None:
+        """The first day of the first period with `formation_days` before it."""
+        return first_day_of_periods(days, self.formation_days, _CUT[self.refit])
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         """The side that the period's rules vote for after each bar, at full strength. Bars outside

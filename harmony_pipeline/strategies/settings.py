@@ -32,6 +32,13 @@ class StrategySettings(FrozenSettings):
     uses_model: bool = Field(
         default=False, description="filtered and sized by the model's out-of-sample probability"
     )
+    model_filter: Literal["always", "when_useful"] = Field(
+        default="always",
+        description=(
+            "of uses_model; when_useful: only in periods before which the forecasts have beaten the"
+            " base rate at gate.maximum_forecast_pvalue, else every candidate is taken"
+        ),
+    )
     watch: Literal["universe", "scanner"] = Field(
         default="universe",
         description=(

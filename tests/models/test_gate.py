@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from harmony_pipeline.models.gate import Candidate, Evidence, decide, look_threshold, past_looks
+from harmony_pipeline.models.gate import (
+    FORECAST_RULES,
+    Candidate,
+    Evidence,
+    decide,
+    look_threshold,
+    past_looks,
+)
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
 
@@ -90,6 +97,21 @@ def test_what_could_not_be_measured_has_failed(rule, unknown):
     assert len(refused.reasons) == (2 if rule == "days" else 1)
     assert refused.reasons[0].startswith(f"{rule} could not be measured")
     assert refused.rules.filter(pl.col("rule") == rule)["measure"].to_list() == [None]
+
+
+def test_forecasts_that_filter_nothing_are_no_veto():
+    bad = dataclasses.replace(GOOD, brier_ratio=1.2, forecast_pvalue=0.9, calibration_error=None)
+    asked = decide(bad, GateSettings(), Candidate("m"), NOW)
+    unasked = decide(bad, GateSettings(), Candidate("m", filters=False), NOW)
+    assert not asked.promoted
+    assert unasked.promoted
+    assert set(asked.rules["rule"]) - set(unasked.rules["rule"]) == FORECAST_RULES
+    without = dataclasses.replace(bad, periods=None, own_predictions=None)
+    assert not decide(without, GateSettings(), Candidate("m", filters=False), NOW).promoted
+    no_model = Candidate("m", uses_model=False, filters=False)
+    assert decide(without, GateSettings(), no_model, NOW).promoted
+    poor = dataclasses.replace(without, probabilistic_sharpe=0.9)
+    assert not decide(poor, GateSettings(), no_model, NOW).promoted
 
 
 def test_no_evidence_at_all_breaks_every_rule():

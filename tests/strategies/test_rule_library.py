@@ -9,6 +9,7 @@ import pytest
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.strategies import rule_kernels as kernels
+from harmony_pipeline.strategies.base import Learner
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.rule_library import _KINDS, RuleLibrary, _rule_bars
 from harmony_pipeline.strategies.settings import StrategySettings
@@ -180,6 +181,14 @@ def test_a_choice_reads_nothing_of_its_own_period():
     absent = rows.filter(pl.col("timestamp") <= datetime(2019, 2, 1, 14, tzinfo=UTC))
     for other in (twisted, absent):
         assert strategy.chosen_by_period(other)[begin] == chosen[begin]
+
+
+def test_its_record_begins_with_the_first_period_that_it_has_learned_for():
+    strategy, rows = library(), market()
+    days = rows["timestamp"].dt.date().unique().sort()
+    assert isinstance(strategy, Learner)
+    assert strategy.first_day(days) == days.filter(days >= min(strategy.chosen_by_period(rows)))[0]
+    assert strategy.first_day(days.head(200)) is None
 
 
 def test_nothing_is_traded_where_no_rule_earned_enough():
