@@ -126,71 +126,39 @@ def look_threshold(
 
 def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = ()) -> list[Rule]:
     """Every rule with its measure. looks: days of returns at earlier decisions on this record."""
-    drawdown, days = finite_or_none(evidence.drawdown_p95), finite_or_none(evidence.days)
+    of, days = evidence, finite_or_none(evidence.days)
+    drawdown = None if of.drawdown_p95 is None else abs(of.drawdown_p95)
     deflated, probabilistic = (
         look_threshold(minimum, days, looks, settings.spending_half_days)
         for minimum in (settings.minimum_deflated_sharpe, settings.minimum_probabilistic_sharpe)
     )
-    return [
-        Rule("trades", "at least", settings.minimum_trades, finite_or_none(evidence.trades)),
-        Rule("periods", "at least", settings.minimum_periods, finite_or_none(evidence.periods)),
-        Rule(LOOK, "at least", settings.minimum_days, days),
-        Rule("own_predictions", "at least", 1.0, finite_or_none(evidence.own_predictions)),
-        Rule(
-            "deflated_sharpe",
-            "at least",
-            deflated,
-            finite_or_none(evidence.deflated_sharpe),
-        ),
-        Rule(
-            "probabilistic_sharpe",
-            "at least",
-            probabilistic,
-            finite_or_none(evidence.probabilistic_sharpe),
-        ),
-        Rule(
-            "chance_sharpe",
-            "at most",
-            settings.maximum_chance_sharpe,
-            finite_or_none(evidence.chance_sharpe),
-        ),
-        Rule(
-            "min_track_record",
-            "at most",
-            days or 0.0,
-            finite_or_none(evidence.min_track_record),
-        ),
-        Rule("pbo", "at most", settings.maximum_pbo, finite_or_none(evidence.pbo)),
-        Rule(
-            "brier_ratio",
-            "at most",
-            settings.maximum_brier_ratio,
-            finite_or_none(evidence.brier_ratio),
-        ),
-        Rule(
-            "forecast_pvalue",
-            "at most",
-            settings.maximum_forecast_pvalue,
-            finite_or_none(evidence.forecast_pvalue),
-        ),
-        Rule(
-            "calibration_error",
-            "at most",
-            settings.maximum_calibration_error,
-            finite_or_none(evidence.calibration_error),
-        ),
-        Rule(
-            "monte_carlo_p05_return",
-            "at least",
+    at_least: dict[str, tuple[float, float | None]] = {
+        "trades": (settings.minimum_trades, of.trades),
+        "periods": (settings.minimum_periods, of.periods),
+        LOOK: (settings.minimum_days, of.days),
+        "own_predictions": (1.0, of.own_predictions),
+        "deflated_sharpe": (deflated, of.deflated_sharpe),
+        "probabilistic_sharpe": (probabilistic, of.probabilistic_sharpe),
+        "monte_carlo_p05_return": (
             settings.minimum_monte_carlo_p05_return,
-            finite_or_none(evidence.monte_carlo_p05_return),
+            of.monte_carlo_p05_return,
         ),
-        Rule(
-            "drawdown_p95",
-            "at most",
-            settings.maximum_drawdown_p95,
-            None if drawdown is None else abs(drawdown),
+    }
+    at_most: dict[str, tuple[float, float | None]] = {
+        "chance_sharpe": (settings.maximum_chance_sharpe, of.chance_sharpe),
+        "min_track_record": (days or 0.0, of.min_track_record),
+        "pbo": (settings.maximum_pbo, of.pbo),
+        "brier_ratio": (settings.maximum_brier_ratio, of.brier_ratio),
+        "forecast_pvalue": (settings.maximum_forecast_pvalue, of.forecast_pvalue),
+        "calibration_error": (settings.maximum_calibration_error, of.calibration_error),
+        "drawdown_p95": (settings.maximum_drawdown_p95, drawdown),
+    }
+    return [
+        *(
+            Rule(name, "at least", least, finite_or_none(m))
+            for name, (least, m) in at_least.items()
         ),
+        *(Rule(name, "at most", most, finite_or_none(m)) for name, (most, m) in at_most.items()),
     ]
 
 

@@ -40,25 +40,11 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
     """
     strategy = pipeline.settings.session.strategy
     candidate = newest_model(pipeline)
-    if candidate is None:
+    nothing = _why_undecided(pipeline, candidate)
+    if candidate is None or nothing:
+        model = {"model": candidate} if candidate else {}
         return StageResult(
-            rows={"promotions": 0},
-            facts={"promoted": False},
-            nothing=f"no model: {why_no_model(pipeline)}",
-        )
-    if found_backtest(pipeline, strategy) is None:
-        return StageResult(
-            rows={"promotions": 0},
-            facts={"model": candidate, "promoted": False},
-            nothing=nothing_to_trade(pipeline, strategy) or no_backtest(pipeline, strategy),
-        )
-    gone = latest_demotion(pipeline, candidate)
-    if gone is not None:
-        return StageResult(
-            rows={"promotions": 0},
-            facts={"model": candidate, "promoted": False},
-            nothing=f"model {candidate} was demoted on {gone}: its sessions differed from their"
-            " backtests; train a newer one",
+            rows={"promotions": 0}, facts={**model, "promoted": False}, nothing=nothing
         )
     current_statistics(pipeline, strategy)
     made_from = _inputs(pipeline, strategy)
@@ -67,17 +53,8 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         return _decided_before(pipeline, candidate, since)
     history = pipeline.lake.read("promotions")
     previous = champion_before(history, candidate, pipeline.registry.promoted())
-    recipe = recipe_of(pipeline, candidate)
-    uses_model = pipeline.settings.strategies[strategy].uses_model
-    judged = Candidate(
-        candidate,
-        previous,
-        strategy,
-        recipe if uses_model else None,
-        uses_model,
-        filters_now(pipeline, strategy, _begin_of(pipeline, candidate)),
-    )
-    scores = out_of_sample_scores(pipeline, recipe)
+    judged = _judged(pipeline, candidate, previous)
+    scores = out_of_sample_scores(pipeline, recipe_of(pipeline, candidate))
     now = datetime.now(UTC)
     decision = decide(
         evidence(pipeline, scores),
@@ -193,6 +170,36 @@ def newest_model(pipeline: PipelineContext) -> str | None:
         .sort("period")
     )
     return str(models["model_id"][-1]) if models.height else None
+
+
+def _why_undecided(pipeline: PipelineContext, candidate: str | None) -> str:
+    """Why there is nothing to decide; empty when there is."""
+    strategy = pipeline.settings.session.strategy
+    if candidate is None:
+        return f"no model: {why_no_model(pipeline)}"
+    if found_backtest(pipeline, strategy) is None:
+        return nothing_to_trade(pipeline, strategy) or no_backtest(pipeline, strategy)
+    gone = latest_demotion(pipeline, candidate)
+    if gone is None:
+        return ""
+    return (
+        f"model {candidate} was demoted on {gone}: its sessions differed from their backtests;"
+        " train a newer one"
+    )
+
+
+def _judged(pipeline: PipelineContext, model_id: str, previous: str | None) -> Candidate:
+    """The candidate; a record that no model shaped belongs to no recipe."""
+    strategy = pipeline.settings.session.strategy
+    uses_model = pipeline.settings.strategies[strategy].uses_model
+    return Candidate(
+        model_id,
+        previous,
+        strategy,
+        recipe_of(pipeline, model_id) if uses_model else None,
+        uses_model,
+        filters_now(pipeline, strategy, _begin_of(pipeline, model_id)),
+    )
 
 
 def _begin_of(pipeline: PipelineContext, model_id: str) -> datetime:
