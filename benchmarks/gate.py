@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 from harmony_pipeline.testing.edge_markets import EDGES, Edge, bars_of_market
@@ -146,7 +147,8 @@ def read(path: Path) -> list[Decided]:
 def decide_all(due: Sequence[Market], workers: int) -> Iterator[Decided]:
     """The decisions in the order in which they are ready."""
     os.environ["POLARS_MAX_THREADS"] = "1"
-    with ProcessPoolExecutor(workers) as pool:
+    # a fork of a process with Polars' threads may never wake up
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(decide, market) for market in due]):
             yield future.result()
 
