@@ -90,7 +90,12 @@ class Decided:
 
     def promoted_without(self, left_out: str) -> bool:
         """The decision of a gate that does not ask one rule."""
-        return all(passed for name, (_, _, passed) in self.rules.items() if name != left_out)
+        asked = [passed for name, (_, _, passed) in self.rules.items() if name != left_out]
+        return bool(asked) and all(asked)
+
+    def passes(self, rule: str) -> bool:
+        """Whether it passed one rule; a market in which nothing was traded passes none."""
+        return rule in self.rules and self.rules[rule][2]
 
 
 def main() -> None:
@@ -182,7 +187,7 @@ def decide(market: Market) -> Decided:
                 row["rule"]: (row["measure"], row["threshold"], row["passed"])
                 for row in rules.iter_rows(named=True)
             },
-            float(returns["sharpe"][0]),
+            float(returns["sharpe"][0]) if returns.height else 0.0,  # nothing was traded
             time.process_time() - begun,
         )
 
@@ -214,7 +219,7 @@ def report(found: Sequence[Decided]) -> bool:
         print(f"{name or '(none)':26}{rates[0]:>23.1%}{rates[1]:>23.1%}")
     print("\nrule                      passed without an edge     with one of Sharpe 2")
     for name in names:
-        rates = [rate([one.rules[name][2] for one in group]) for group in (null, target)]
+        rates = [rate([one.passes(name) for one in group]) for group in (null, target)]
         print(f"{name:26}{rates[0]:>23.1%}{rates[1]:>23.1%}")
     return judge(null, target, found)
 

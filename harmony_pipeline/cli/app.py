@@ -389,12 +389,70 @@ def _replay_recorded(context: typer.Context, session: str, *, alone: bool) -> No
         raise typer.Exit(1)
 
 
-@app.command()
+models_app = typer.Typer(
+    invoke_without_command=True,
+    help="Every trained model, its period and evidence, and the gate's latest decision.",
+)
+app.add_typer(models_app, name="models")
+ModelId = Annotated[str, typer.Argument(help="id of a model, as `harmony models` lists them")]
+
+
+@models_app.callback()
 def models(context: typer.Context) -> None:
     """Every trained model, its period and evidence, and the gate's latest decision."""
     from harmony_pipeline.cli.run_report import print_models
 
+    if context.invoked_subcommand is None:
+        print_models(_pipeline(context))
+
+
+@models_app.command("list")
+def models_list(context: typer.Context) -> None:
+    """The same as `harmony models`."""
+    from harmony_pipeline.cli.run_report import print_models
+
     print_models(_pipeline(context))
+
+
+@models_app.command("show")
+def models_show(context: typer.Context, model: ModelId) -> None:
+    """Where a model came from, what it measured, and every decision about it."""
+    from harmony_pipeline.cli.models import show
+
+    show(_pipeline(context), model)
+
+
+@models_app.command("diff")
+def models_diff(context: typer.Context, first: ModelId, second: ModelId) -> None:
+    """What two models do not have in common."""
+    from harmony_pipeline.cli.models import diff
+
+    diff(_pipeline(context), first, second)
+
+
+@models_app.command("promote")
+def models_promote(
+    context: typer.Context,
+    model: ModelId,
+    reason: Annotated[
+        str, typer.Option("--force-reason", help="why, in spite of the gate; kept for ever")
+    ],
+) -> None:
+    """Let a model trade from the next session on, in spite of the gate. It raises no limit."""
+    from harmony_pipeline.cli.models import promote
+
+    promote(_pipeline(context), model, reason)
+
+
+@models_app.command("rollback")
+def models_rollback(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="why; kept for ever")],
+) -> None:
+    """Let the model trade again that traded before the present one."""
+    from harmony_pipeline.cli.models import rollback
+
+    rollback(_pipeline(context), reason)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from harmony_pipeline.schemas import PROMOTIONS
 
 FORECAST_RULES = frozenset({"brier_ratio", "forecast_pvalue", "calibration_error"})
 MODEL_RULES = frozenset({"periods", "own_predictions"})
+BY_HAND = "by_hand"  # the rule of a decision that a person made
 LOOK = "days"  # the rule whose measure tells at how many days a decision looked
 
 

@@ -164,5 +164,6 @@ PROMOTIONS = Table(
         "previous_model_id": Column(TEXT, "", True),
         "strategy": Column(TEXT, "whose backtest was judged; null: not known", True),
         "recipe": Column(TEXT, "of the model, as in models", True),
+        "reason": Column(TEXT, "why a person decided so; null: the gate decided", True),
     },
 )

@@ -14,7 +14,7 @@ import polars as pl
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.gate import Candidate, Evidence, decide, past_looks
+from harmony_pipeline.models.gate import BY_HAND, Candidate, Evidence, decide, past_looks
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.robustness.overfitting import MINIMUM_OBSERVATIONS, chance_sharpe
@@ -119,6 +119,8 @@ def _decided_since(
     """
     since = unchanged_since(pipeline, ("promotions",), ALL, made_from)
     latest = _latest_rules(pipeline)
+    if latest.height and latest["rule"][0] == BY_HAND:
+        return since  # a person has decided on this evidence
     promoted = latest.height > 0 and bool(latest["promoted"][0])
     return since if pipeline.registry.promoted() == (candidate if promoted else None) else None
 

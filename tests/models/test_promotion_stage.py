@@ -23,6 +23,7 @@ from harmony_pipeline.schemas import (
 )
 from harmony_pipeline.stages import promotion, robustness
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.manual_promotion import promote_by_hand
 from harmony_pipeline.testing.forecaster_contract import planted_samples
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -194,6 +195,23 @@ def test_a_process_that_dies_before_the_pointer_moves_leaves_what_the_next_one_c
         pipeline.registry.history()[0].decided_at
         == pipeline.lake.read("promotions")["decided_at"][0]
     )
+
+
+def test_the_gate_leaves_what_a_person_decided_until_its_evidence_is_new(
+    pipeline: PipelineContext,
+) -> None:
+    gate = LENIENT.model_copy(update={"minimum_trades": 50})
+    strict = PipelineContext(pipeline.settings.model_copy(update={"gate": gate}))
+    promotion.promoted_model(strict)
+    assert strict.registry.promoted() is None
+    model = str(promotion.newest_model(strict))
+    promote_by_hand(strict, model, "fifty trades are asked, and one is there")
+    assert promotion.promoted_model(strict).unchanged_since is not None
+    assert strict.registry.promoted() == model
+    stricter = gate.model_copy(update={"minimum_trades": 60})
+    anew = PipelineContext(pipeline.settings.model_copy(update={"gate": stricter}))
+    promotion.promoted_model(anew)
+    assert anew.registry.promoted() is None
 
 
 def test_a_process_that_dies_before_the_table_is_written_leaves_the_old_champion(
