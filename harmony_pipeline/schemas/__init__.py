@@ -29,6 +29,7 @@ from harmony_pipeline.schemas.reference import (
 )
 from harmony_pipeline.schemas.registry import TABLES
 from harmony_pipeline.schemas.research import (
+    CROSS_VALIDATION,
     FEATURE_STATE,
     FEATURES,
     FOLDS,
@@ -88,6 +89,7 @@ __all__ = [
     "CORPORATE_ACTIONS",
     "COST_CALIBRATION",
     "COVERAGE",
+    "CROSS_VALIDATION",
     "DAILY_SUMMARY",
     "DAY",
     "DIVERGENCE",

@@ -38,6 +38,7 @@ TABLES: dict[str, Table] = {
         research.FOLDS,
         research.MODELS,
         research.PREDICTIONS,
+        research.CROSS_VALIDATION,
         research.PROMOTIONS,
         trading.ORDERS,
         trading.ORDER_EVENTS,

@@ -148,6 +148,24 @@ PREDICTIONS = Table(
         "recipe": Column(TEXT, "of the model, as in models", True),
     },
 )
+CROSS_VALIDATION = Table(
+    "cross_validation",
+    "How the recipe of today forecasts on every path of the cross-validation.",
+    "none",
+    ("horizon", "path"),
+    {
+        "recipe": Column(TEXT, "as in models"),
+        "horizon": Column(WHOLE, "bars"),
+        "path": Column(WHOLE, "from 0"),
+        "rows": Column(WHOLE, "settled events with a probability"),
+        "brier_ratio": Column(REAL, "under 1: better than the base rate", True),
+        "auc": Column(REAL, "", True),
+        "calibration_error": Column(REAL, "", True),
+        "taken": Column(WHOLE, "events with at least model.threshold"),
+        "mean_return": Column(REAL, "of those, before costs", True),
+        "sharpe": Column(REAL, "annualised, of their sum by day, before costs", True),
+    },
+)
 PROMOTIONS = Table(
     "promotions",
     "Every decision of the gate, one row a rule.",

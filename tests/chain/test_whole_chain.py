@@ -39,6 +39,7 @@ pytestmark = pytest.mark.slow
 MAY_BE_EMPTY = {
     "cost_calibration",
     "execution_stress",
+    "cross_validation",
     "corporate_actions",
     "quarantine",
     "quality_warnings",
