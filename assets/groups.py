@@ -17,6 +17,7 @@ from harmony_pipeline.stages import (
     backtests,
     costs,
     cross_validation,
+    drift,
     gaps,
     ingest,
     instruments,
@@ -309,14 +310,21 @@ STRESS = Job(
 )
 VALIDATE = Job(
     "validate",
-    "cross-validation",
-    "Train and test the recipe on every choice of parts of the history.",
+    "cross-validation and drift",
+    "Train and test the recipe on every choice of parts of the history, and see what drifted.",
     (
         Asset(
             "cross_validation",
             "models",
             cross_validation.cross_validation,
             inputs=("features", "regimes", "labels"),
+            kind="parquet",
+        ),
+        Asset(
+            "drift",
+            "models",
+            drift.drift,
+            inputs=("model", "features", "regimes", "labels"),
             kind="parquet",
         ),
     ),

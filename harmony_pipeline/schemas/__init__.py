@@ -30,6 +30,7 @@ from harmony_pipeline.schemas.reference import (
 from harmony_pipeline.schemas.registry import TABLES
 from harmony_pipeline.schemas.research import (
     CROSS_VALIDATION,
+    DRIFT,
     FEATURE_STATE,
     FEATURES,
     FOLDS,
@@ -93,6 +94,7 @@ __all__ = [
     "DAILY_SUMMARY",
     "DAY",
     "DIVERGENCE",
+    "DRIFT",
     "EQUITY",
     "EXCHANGE_SESSIONS",
     "EXECUTION_STRESS",

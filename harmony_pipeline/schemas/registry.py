@@ -39,6 +39,7 @@ TABLES: dict[str, Table] = {
         research.MODELS,
         research.PREDICTIONS,
         research.CROSS_VALIDATION,
+        research.DRIFT,
         research.PROMOTIONS,
         trading.ORDERS,
         trading.ORDER_EVENTS,

@@ -166,6 +166,24 @@ CROSS_VALIDATION = Table(
         "sharpe": Column(REAL, "annualised, of their sum by day, before costs", True),
     },
 )
+DRIFT = Table(
+    "drift",
+    "How far each period's inputs and probabilities were from those of the training before it.",
+    "none",
+    ("horizon", "period", "measure"),
+    {
+        "period": Column(TEXT),
+        "horizon": Column(WHOLE, "bars"),
+        "model_id": Column(TEXT),
+        "measure": Column(TEXT, "name of an input, probability, or calibration"),
+        "rows": Column(WHOLE, "events of the period"),
+        "value": Column(
+            REAL, "stability index; of calibration Spiegelhalter's normal statistic", True
+        ),
+        "threshold": Column(REAL, "what chance alone reaches once in a hundred", True),
+        "drifted": Column(FLAG, "beyond the threshold and, of an index, beyond 0.25"),
+    },
+)
 PROMOTIONS = Table(
     "promotions",
     "Every decision of the gate, one row a rule.",

@@ -40,6 +40,7 @@ MAY_BE_EMPTY = {
     "cost_calibration",
     "execution_stress",
     "cross_validation",
+    "drift",
     "corporate_actions",
     "quarantine",
     "quality_warnings",
