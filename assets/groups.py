@@ -16,6 +16,8 @@ from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.stages import (
     backtests,
     costs,
+    cross_validation,
+    drift,
     gaps,
     ingest,
     instruments,
@@ -306,6 +308,27 @@ STRESS = Job(
         ),
     ),
 )
+VALIDATE = Job(
+    "validate",
+    "cross-validation and drift",
+    "Train and test the recipe on every choice of parts of the history, and see what drifted.",
+    (
+        Asset(
+            "cross_validation",
+            "models",
+            cross_validation.cross_validation,
+            inputs=("features", "regimes", "labels"),
+            kind="parquet",
+        ),
+        Asset(
+            "drift",
+            "models",
+            drift.drift,
+            inputs=("model", "features", "regimes", "labels"),
+            kind="parquet",
+        ),
+    ),
+)
 CALIBRATE = Job(
     "calibrate",
     "costs",
@@ -336,7 +359,7 @@ TICKS = (  # far more rows than bars and fetched a few days at a time, so no job
 )
 
 CHAIN = (INGEST, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
-JOBS = {job.name: job for job in (*CHAIN, STRESS, CALIBRATE, UPKEEP)}
+JOBS = {job.name: job for job in (*CHAIN, STRESS, VALIDATE, CALIBRATE, UPKEEP)}
 ASSETS = {
     asset.name: asset for asset in (*TICKS, *(one for job in JOBS.values() for one in job.own))
 }

@@ -32,7 +32,7 @@ from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
 from harmony_pipeline.market.settings import MarketSettings, lake_path
-from harmony_pipeline.models.settings import GateSettings, ModelSettings
+from harmony_pipeline.models.settings import CrossValidationSettings, GateSettings, ModelSettings
 from harmony_pipeline.portfolio.settings import BacktestSettings, SharedAccountSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.robustness.settings import (
@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     monte_carlo: MonteCarloSettings = MonteCarloSettings()
     overfitting: OverfittingSettings = OverfittingSettings()
     execution_stress: ExecutionStressSettings = ExecutionStressSettings()
+    cross_validation: CrossValidationSettings = CrossValidationSettings()
     scanner: ScannerSettings = ScannerSettings()
     session: SessionSettings = SessionSettings()
     alpaca: AlpacaSettings = AlpacaSettings()
@@ -251,6 +252,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"model.trade_horizon_bars: {self.model.trade_horizon_bars} is not one of"
                 f" labels.horizons_bars {self.labels.horizons_bars}"
+            )
+        validation = self.cross_validation
+        if validation.test_groups >= validation.groups:
+            raise ValueError(
+                f"cross_validation.test_groups: {validation.test_groups} of {validation.groups}"
+                " groups leave nothing to train on; choose fewer"
             )
         if self.overfitting.splits % 2:
             raise ValueError(

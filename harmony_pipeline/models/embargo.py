@@ -1,4 +1,4 @@
-"""The embargo of a walk-forward period, counted in the bars of the market's own calendar.
+"""The embargo beside a test period, counted in the bars of the market's own calendar.
 
 An embargo of clock time is empty where it is needed: the 120 minutes before a Monday's midnight
 hold no bar of a stock exchange. So the embargo is a number of regular bars. Training uses outcomes
@@ -11,8 +11,10 @@ that were settled by the start of the first of them, and nothing later (Lopez de
 
 from datetime import UTC, datetime, timedelta
 
-from harmony_pipeline.market.calendars import FIRST_DATE, Calendar
+from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE, Calendar
 from harmony_pipeline.market.expected_bars import find_slots
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def embargo_start(calendar: Calendar, timeframe: str, moment: datetime, bars: int) -> datetime:
@@ -34,6 +36,28 @@ def embargo_start(calendar: Calendar, timeframe: str, moment: datetime, bars: in
         days *= 2
     if not len(stamps):
         return moment
-    return datetime.fromtimestamp(0, UTC) + timedelta(
-        microseconds=int(stamps[max(0, len(stamps) - bars)])
-    )
+    return _EPOCH + timedelta(microseconds=int(stamps[max(0, len(stamps) - bars)]))
+
+
+def embargo_end(calendar: Calendar, timeframe: str, moment: datetime, bars: int) -> datetime:
+    """The start (UTC) of the first regular bar that has `bars` regular bars between `moment` and
+    itself.
+
+    Bars count from the first that starts at or after `moment`. 0 bars give `moment` itself. Where
+    the calendar knows fewer bars after it, the start of the last known.
+    """
+    if bars == 0:
+        return moment
+    first = moment.date() - timedelta(days=1)
+    days = 9 + 2 * -(-bars // calendar.bars_per_session(timeframe))
+    least = int(moment.timestamp() * 1e6)
+    while True:
+        end = min(LAST_DATE, moment.date() + timedelta(days=days))
+        stamps = find_slots(calendar, timeframe, first, end).stamp
+        later = stamps[stamps >= least]
+        if len(later) > bars or end == LAST_DATE:
+            break
+        days *= 2
+    if not len(later):
+        return moment
+    return _EPOCH + timedelta(microseconds=int(later[min(bars, len(later) - 1)]))

@@ -29,6 +29,19 @@ class ModelSettings(FrozenSettings):
     )
 
 
+class CrossValidationSettings(FrozenSettings):
+    """Combinatorial purged cross-validation; see models/cross_validation.py."""
+
+    groups: int = Field(
+        6, ge=3, le=20, description="parts of the history, of equal numbers of events"
+    )
+    test_groups: int = Field(
+        2,
+        ge=1,
+        description="of them that each model leaves out and is tested on; fewer than groups",
+    )
+
+
 class GateSettings(FrozenSettings):
     """The written rules of promotion; a model passes all of them or stays where it is."""
 

@@ -97,13 +97,16 @@ def split(
         test=(pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end),
     )
     train, purged, test = (masks[name].to_numpy().copy() for name in ("train", "purged", "test"))
-    fit, calibrate = _fit_and_calibration(samples, train, settings.calibration_fraction)
+    fit, calibrate = fit_and_calibration(samples, train, settings.calibration_fraction)
     return Split(train_end, train, fit, calibrate, purged, test)
 
 
-def _fit_and_calibration(
+def fit_and_calibration(
     samples: Samples, train: BoolArray, fraction: float
 ) -> tuple[BoolArray, BoolArray]:
+    """The training rows to fit and those to calibrate with, masks [rows]: the latest `fraction` of
+    the training events, and what was settled before the first of them.
+    """
     rows = np.flatnonzero(train)
     if not rows.size:
         return train.copy(), train.copy()
@@ -150,7 +153,7 @@ def train_period(
         "test_rows": int(parts.test.sum()),
         "out_of_sample": None,
     }
-    reason = _missing_history(samples, parts, settings)
+    reason = missing_history(samples, parts, settings)
     if reason is not None:
         return Fold(
             None,
@@ -159,7 +162,7 @@ def train_period(
             {**metrics, "reason": reason},
             reason,
         )
-    model, calibration = _fit(forecaster, samples, parts)
+    model, calibration = fit_calibrated(forecaster, samples, parts)
     card = ModelCard(
         settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash,
         data_hash or _rows_hash(training), forecaster.parameters,
@@ -179,7 +182,7 @@ def train_period(
     )
 
 
-def _missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
+def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
     """Why these events cannot make a model; None when they can."""
     rows, fit_rows = int(parts.train.sum()), int(parts.fit.sum())
     if rows < settings.minimum_train_rows:
@@ -197,7 +200,8 @@ def _missing_history(samples: Samples, parts: Split, settings: ModelSettings) ->
     return None
 
 
-def _fit(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model, Platt]:
+def fit_calibrated(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model, Platt]:
+    """A model of the part to fit, and its calibration by the later part."""
     model = forecaster.fit(samples.where(parts.fit))
     later, training = samples.where(_answerable_rows(samples, parts)), samples.where(parts.train)
     margin, weight = model.margin(later.X), later.weights()

@@ -29,6 +29,8 @@ from harmony_pipeline.schemas.reference import (
 )
 from harmony_pipeline.schemas.registry import TABLES
 from harmony_pipeline.schemas.research import (
+    CROSS_VALIDATION,
+    DRIFT,
     FEATURE_STATE,
     FEATURES,
     FOLDS,
@@ -88,9 +90,11 @@ __all__ = [
     "CORPORATE_ACTIONS",
     "COST_CALIBRATION",
     "COVERAGE",
+    "CROSS_VALIDATION",
     "DAILY_SUMMARY",
     "DAY",
     "DIVERGENCE",
+    "DRIFT",
     "EQUITY",
     "EXCHANGE_SESSIONS",
     "EXECUTION_STRESS",

@@ -38,6 +38,8 @@ TABLES: dict[str, Table] = {
         research.FOLDS,
         research.MODELS,
         research.PREDICTIONS,
+        research.CROSS_VALIDATION,
+        research.DRIFT,
         research.PROMOTIONS,
         trading.ORDERS,
         trading.ORDER_EVENTS,

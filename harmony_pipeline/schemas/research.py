@@ -148,6 +148,42 @@ PREDICTIONS = Table(
         "recipe": Column(TEXT, "of the model, as in models", True),
     },
 )
+CROSS_VALIDATION = Table(
+    "cross_validation",
+    "How the recipe of today forecasts on every path of the cross-validation.",
+    "none",
+    ("horizon", "path"),
+    {
+        "recipe": Column(TEXT, "as in models"),
+        "horizon": Column(WHOLE, "bars"),
+        "path": Column(WHOLE, "from 0"),
+        "rows": Column(WHOLE, "settled events with a probability"),
+        "brier_ratio": Column(REAL, "under 1: better than the base rate", True),
+        "auc": Column(REAL, "", True),
+        "calibration_error": Column(REAL, "", True),
+        "taken": Column(WHOLE, "events with at least model.threshold"),
+        "mean_return": Column(REAL, "of those, before costs", True),
+        "sharpe": Column(REAL, "annualised, of their sum by day, before costs", True),
+    },
+)
+DRIFT = Table(
+    "drift",
+    "How far each period's inputs and probabilities were from those of the training before it.",
+    "none",
+    ("horizon", "period", "measure"),
+    {
+        "period": Column(TEXT),
+        "horizon": Column(WHOLE, "bars"),
+        "model_id": Column(TEXT),
+        "measure": Column(TEXT, "name of an input, probability, or calibration"),
+        "rows": Column(WHOLE, "events of the period"),
+        "value": Column(
+            REAL, "stability index; of calibration Spiegelhalter's normal statistic", True
+        ),
+        "threshold": Column(REAL, "what chance alone reaches once in a hundred", True),
+        "drifted": Column(FLAG, "beyond the threshold and, of an index, beyond 0.25"),
+    },
+)
 PROMOTIONS = Table(
     "promotions",
     "Every decision of the gate, one row a rule.",

@@ -42,7 +42,7 @@ from harmony_pipeline.stages.shared_accounts import (
 )
 from harmony_pipeline.stages.strategy_signals import SignalInputs, strategy_signals
 from harmony_pipeline.stages.trade_pages import latest_closed
-from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
+from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity, filter_rule
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import Learner, Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
@@ -267,6 +267,7 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
         exits[0] if strategy in pipeline.settings.strategies else exits,
         lives_of(pipeline).rows(),
         *sectors_of(pipeline).rows,
+        *filter_rule(pipeline, members),
     ]
     bars = pipeline.lake.content_hashes("bars")
     uses_model = any(chosen.uses_model for chosen in members)
@@ -308,6 +309,7 @@ def backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
         "features",
         "corporate_actions",
         *(["predictions", "folds"] if any(one.uses_model for one in members) else []),
+        *(["labels"] if filter_rule(pipeline, members) else []),
         *(["scan_selections"] if any(one.watch == "scanner" for one in members) else []),
     ]
     tables = {name: lake.partitions(name) for name in names}
@@ -317,6 +319,7 @@ def backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
         pipeline.instruments.unusual(),
         lives_of(pipeline).rows(),
         *sectors_of(pipeline).rows,
+        *filter_rule(pipeline, members),
     )
     return pipeline.made_from(tables, trading_rules_text(pipeline, strategy), *own)
 

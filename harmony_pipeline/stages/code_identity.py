@@ -6,6 +6,7 @@ under it, and the source of the user's own modules that the settings name.
 
 import importlib.metadata
 import importlib.util
+import inspect
 import sys
 from functools import cache
 from pathlib import Path
@@ -42,11 +43,30 @@ def source_of(*import_paths: str | None) -> str:
     own.
 
     A module counts with all modules of its package, or of its folder when it has no package: a
-    strategy may import its neighbours. Empty for what this library brings itself.
+    strategy may import its neighbours. Of what a script or notebook defines itself the definition
+    counts. Empty for what this library brings itself.
     """
     files = sorted({file for path in import_paths if path for file in _files_behind(path)})
-    contents = (part for file in files for part in (file.name, file.read_bytes()))
-    return hash_of_parts(contents, 8) if files else ""
+    contents = [part for file in files for part in (file.name, file.read_bytes())]
+    contents += sorted(_definition(path) for path in import_paths if path and _in_main(path))
+    return hash_of_parts(contents, 8) if contents else ""
+
+
+def _in_main(import_path: str) -> bool:
+    return import_path.partition(":")[0] == "__main__"
+
+
+def _definition(import_path: str) -> str:
+    """The lines that define a class of the script or notebook that runs; empty where they cannot
+    be found.
+    """
+    found: object = sys.modules["__main__"]
+    for name in import_path.partition(":")[2].split("."):
+        found = getattr(found, name, None)
+    try:
+        return inspect.getsource(found)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
 
 
 def _files_behind(import_path: str) -> list[Path]:

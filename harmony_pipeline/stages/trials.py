@@ -8,7 +8,7 @@ does not count there.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,7 +84,18 @@ def configuration(pipeline: PipelineContext, strategy: str) -> str:
         ]  # fmt: skip
     if any(one.watch == "scanner" for one in members.values()):
         parts.append(settings.scanner)
+    parts += filter_rule(pipeline, members.values())
     return pipeline.fingerprint(*parts)
+
+
+def filter_rule(
+    pipeline: PipelineContext, members: Iterable[StrategySettings]
+) -> tuple[float, ...]:
+    """The setting of the gate that decides in which periods forecasts filter the trades of these
+    strategies; empty where none asks for it.
+    """
+    asks = any(one.uses_model and one.model_filter == "when_useful" for one in members)
+    return (pipeline.settings.gate.maximum_forecast_pvalue,) if asks else ()
 
 
 # what decides which bars there are; the settings of the source in use are added

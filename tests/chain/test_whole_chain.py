@@ -39,6 +39,8 @@ pytestmark = pytest.mark.slow
 MAY_BE_EMPTY = {
     "cost_calibration",
     "execution_stress",
+    "cross_validation",
+    "drift",
     "corporate_actions",
     "quarantine",
     "quality_warnings",

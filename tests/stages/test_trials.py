@@ -1,7 +1,10 @@
 """Trying again costs: whatever was changed, the attempt is counted; an unchanged run is none."""
 
+import linecache
+import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -13,6 +16,7 @@ from harmony_pipeline import schemas
 from harmony_pipeline.config import Settings
 from harmony_pipeline.robustness.sensitivity import Trial
 from harmony_pipeline.stages import backtests, robustness, sensitivity
+from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.trials import configuration, configured_trials, keep_trials
 from harmony_pipeline.testing.tiny import tiny_settings
@@ -103,6 +107,46 @@ def test_what_cannot_reach_the_returns_is_no_attempt(tmp_path: Path) -> None:
     plain = configuration(PipelineContext(settings), "rsi_momentum")
     assert configuration(changed(settings, "model", seed=99), "rsi_momentum") == plain
     assert configuration(changed(settings, "costs", half_spread_bps=9.0), "rsi_momentum") != plain
+
+
+def test_the_rule_that_switches_the_filter_is_part_of_what_was_tried(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    chosen = settings.strategies[STRATEGY].model_copy(update={"model_filter": "when_useful"})
+    useful = settings.model_copy(update={"strategies": {**settings.strategies, STRATEGY: chosen}})
+    own = configuration(PipelineContext(useful), STRATEGY)
+    assert own != configuration(PipelineContext(settings), STRATEGY)
+    lenient = changed(useful, "gate", maximum_forecast_pvalue=0.5)
+    assert configuration(lenient, STRATEGY) != own
+    assert backtests.backtest_id(lenient, STRATEGY, {}) != backtests.backtest_id(
+        PipelineContext(useful), STRATEGY, {}
+    )
+    assert backtests.backtest_inputs(lenient, STRATEGY) != backtests.backtest_inputs(
+        PipelineContext(useful), STRATEGY
+    )
+    # where the model always filters, the gate's setting reaches no trade
+    always = changed(settings, "gate", maximum_forecast_pvalue=0.5)
+    assert configuration(always, STRATEGY) == configuration(PipelineContext(settings), STRATEGY)
+
+
+def test_a_class_of_a_script_that_was_rewritten_is_another_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A notebook runs its own class again and again; its lines are kept by Python's linecache."""
+
+    def defined(lines: str) -> str:
+        file = f"<cell {hash(lines)}>"
+        linecache.cache[file] = (len(lines), None, lines.splitlines(keepends=True), file)
+        main = ModuleType("__main__")
+        exec(compile(lines, file, "exec"), main.__dict__)  # what a notebook does
+        main.__file__ = file
+        monkeypatch.setitem(sys.modules, "__main__", main)
+        return source_of("__main__:Mine")
+
+    first = defined("class Mine:\n    window = 5\n")
+    assert first == defined("class Mine:\n    window = 5\n")
+    assert first != defined("class Mine:\n    window = 6\n")
+    assert source_of("__main__:Missing") == source_of("__main__:Missing")
+    assert source_of("harmony_pipeline.strategies.meta:MetaLabelled") == ""
 
 
 def test_a_configuration_keeps_its_latest_returns(tmp_path: Path) -> None:

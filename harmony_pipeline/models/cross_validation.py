@@ -1,0 +1,230 @@
+"""Combinatorial purged cross-validation: many ways through one history instead of a single one.
+
+A walk-forward test is one path, and one path can be lucky. Here the events are cut into groups in
+order of time. Every choice of `test_groups` of them is once the test of a model that is trained on
+the others. Each group is then predicted several times, each time by a model that has not seen it,
+and the predictions are put together to paths through the whole history: with 6 groups of which 2
+are left out, 15 models and 5 paths. Their scores are a distribution (Lopez de Prado 2018, ch. 12).
+
+A model is trained on later events too, so this measures a recipe and cannot be traded. Nothing of
+the test is known to it all the same: an event is purged whose label's life meets that of any label
+of a test group, of whatever symbol, and so is one within `embargo_bars` regular bars before the
+first or after the last of them.
+
+    train    |embargo| test group: first event .. last outcome |embargo|   train   |embargo| test ..
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.models.base import build_forecaster
+from harmony_pipeline.models.embargo import embargo_end, embargo_start
+from harmony_pipeline.models.samples import Samples
+from harmony_pipeline.models.scores import scores
+from harmony_pipeline.models.settings import CrossValidationSettings, ModelSettings
+from harmony_pipeline.models.walk_forward import (
+    Split,
+    fit_and_calibration,
+    fit_calibrated,
+    missing_history,
+)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One choice of test groups, and the events that its model may be trained on; masks [rows]."""
+
+    test_groups: tuple[int, ...]
+    train: BoolArray
+    test: BoolArray
+    purged: BoolArray
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Predictions of every settled event on every path.
+
+    predictions: path, symbol, timestamp, end_timestamp, label, return, probability (null: the
+    model cannot answer), base (frequency of label 1 in its training). reasons: why test groups have
+    no model, one sentence a fold.
+    """
+
+    predictions: pl.DataFrame
+    reasons: list[str]
+
+
+def path_count(settings: CrossValidationSettings) -> int:
+    """Number of paths: each group is left out by so many models."""
+    every = range(settings.groups - 1)
+    return len(list(combinations(every, settings.test_groups - 1)))
+
+
+def group_numbers(samples: Samples, groups: int) -> IntArray:
+    """The group of each settled event, from 0, in order of time; -1 for others.
+
+    Groups have about equal numbers of events, and events at one time are in one group. Raises
+    DataError when there are fewer times than groups.
+    """
+    settled = _settled(samples)
+    number = np.full(samples.height, -1, np.int64)
+    stamps = samples.frame["timestamp"].to_physical().to_numpy()[settled]
+    if np.unique(stamps).size < groups:
+        raise DataError(
+            f"cross-validation: {np.unique(stamps).size} times with a settled event cannot make"
+            f" {groups} groups; set cross_validation.groups lower, or use a longer history"
+        )
+    # the place of the first event at each time decides, so that ties stay together
+    first = np.searchsorted(stamps, stamps, side="left")
+    number[settled] = np.minimum(first * groups // stamps.size, groups - 1)
+    return number
+
+
+def folds(
+    samples: Samples,
+    calendar: Calendar,
+    timeframe: str,
+    embargo_bars: int,
+    settings: CrossValidationSettings,
+) -> list[Fold]:
+    """Every choice of test groups in lexicographic order."""
+    group = group_numbers(samples, settings.groups)
+    settled = group >= 0
+    begins = samples.frame["timestamp"].to_physical().to_numpy()
+    ends = samples.frame["end_timestamp"].to_physical().fill_null(0).to_numpy()
+    barred = []
+    for number in range(settings.groups):
+        members = pl.Series(group == number)
+        own = samples.frame.filter(members)
+        start = embargo_start(calendar, timeframe, _moment(own["timestamp"].min()), embargo_bars)
+        end = embargo_end(calendar, timeframe, _moment(own["end_timestamp"].max()), embargo_bars)
+        # a life that ends as the zone begins, or begins as it ends, does not meet it
+        barred.append((ends > _micros(start)) & (begins < _micros(end)))
+    found = []
+    for chosen in combinations(range(settings.groups), settings.test_groups):
+        test = np.isin(group, chosen)
+        meets = np.logical_or.reduce([barred[number] for number in chosen])
+        found.append(Fold(chosen, settled & ~test & ~meets, test, settled & ~test & meets))
+    return found
+
+
+def cross_validate(
+    samples: Samples,
+    calendar: Calendar,
+    timeframe: str,
+    model: ModelSettings,
+    settings: CrossValidationSettings,
+) -> Paths:
+    """Train a model for every choice of test groups, and put its predictions on the paths.
+
+    The j-th model that leaves a group out gives the group's predictions on path j. A choice that
+    leaves too little to train on has no predictions, and a reason.
+    """
+    group = group_numbers(samples, settings.groups)
+    used = np.zeros(settings.groups, np.int64)
+    frames, reasons = [], []
+    for fold in folds(samples, calendar, timeframe, model.embargo_bars, settings):
+        probability, base, reason = _predicted(samples, fold, model)
+        for number in fold.test_groups:
+            path, used[number] = int(used[number]), used[number] + 1
+            if reason is None:
+                rows = samples.frame.filter(pl.Series(group == number))
+                frames.append(
+                    rows.select(
+                        "symbol", "timestamp", "end_timestamp", "label", "return",
+                        path=pl.lit(path),
+                        probability=pl.Series(probability[group == number], nan_to_null=True),
+                        base=pl.lit(base),
+                    )
+                )  # fmt: skip
+        if reason is not None:
+            names = ", ".join(str(number + 1) for number in fold.test_groups)
+            reasons.append(f"without the groups {names} there is no model: {reason}")
+    empty = {
+        **{name: samples.frame.schema[name] for name in ("symbol", "timestamp", "end_timestamp",
+                                                         "label", "return")},
+        "path": pl.Int32(), "probability": pl.Float64(), "base": pl.Float64(),
+    }  # fmt: skip
+    table = pl.concat(frames) if frames else pl.DataFrame(schema=empty)
+    return Paths(table.sort("path", "timestamp", "symbol"), reasons)
+
+
+def path_scores(
+    paths: pl.DataFrame, threshold: float, sessions_per_year: int, zone: str
+) -> pl.DataFrame:
+    """One row a path: path, rows, brier_ratio (under 1: better than the base rate), auc,
+    calibration_error, taken (events with at least the threshold), mean_return (of those, before
+    costs), sharpe (annual, of their sum by day of `zone`, over the days with an event).
+    """
+    rows = []
+    for (path,), every in paths.group_by("path", maintain_order=True):
+        known = every.drop_nulls("probability")
+        outcome = known["label"].cast(pl.Float64).to_numpy()
+        found = scores(known["probability"].to_numpy(), outcome)
+        rival = scores(known["base"].to_numpy(), outcome)["brier"]
+        brier = found["brier"]
+        taken = known.filter(pl.col("probability") >= threshold)
+        by_day = known.group_by(
+            day=pl.col("timestamp").dt.convert_time_zone(zone).dt.date(), maintain_order=True
+        ).agg(
+            pl.col("return").filter(pl.col("probability") >= threshold).sum()
+        )["return"].to_numpy()  # fmt: skip
+        rows.append(
+            {
+                "path": path,
+                "rows": known.height,
+                "brier_ratio": brier / rival if brier is not None and rival else None,
+                "auc": found["auc"],
+                "calibration_error": found["calibration_error"],
+                "taken": taken.height,
+                "mean_return": taken["return"].mean(),
+                "sharpe": _annual_sharpe(by_day, sessions_per_year),
+            }
+        )
+    return pl.DataFrame(rows, infer_schema_length=None).sort("path") if rows else pl.DataFrame()
+
+
+def _predicted(
+    samples: Samples, fold: Fold, settings: ModelSettings
+) -> tuple[FloatArray, float, str | None]:
+    """Probability [rows] of the fold's model, the base rate of its training, why it has none."""
+    fit, calibrate = fit_and_calibration(samples, fold.train, settings.calibration_fraction)
+    latest = samples.frame.filter(pl.Series(fold.train))["end_timestamp"].max()
+    parts = Split(_moment(latest), fold.train, fit, calibrate, fold.purged, fold.test)
+    reason = missing_history(samples, parts, settings)
+    if reason is not None:
+        return np.empty(0), 0.0, reason
+    forecaster = build_forecaster(settings.forecaster, settings.parameters, settings.seed)
+    model, calibration = fit_calibrated(forecaster, samples, parts)
+    probability = calibration.apply(model.margin(samples.X))
+    complete = ~np.isnan(samples.X[fit]).any(axis=0)
+    probability[(np.isnan(samples.X) & complete).any(axis=1)] = np.nan
+    labels, weights = samples.labels()[fold.train], samples.weights()[fold.train]
+    return probability, float((labels * weights).sum() / weights.sum()), None
+
+
+def _settled(samples: Samples) -> BoolArray:
+    frame = samples.frame
+    known = frame["end_timestamp"].is_not_null() & frame["label"].is_not_null()
+    return known.to_numpy().copy()
+
+
+def _annual_sharpe(returns: FloatArray, sessions_per_year: int) -> float | None:
+    if returns.size < 3 or np.ptp(returns) == 0.0:
+        return None
+    return float(returns.mean() / returns.std(ddof=1) * np.sqrt(sessions_per_year))
+
+
+def _moment(value: object) -> datetime:
+    assert isinstance(value, datetime)
+    return value
+
+
+def _micros(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)
