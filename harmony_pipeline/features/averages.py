@@ -5,6 +5,7 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE
 from harmony_pipeline.features.rolling_window import (
+    HEAD,
     is_full,
     load_cursor,
     mean,
@@ -56,7 +57,7 @@ def sma_ratio(
     bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
 ) -> None:
     """sma_F / sma_S - 1. State: a window of F, a window of S."""
-    split = 2 + 2 * int(parameters[0])
+    split = HEAD + 3 * int(parameters[0])
     fast_window, slow_window = state[:split], state[split:]
     fast, slow = load_cursor(fast_window), load_cursor(slow_window)
     for i in range(values.size):

@@ -25,7 +25,12 @@ import numpy.typing as npt
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.kernel_inputs import bar_matrix, window_state_size
+from harmony_pipeline.features.kernel_inputs import (
+    bar_matrix,
+    lag_state_size,
+    sums_state_size,
+    window_state_size,
+)
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.kernel_hash import kernel_hash
@@ -67,28 +72,45 @@ def _numbers(count: int) -> Callable[..., int]:
 _N, _FS, _FSG = ("N",), ("F", "S"), ("F", "S", "G")
 
 INDICATORS = (
-    Indicator("log_return", (), "returns:log_return", _numbers(0), "ln(close / previous close)"),
+    Indicator(
+        "log_return",
+        (),
+        "returns:log_return",
+        _numbers(0),
+        "ln(close / previous close)",
+        version=2,
+    ),
     Indicator(
         "volatility",
         _N,
         "returns:volatility",
         window_state_size,
         "sample deviation of the last N log returns, per bar",
+        version=2,
     ),
     Indicator(
         "momentum",
         _N,
         "returns:momentum",
-        window_state_size,
+        lag_state_size,
         "ln(close / close N bars ago)",
         smallest=1,
+        version=2,
     ),
     Indicator(
-        "roc", _N, "returns:roc", window_state_size, "close / close N bars ago - 1", smallest=1
+        "roc",
+        _N,
+        "returns:roc",
+        lag_state_size,
+        "close / close N bars ago - 1",
+        smallest=1,
+        version=2,
     ),
-    Indicator("sma", _N, "averages:sma", window_state_size, "mean of the last N closes"),
+    Indicator("sma", _N, "averages:sma", window_state_size, "mean of the last N closes", version=2),
     Indicator("ema", _N, "averages:ema", _numbers(2), "exponential average, alpha 2 / (N + 1)"),
-    Indicator("sma_ratio", _FS, "averages:sma_ratio", window_state_size, "sma_F / sma_S - 1"),
+    Indicator(
+        "sma_ratio", _FS, "averages:sma_ratio", window_state_size, "sma_F / sma_S - 1", version=2
+    ),
     Indicator("ema_ratio", _FS, "averages:ema_ratio", _numbers(4), "ema_F / ema_S - 1"),
     Indicator(
         "macd", _FSG, "averages:macd", _numbers(6), "MACD histogram: (ema_F - ema_S) - its ema_G"
@@ -99,6 +121,7 @@ INDICATORS = (
         "averages:bollinger_z",
         window_state_size,
         "(close - mean) / sample deviation of N closes",
+        version=2,
     ),
     Indicator("rsi", _N, "wilder:rsi", _numbers(5), "Wilder's relative strength index, 0 to 100"),
     Indicator(
@@ -110,8 +133,9 @@ INDICATORS = (
         "range_position",
         _N,
         "stochastic:range_position",
-        lambda n: window_state_size(n, n),
+        lambda n: sums_state_size(n, n),
         "(close - low_N) / (high_N - low_N), 0 to 1",
+        version=2,
     ),
     Indicator(
         "volume_z",
@@ -119,16 +143,23 @@ INDICATORS = (
         "volume:volume_z",
         window_state_size,
         "(volume - mean) / sample deviation of N volumes",
+        version=2,
     ),
     Indicator(
-        "volume_ratio", _N, "volume:volume_ratio", window_state_size, "volume / mean of N volumes"
+        "volume_ratio",
+        _N,
+        "volume:volume_ratio",
+        window_state_size,
+        "volume / mean of N volumes",
+        version=2,
     ),
     Indicator(
         "signed_volume",
         _N,
         "volume:signed_volume",
-        lambda n: window_state_size(n, n),
+        lambda n: sums_state_size(n, n),
         "sum of sign(return) * volume / sum of volume over N bars",
+        version=2,
     ),
     Indicator(
         "vwap_distance",
@@ -152,6 +183,7 @@ _CUSUM = Indicator(
     "cusum:cusum_event",
     _numbers(2 + window_state_size(CUSUM_VOLATILITY_BARS)),
     "CUSUM event on a regular bar: -1, 0, 1",
+    version=2,
 )
 
 

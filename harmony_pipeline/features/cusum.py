@@ -11,9 +11,9 @@ from typing import NamedTuple
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import LOG_RETURN, REGULAR
 from harmony_pipeline.features.rolling_window import (
+    deviation,
     is_full,
     load_cursor,
-    mean_and_deviation,
     push,
     save_cursor,
 )
@@ -56,9 +56,7 @@ def cusum_event(
         if not math.isnan(change):
             cursor = push(window, cursor, change)
             may_fire = bars[REGULAR, i] > 0.0 and is_full(cursor)
-            threshold = (
-                parameters[0] * mean_and_deviation(window, cursor)[1] if may_fire else math.inf
-            )
+            threshold = parameters[0] * deviation(window, cursor) if may_fire else math.inf
             sums, values[i] = cusum_step(sums, change, threshold)
     state[0], state[1] = sums.up, sums.down
     save_cursor(window, cursor)

@@ -26,12 +26,18 @@ GIVEN, ROWS = 7, 8
 
 
 def window_state_size(*lengths: int) -> int:
-    """Numbers that windows of these lengths need in a state: a cursor of two, and every value
-    twice.
+    """Numbers that windows of these lengths need in a state (`rolling_window.py`)."""
+    return sum(5 + 3 * length for length in lengths)
 
-    `rolling_window.py` describes the layout.
-    """
-    return sum(2 + 2 * length for length in lengths)
+
+def sums_state_size(*lengths: int) -> int:
+    """The same of windows of sums (`rolling_sums.py`) or of maxima (`rolling_extremes.py`)."""
+    return sum(3 + length for length in lengths)
+
+
+def lag_state_size(*lengths: int) -> int:
+    """The same of windows that only remember (`lag_window.py`)."""
+    return sum(2 + length for length in lengths)
 
 
 def bar_matrix(arrays: Sequence[npt.NDArray[np.generic]] | FloatArray) -> FloatArray:

@@ -6,17 +6,16 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import LOG_RETURN, VOLUME
+from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
 from harmony_pipeline.features.rolling_window import (
-    Cursor,
     is_full,
     load_cursor,
     mean,
-    nth,
     push,
     save_cursor,
     z_score,
 )
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
 @kernel
@@ -54,31 +53,32 @@ def volume_ratio(
 
 
 @kernel
-def volume_imbalance(signed: FloatArray, total: FloatArray, cursor: Cursor) -> float:
-    """Sum of signed volume over the sum of volume; 0 without any trade."""
-    net, gross = 0.0, 0.0
-    for i in range(cursor.length):
-        net += nth(signed, cursor, i)
-        gross += nth(total, cursor, i)
-    return net / gross if gross > 0.0 else 0.0
-
-
-@kernel
 def signed_volume(
     bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
 ) -> None:
-    """Sum of sign(log return) * volume over the sum of volume in the last N bars, -1 to 1.
+    """Sum of sign(log return) * volume over the sum of volume in the last N bars, -1 to 1; 0
+    without any trade.
 
-    It is known from bar N + 1 on. State: a window of signed volumes, a window of volumes.
+    It is known from bar N + 1 on. State: sums of signed volumes, sums of volumes.
     """
     split = state.size // 2
     signed, total = state[:split], state[split:]
-    cursor = load_cursor(signed)
+    net, gross = load_sum(signed), load_sum(total)
     for i in range(values.size):
         change, volume = bars[LOG_RETURN, i], bars[VOLUME, i]
         if not math.isnan(change):
-            after = push(signed, cursor, volume * np.sign(change))
-            push(total, cursor, volume)
-            cursor = after
-        values[i] = volume_imbalance(signed, total, cursor) if is_full(cursor) else np.nan
-    save_cursor(signed, cursor)
+            sign = int(change > 0.0) - int(change < 0.0)  # a branch would be guessed wrong
+            net, gross = add(signed, net, sign * volume), add(total, gross, volume)
+        values[i] = (
+            bounded_ratio(rolling_sum(signed, net), rolling_sum(total, gross))
+            if has_all(net)
+            else np.nan
+        )
+    save_sum(signed, net)
+    save_sum(total, gross)
+
+
+@inlined_kernel
+def bounded_ratio(net: float, gross: float) -> float:
+    """Net / gross within -1 and 1, whatever rounding did; 0 where gross is 0."""
+    return max(-1.0, min(net / gross, 1.0)) if gross > 0.0 else 0.0

@@ -2,6 +2,8 @@
 keep.
 """
 
+import math
+
 import numpy as np
 import pytest
 import talib
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.features.catalog import INDICATORS, FeatureSet, parse_name
+from harmony_pipeline.features.returns import log_ratio
 
 SCALE_FREE = [
     name for name in EVERY_KIND if parse_name(name)[0].kind not in ("sma", "ema", "macd", "atr")
@@ -166,6 +169,50 @@ def test_one_huge_value_leaves_no_trace_once_it_has_left_the_window():
     after = slice(60, None)
     for name in ("volume_z_4", "volume_ratio_3", "signed_volume_6"):
         assert np.array_equal(folded(SMALL, calm)[name][after], folded(SMALL, shaken)[name][after])
+
+
+@pytest.mark.parametrize("length", [2, 3, 20, 57])
+@pytest.mark.parametrize("place", [0, 60, 79, 80, 81, 101])
+def test_after_a_spike_a_window_is_a_fresh_one(length, place):
+    """1e9 among prices of 1: the sums of a window that it has left know nothing of it."""
+    arrays = random_arrays(16, n=300, halts=False)
+    scale = arrays["close"][0]
+    for name in ("open", "high", "low", "close"):
+        arrays[name] = arrays[name] / scale
+    spiked = {name: values.copy() for name, values in arrays.items()}
+    for name in ("high", "low", "close", "volume"):
+        spiked[name][place] = 1e9
+    names = (f"sma_{length}", f"bollinger_z_{length}", f"volume_z_{length}", f"volatility_{length}",
+             f"range_position_{length}", f"signed_volume_{length}")  # fmt: skip
+    chosen, start = FeatureSet.of(names), place + 2
+    found, fresh = folded(chosen, spiked), folded(chosen, {k: v[start:] for k, v in arrays.items()})
+    for name in names:
+        np.testing.assert_allclose(
+            found[name][start + length + 1 :], fresh[name][length + 1 :], rtol=1e-12, atol=1e-12,
+            err_msg=name,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("length", [2, 7, 20, 101])
+def test_a_flat_window_has_a_deviation_of_exactly_zero(length):
+    arrays = random_arrays(17, n=400, halts=False)
+    arrays["close"][150:] = 0.1 + 0.2
+    values = folded(FeatureSet.of([f"bollinger_z_{length}", f"volatility_{length}"]), arrays)
+    assert (values[f"bollinger_z_{length}"][150 + length :] == 0.0).all()
+    assert (values[f"volatility_{length}"][150 + length :] == 0.0).all()
+    assert (values[f"volatility_{length}"][length:150] > 0.0).all()
+
+
+@given(
+    above=st.floats(1e-3, 1e3), factor=st.floats(0.5, 2.0), exponent=st.integers(-40, 40)
+)  # fmt: skip
+def test_the_log_of_a_ratio_is_right_to_the_last_place(above, factor, exponent):
+    below = above * factor
+    found = log_ratio(above, below)
+    exact = math.log1p((above - below) / below) if above != below else 0.0
+    assert abs(found - exact) <= 4e-16 * abs(exact)
+    assert log_ratio(above * 2.0**exponent, below * 2.0**exponent) == found
+    assert log_ratio(below, above) == pytest.approx(-found, rel=4e-16, abs=0.0)
 
 
 @given(seed=st.integers(0, 10_000), exponent=st.integers(-20, 20))

@@ -1,0 +1,67 @@
+"""Rolling maxima of the last N values in O(1) a bar (van Herk 1992; Gil and Werman 1993).
+
+The blocks are those of `rolling_window.py`. The minimum of values is minus the maximum of minus the
+values, which is exact.
+
+Layout of the state: next position to write, values seen (up to N), the maximum of this block so
+far, then N numbers: the values of this block, and behind them the maxima of the last values of the
+block before.
+"""
+
+from typing import NamedTuple
+
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.kernel import inlined_kernel
+
+HEAD = 3
+
+
+class ExtremeCursor(NamedTuple):
+    """The next position to write (0 to N-1), the number of values (0 to N), N, and the maximum of
+    this block.
+    """
+
+    at: int
+    filled: int
+    length: int
+    highest: float
+
+
+@inlined_kernel
+def load_extreme(window: FloatArray) -> ExtremeCursor:
+    """The cursor at the head of a window."""
+    return ExtremeCursor(int(window[0]), int(window[1]), window.size - HEAD, window[2])
+
+
+@inlined_kernel
+def save_extreme(window: FloatArray, cursor: ExtremeCursor) -> None:
+    """Write the cursor to the head of its window."""
+    window[0], window[1], window[2] = cursor.at, cursor.filled, cursor.highest
+
+
+@inlined_kernel
+def include(window: FloatArray, cursor: ExtremeCursor, value: float) -> ExtremeCursor:
+    """Replace the oldest value by `value`."""
+    at, length = cursor.at, cursor.length
+    filled = min(cursor.filled + 1, length)
+    window[HEAD + at] = value
+    highest = value if at == 0 else max(cursor.highest, value)
+    if at + 1 < length:
+        return ExtremeCursor(at + 1, filled, length, highest)
+    highest = value
+    for j in range(length - 1, -1, -1):
+        highest = max(highest, window[HEAD + j])
+        window[HEAD + j] = highest
+    return ExtremeCursor(0, filled, length, highest)
+
+
+@inlined_kernel
+def spans(cursor: ExtremeCursor) -> bool:
+    """Whether the window has N values. `highest` needs that."""
+    return cursor.filled == cursor.length
+
+
+@inlined_kernel
+def highest(window: FloatArray, cursor: ExtremeCursor) -> float:
+    """The largest value of the window."""
+    return max(float(window[HEAD + cursor.at]), cursor.highest)
