@@ -25,7 +25,7 @@ from harmony_pipeline.features.settings import STANDARD_FEATURES
 from harmony_pipeline.market.calendars import Calendar
 
 XNYS = Calendar.of("XNYS")
-SET = FeatureSet.of(STANDARD_FEATURES)
+SET = FeatureSet.of((*STANDARD_FEATURES, "cusum_event"))
 
 
 def minute_bars(rows: int, symbols: int) -> pl.DataFrame:

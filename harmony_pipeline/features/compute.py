@@ -53,11 +53,12 @@ class FeatureResult:
         known = self.table.select(
             pl.all_horizontal(pl.exclude("symbol", "timestamp").is_not_null()).sum()
         ).item()
+        has_events = CUSUM_EVENT in self.table.columns
         return {
             "rows": self.table.height,
             "symbols": self.table["symbol"].n_unique(),
             "features": self.table.width - 2,
-            "cusum_events": int((self.table[CUSUM_EVENT] != 0.0).sum()),
+            "cusum_events": int((self.table[CUSUM_EVENT] != 0.0).sum()) if has_events else 0,
             "warm_fraction": round(known / self.table.height, 6) if self.table.height else 0.0,
         }
 
@@ -76,11 +77,17 @@ def compute_features(
     _check(bars)
     columns = _Columns.of(bars, calendar, timeframe)
     values = np.empty((len(feature_set.names), bars.height))
+    hidden = np.empty((len(feature_set.hidden), BLOCK_BARS))
     for symbol, (start, end) in symbol_ranges(bars["symbol"]).items():
         vector = _vector_before(known.get(symbol), symbol, bars["timestamp"][start], feature_set)
         for block in range(start, end, BLOCK_BARS):
             stop = min(block + BLOCK_BARS, end)
-            feature_set.fold_into(vector, columns.matrix(block, stop), values[:, block:stop])
+            feature_set.fold_into(
+                vector,
+                columns.matrix(block, stop),
+                values[:, block:stop],
+                hidden[:, : stop - block],
+            )
         known[symbol] = State(bars["timestamp"][end - 1], vector)
     series = (
         pl.Series(name, row, nan_to_null=True)

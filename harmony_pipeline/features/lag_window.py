@@ -5,6 +5,8 @@ Layout of the state: next position to write, values seen (up to N), then N value
 
 from typing import NamedTuple
 
+import numpy as np
+
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import inlined_kernel
 
@@ -58,3 +60,28 @@ def back(window: FloatArray, cursor: LagCursor, steps: int) -> float:
     """The value `steps` before the next one, 1 to N; 1 is the last one."""
     place = cursor.at - steps
     return float(window[HEAD + (place if place >= 0 else place + cursor.length)])
+
+
+@inlined_kernel
+def lagged(window: FloatArray, series: FloatArray, values: FloatArray) -> None:
+    """Each value of the series N steps before, NaN while there is none; the window remembers the
+    series' end.
+
+    The same as one `oldest` and one `remember` for each value. Most are copied within the series.
+    """
+    cursor = load_lag(window)
+    length, count = cursor.length, series.size
+    known, place = cursor.filled, cursor.at
+    for i in range(min(length, count)):
+        # the slot of the value N steps before value i, once N are known
+        known_before = known + i >= length
+        values[i] = window[HEAD + place] if known_before else np.nan
+        place = place + 1 if place + 1 < length else 0
+    for i in range(length, count):
+        values[i] = series[i - length]
+    first = max(count - length, 0)
+    place = (cursor.at + first) % length
+    for i in range(first, count):
+        window[HEAD + place] = series[i]
+        place = place + 1 if place + 1 < length else 0
+    window[0], window[1] = place, min(known + count, length)

@@ -13,7 +13,7 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
+from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.kernel_inputs import ROWS
 from harmony_pipeline.features.state import State, States, states_by_symbol
 from harmony_pipeline.kernel import machine_code
@@ -107,14 +107,12 @@ class LiveFeatures:
 
 def _compiled(feature_set: FeatureSet) -> list[Callable[..., None]]:
     """The machine code of a fold's kernels, in order; the types are those of `_SymbolFold`."""
-    bar, state, row = np.empty((ROWS, 1)), np.empty(1), np.empty(1)
-    return [
-        machine_code(fill_log_returns_kernel(), bar, state),
-        *(
-            machine_code(column.kernel, bar, state, column.parameter_array, row)
-            for column in feature_set.columns
-        ),
-    ]
+    arrays = (feature_set.initial_state(), np.empty((ROWS, 1)), *_rows(feature_set))
+    return [machine_code(kernel, *arguments) for kernel, arguments in feature_set.calls(*arrays)]
+
+
+def _rows(feature_set: FeatureSet) -> tuple[FloatArray, FloatArray]:
+    return np.empty((len(feature_set.names), 1)), np.empty((len(feature_set.hidden), 1))
 
 
 class _SymbolFold:
@@ -128,13 +126,12 @@ class _SymbolFold:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
         self._bar = np.empty((ROWS, 1))
-        self._values = np.empty((len(feature_set.columns), 1))
-        first, *others = kernels
-        self._calls: list[Callable[[], None]] = [partial(first, self._bar, self.vector[:1])]
-        for kernel, column, row in zip(others, feature_set.columns, self._values, strict=True):
-            self._calls.append(
-                partial(kernel, self._bar, self.vector[column.state], column.parameter_array, row)
-            )
+        self._values, hidden = _rows(feature_set)
+        calls = feature_set.calls(self.vector, self._bar, self._values, hidden)
+        self._calls: list[Callable[[], None]] = [
+            partial(kernel, *arguments)
+            for kernel, (_, arguments) in zip(kernels, calls, strict=True)
+        ]
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
         self._bar[:, 0] = numbers

@@ -17,15 +17,16 @@ def vwap_distance(
     bar.
 
     typical = (high + low + close) / 3. NaN until something traded in the session. State: session
-    day, the two sums.
+    day, the sum of 3 * typical * volume, the sum of volume.
     """
     day, traded, shares = state[0], state[1], state[2]
     for i in range(values.size):
-        if bars[SESSION_DAY, i] != day:
-            day, traded, shares = bars[SESSION_DAY, i], 0.0, 0.0
-        traded += (bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]) / 3.0 * bars[VOLUME, i]
-        shares += bars[VOLUME, i]
-        values[i] = bars[CLOSE, i] / (traded / shares) - 1.0 if shares > 0.0 else np.nan
+        kept = 1.0 if bars[SESSION_DAY, i] == day else 0.0  # a factor is faster than a branch
+        day = bars[SESSION_DAY, i]
+        typical = bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]
+        traded = traded * kept + typical * bars[VOLUME, i]
+        shares = shares * kept + bars[VOLUME, i]
+        values[i] = 3.0 * bars[CLOSE, i] * shares / traded - 1.0 if shares > 0.0 else np.nan
     state[0], state[1], state[2] = day, traded, shares
 
 

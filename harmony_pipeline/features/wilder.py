@@ -67,11 +67,16 @@ def atr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
 
 @kernel
-def natr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Average true range in percent of the close (TA-Lib's NATR). State: as `atr`."""
-    atr(bars, state, parameters, values)
+def natr(
+    bars: FloatArray,
+    average: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+) -> None:
+    """Average true range in percent of the close (TA-Lib's NATR)."""
     for i in range(values.size):
-        values[i] = 100.0 * (values[i] / bars[CLOSE, i])
+        values[i] = 100.0 * (average[i] / bars[CLOSE, i])
 
 
 class Directional(NamedTuple):

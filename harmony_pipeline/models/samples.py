@@ -39,6 +39,8 @@ SIDED: dict[str, float] = {
     "sma_ratio": 0.0,
     "ema_ratio": 0.0,
     "macd": 0.0,
+    "macd_line": 0.0,
+    "macd_signal": 0.0,
     "bollinger_z": 0.0,
     "signed_volume": 0.0,
     "vwap_distance": 0.0,
@@ -48,7 +50,7 @@ SIDED: dict[str, float] = {
     "range_position": 0.5,
 }
 PRICE_LEVELS = frozenset({"sma", "ema", "atr"})
-PER_RANGE = "macd"
+PER_RANGE = frozenset({"macd", "macd_line", "macd_signal"})
 REGIME_NAMES = (
     "regime_trend_sided",
     "regime_trend_distance_sided",
@@ -78,7 +80,7 @@ class InputMap:
         for name in self._input_columns:
             scaled = (
                 f"{name}_per_{self._range_column}"
-                if family(name) == PER_RANGE and self._range_column
+                if family(name) in PER_RANGE and self._range_column
                 else name
             )
             features.append(f"{scaled}_sided" if family(name) in SIDED else scaled)
@@ -104,7 +106,7 @@ class InputMap:
         )
         sided = np.array([name in SIDED for name in families], dtype=bool)
         neutral = np.array([SIDED.get(name, 0.0) for name in families], dtype=np.float64)
-        return place, sided, neutral, np.array([name == PER_RANGE for name in families], dtype=bool)
+        return place, sided, neutral, np.array([name in PER_RANGE for name in families], dtype=bool)
 
     def matrix(
         self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None

@@ -84,9 +84,16 @@ def ema_ratio(bars, fast, slow):
     return ema(bars, fast) / ema(bars, slow) - 1
 
 
+def macd_line(bars, fast, slow):
+    return seeded(bars["close"], fast, 2 / (fast + 1), first=slow - fast) - ema(bars, slow)
+
+
+def macd_signal(bars, fast, slow, signal):
+    return seeded(macd_line(bars, fast, slow), signal, 2 / (signal + 1), first=slow - 1)
+
+
 def macd(bars, fast, slow, signal):
-    line = seeded(bars["close"], fast, 2 / (fast + 1), first=slow - fast) - ema(bars, slow)
-    return line - seeded(line, signal, 2 / (signal + 1), first=slow - 1)
+    return macd_line(bars, fast, slow) - macd_signal(bars, fast, slow, signal)
 
 
 def z(values):
@@ -207,7 +214,7 @@ def gap(bars):
     return out
 
 
-def cusum_event(bars, threshold):
+def cusum_event(bars, threshold=1.0):
     """AFML, snippet 2.4, with a threshold of its own for each bar; extended hours move the sums but
     are no events.
     """

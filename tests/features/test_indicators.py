@@ -16,7 +16,9 @@ from harmony_pipeline.features.catalog import INDICATORS, FeatureSet, parse_name
 from harmony_pipeline.features.returns import log_ratio
 
 SCALE_FREE = [
-    name for name in EVERY_KIND if parse_name(name)[0].kind not in ("sma", "ema", "macd", "atr")
+    name
+    for name in EVERY_KIND
+    if parse_name(name)[0].kind not in ("sma", "ema", "macd", "macd_line", "macd_signal", "atr")
 ]
 
 
@@ -40,7 +42,7 @@ def test_every_column_is_its_textbook_definition(name, seed):
 @pytest.mark.parametrize("threshold", [0.3, 1.0, 2.5])
 def test_cusum_events_are_those_of_the_book(threshold):
     arrays = random_arrays(5, n=1_000)
-    events = folded(FeatureSet.of([], threshold), arrays)["cusum_event"]
+    events = folded(FeatureSet.of(["cusum_event"], threshold), arrays)["cusum_event"]
     assert np.array_equal(events, definitions.cusum_event(arrays, threshold))
     assert set(events) == {-1.0, 0.0, 1.0}
     assert not events[arrays["regular"] == 0].any()
@@ -75,16 +77,18 @@ def test_wilder_and_the_averages_agree_with_ta_lib(length):
 
 
 @pytest.mark.parametrize(("fast", "slow", "signal"), [(12, 26, 9), (3, 10, 16), (5, 6, 2)])
-def test_macd_is_the_histogram_of_ta_lib(fast, slow, signal):
+def test_macd_is_that_of_ta_lib(fast, slow, signal):
     arrays = random_arrays(9, n=600)
-    expected = talib.MACD(arrays["close"], fast, slow, signal)[2]
-    np.testing.assert_allclose(
-        folded(FeatureSet.of([f"macd_{fast}_{slow}_{signal}"]), arrays)[
-            f"macd_{fast}_{slow}_{signal}"
-        ],
-        expected,
-        atol=1e-9,
+    names = (
+        f"macd_line_{fast}_{slow}",
+        f"macd_signal_{fast}_{slow}_{signal}",
+        f"macd_{fast}_{slow}_{signal}",
     )
+    found = folded(FeatureSet.of(names), arrays)
+    begin = slow + signal - 2  # TA-Lib shows its line only where it has a signal
+    for name, expected in zip(names, talib.MACD(arrays["close"], fast, slow, signal), strict=True):
+        np.testing.assert_allclose(found[name][begin:], expected[begin:], atol=1e-9, err_msg=name)
+    assert np.isnan(found[names[2]][:begin]).all()
 
 
 def test_the_range_position_is_lanes_fast_k():
@@ -224,9 +228,9 @@ def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):
         **{name: arrays[name] * 2.0**exponent for name in ("open", "high", "low", "close")},
     }
     before, after = folded(SMALL, arrays), folded(SMALL, scaled)
-    for name in (*SCALE_FREE, "cusum_event"):
+    for name in SCALE_FREE:
         assert np.array_equal(before[name], after[name], equal_nan=True), name
-    for name in ("sma_4", "ema_6", "macd_3_7_4", "atr_4"):
+    for name in ("sma_4", "ema_6", "macd_line_3_7", "macd_3_7_4", "atr_4"):
         assert np.array_equal(before[name] * 2.0**exponent, after[name], equal_nan=True), name
 
 

@@ -126,7 +126,7 @@ def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction()
     from harmony_pipeline.features.catalog import INDICATORS
 
     without_direction = {"volatility", "natr", "adx", "volume_z", "volume_ratio"}
-    kinds = {indicator.kind for indicator in INDICATORS} | {"cusum_event"}
+    kinds = {indicator.kind for indicator in INDICATORS}
     assert kinds == without_direction | set(SIDED) | PRICE_LEVELS
 
 
