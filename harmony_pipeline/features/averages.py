@@ -5,14 +5,15 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE
+from harmony_pipeline.features.kernel_inputs import CLOSE, SCRATCH
 from harmony_pipeline.features.rolling_window import (
     is_full,
     load_cursor,
     mean,
     push,
+    roll,
     save_cursor,
-    z_score,
+    to_z_scores,
 )
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import inlined_kernel, kernel
@@ -132,9 +133,5 @@ def bollinger_z(
 
     State: a window of N.
     """
-    cursor = load_cursor(state)
-    for i in range(values.size):
-        close = bars[CLOSE, i]
-        cursor = push(state, cursor, close)
-        values[i] = z_score(close, state, cursor) if is_full(cursor) else np.nan
-    save_cursor(state, cursor)
+    roll(bars[CLOSE], state, values, bars[SCRATCH])
+    to_z_scores(values, bars[SCRATCH])

@@ -39,7 +39,7 @@ from harmony_pipeline.features.indicators import (
     Indicator,
     Kernel,
 )
-from harmony_pipeline.features.kernel_inputs import bar_matrix
+from harmony_pipeline.features.kernel_inputs import ROWS, bar_matrix
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.kernel_hash import kernel_hash
@@ -271,6 +271,15 @@ def _did_you_mean(name: str) -> str:
     parameters = _BY_KIND[near[0]].parameters
     given = numbers if len(numbers) == len(parameters) else parameters
     return f", did you mean '{'_'.join([near[0], *given])}'?"
+
+
+def compiled_calls(feature_set: FeatureSet) -> list[Kernel]:
+    """The machine code of a fold's kernels, in the order of `FeatureSet.calls`."""
+    from harmony_pipeline.kernel import machine_code
+
+    room = (np.empty((len(names), 1)) for names in (feature_set.names, feature_set.hidden))
+    calls = feature_set.calls(feature_set.initial_state(), np.empty((ROWS, 1)), *room)
+    return [machine_code(kernel, *arguments) for kernel, arguments in calls]
 
 
 def fill_log_returns_kernel() -> Kernel:

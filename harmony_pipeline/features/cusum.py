@@ -23,13 +23,12 @@ class Sums(NamedTuple):
 @inlined_kernel
 def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float]:
     """The sums after one more return, and -1, 0 or 1. A threshold of infinity gives no event."""
+    # choices instead of branches: which of them a bar takes cannot be guessed by the processor
     up, down = sums.up + change, sums.down + change
-    up, down = up if up > 0.0 else 0.0, down if down < 0.0 else 0.0  # max() would be a branch
-    if down < -threshold:
-        return Sums(up, 0.0), -1.0
-    if up > threshold:
-        return Sums(0.0, down), 1.0
-    return Sums(up, down), 0.0
+    up, down = up if up > 0.0 else 0.0, down if down < 0.0 else 0.0
+    falls = down < -threshold
+    rises = (up > threshold) & (not falls)
+    return Sums(0.0 if rises else up, 0.0 if falls else down), float(int(rises) - int(falls))
 
 
 @kernel
@@ -49,9 +48,7 @@ def cusum_event(
     sums = Sums(state[0], state[1])
     for i in range(values.size):
         change = bars[LOG_RETURN, i]
-        values[i] = 0.0
-        if not math.isnan(change):
-            may_fire = bars[REGULAR, i] > 0.0 and not math.isnan(volatility[i])
-            threshold = parameters[0] * volatility[i] if may_fire else math.inf
-            sums, values[i] = cusum_step(sums, change, threshold)
+        may_fire = (bars[REGULAR, i] > 0.0) & (not math.isnan(volatility[i]))
+        threshold = parameters[0] * volatility[i] if may_fire else math.inf
+        sums, values[i] = cusum_step(sums, 0.0 if math.isnan(change) else change, threshold)
     state[0], state[1] = sums.up, sums.down

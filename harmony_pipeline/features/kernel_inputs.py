@@ -22,7 +22,8 @@ OPEN, HIGH, LOW, CLOSE, VOLUME = 0, 1, 2, 3, 4
 SESSION_DAY = 5  # days since 1970-01-01 of the exchange session that the bar belongs to
 REGULAR = 6  # 1.0 on regular bars, 0.0 in extended hours
 LOG_RETURN = 7  # filled by the fold itself, since several indicators read it
-GIVEN, ROWS = 7, 8
+SCRATCH = 8  # room for a kernel's intermediate values; it holds nothing between kernels
+GIVEN, ROWS = 7, 9
 
 
 def window_state_size(*lengths: int) -> int:

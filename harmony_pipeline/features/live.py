@@ -7,18 +7,19 @@ kernels with the same adjusted numbers.
 from collections.abc import Callable
 from datetime import date, datetime
 from functools import partial
+from struct import Struct
 from typing import Any
 
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.kernel_inputs import ROWS
+from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
+from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
 from harmony_pipeline.features.state import State, States, states_by_symbol
-from harmony_pipeline.kernel import machine_code
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_PACK = Struct(f"{GIVEN}d").pack_into  # a quarter of the time of an assignment to the array
 
 
 class LiveFeatures:
@@ -34,7 +35,7 @@ class LiveFeatures:
     def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
         self.feature_set = feature_set
         self.names = feature_set.names
-        self._kernels = _compiled(feature_set)
+        self._kernels = compiled_calls(feature_set)
         self._folds = {
             symbol: _SymbolFold(feature_set, self._kernels, state)
             for symbol, state in states_by_symbol(states, feature_set).items()
@@ -92,7 +93,6 @@ class LiveFeatures:
                 volume / factor,
                 session_date.toordinal() - _EPOCH,
                 regular,
-                0.0,
             ),
         )
 
@@ -103,16 +103,6 @@ class LiveFeatures:
             for symbol, fold in self._folds.items()
             if fold.timestamp is not None
         }
-
-
-def _compiled(feature_set: FeatureSet) -> list[Callable[..., None]]:
-    """The machine code of a fold's kernels, in order; the types are those of `_SymbolFold`."""
-    arrays = (feature_set.initial_state(), np.empty((ROWS, 1)), *_rows(feature_set))
-    return [machine_code(kernel, *arguments) for kernel, arguments in feature_set.calls(*arrays)]
-
-
-def _rows(feature_set: FeatureSet) -> tuple[FloatArray, FloatArray]:
-    return np.empty((len(feature_set.names), 1)), np.empty((len(feature_set.hidden), 1))
 
 
 class _SymbolFold:
@@ -126,7 +116,9 @@ class _SymbolFold:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
         self._bar = np.empty((ROWS, 1))
-        self._values, hidden = _rows(feature_set)
+        self._numbers = memoryview(self._bar)
+        self._values = np.empty((len(feature_set.names), 1))
+        hidden = np.empty((len(feature_set.hidden), 1))
         calls = feature_set.calls(self.vector, self._bar, self._values, hidden)
         self._calls: list[Callable[[], None]] = [
             partial(kernel, *arguments)
@@ -134,7 +126,7 @@ class _SymbolFold:
         ]
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
-        self._bar[:, 0] = numbers
+        _PACK(self._numbers, 0, *numbers)
         for call in self._calls:
             call()
         self.timestamp = timestamp

@@ -7,15 +7,9 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN
+from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, SCRATCH
 from harmony_pipeline.features.lag_window import lagged
-from harmony_pipeline.features.rolling_window import (
-    deviation,
-    is_full,
-    load_cursor,
-    push,
-    save_cursor,
-)
+from harmony_pipeline.features.rolling_window import roll, to_roots
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
@@ -91,13 +85,8 @@ def volatility(
     """Sample deviation (ddof 1) of the last N log returns, per bar, not annualised. State: a window
     of N.
     """
-    cursor = load_cursor(state)
-    for i in range(values.size):
-        change = bars[LOG_RETURN, i]
-        if not math.isnan(change):
-            cursor = push(state, cursor, change)
-        values[i] = deviation(state, cursor) if is_full(cursor) else np.nan
-    save_cursor(state, cursor)
+    roll(bars[LOG_RETURN], state, bars[SCRATCH], values)
+    to_roots(values)
 
 
 @kernel

@@ -45,7 +45,7 @@ def include(window: FloatArray, cursor: ExtremeCursor, value: float) -> ExtremeC
     at, length = cursor.at, cursor.length
     filled = min(cursor.filled + 1, length)
     window[HEAD + at] = value
-    highest = value if at == 0 else max(cursor.highest, value)
+    highest = value if at == 0 or value > cursor.highest else cursor.highest
     if at + 1 < length:
         return ExtremeCursor(at + 1, filled, length, highest)
     highest = value
@@ -64,4 +64,5 @@ def spans(cursor: ExtremeCursor) -> bool:
 @inlined_kernel
 def highest(window: FloatArray, cursor: ExtremeCursor) -> float:
     """The largest value of the window."""
-    return max(float(window[HEAD + cursor.at]), cursor.highest)
+    before = float(window[HEAD + cursor.at])
+    return before if before > cursor.highest else cursor.highest

@@ -19,6 +19,8 @@ squares of this block so far, then N values, N sums and N sums of squares.
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import inlined_kernel
 
@@ -121,14 +123,36 @@ def deviation(window: FloatArray, cursor: Cursor) -> float:
 
 
 @inlined_kernel
-def mean_and_deviation(window: FloatArray, cursor: Cursor) -> tuple[float, float]:
-    """(mean, sample standard deviation with ddof 1)."""
-    return mean(window, cursor), deviation(window, cursor)
+def roll(
+    series: FloatArray, window: FloatArray, distances: FloatArray, variances: FloatArray
+) -> None:
+    """The distance of each value from the mean of its window, and the window's sample variance; NaN
+    until there are N values. NaN in the series is passed over.
+
+    Roots and quotients are left to a loop of their own, in which the compiler computes several at
+    once: `to_z_scores`, `to_roots`.
+    """
+    cursor = load_cursor(window)
+    for i in range(series.size):
+        value = series[i]
+        if not math.isnan(value):
+            cursor = push(window, cursor, value)
+        full = is_full(cursor)
+        distances[i] = (value - cursor.reference) - centre(window, cursor) if full else np.nan
+        variances[i] = variance(window, cursor) if full else np.nan
+    save_cursor(window, cursor)
 
 
 @inlined_kernel
-def z_score(value: float, window: FloatArray, cursor: Cursor) -> float:
-    """(value - mean) / sample deviation; 0 in a flat window."""
-    spread = deviation(window, cursor)
-    distance = (value - cursor.reference) - centre(window, cursor)
-    return distance / spread if spread > 0.0 else 0.0
+def to_z_scores(distances: FloatArray, variances: FloatArray) -> None:
+    """Distances in deviations, in the same place; 0 in a flat window."""
+    for i in range(distances.size):
+        spread = variances[i]
+        distances[i] = 0.0 if spread == 0.0 else distances[i] / math.sqrt(spread)
+
+
+@inlined_kernel
+def to_roots(values: FloatArray) -> None:
+    """Square roots, in the same place."""
+    for i in range(values.size):
+        values[i] = math.sqrt(values[i])

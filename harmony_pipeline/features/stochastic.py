@@ -3,7 +3,7 @@
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH
 from harmony_pipeline.features.rolling_extremes import (
     highest,
     include,
@@ -17,7 +17,7 @@ from harmony_pipeline.kernel import inlined_kernel, kernel
 @inlined_kernel
 def position_between(price: float, bottom: float, top: float) -> float:
     """(price - bottom) / (top - bottom); 0.5 when they are equal."""
-    return (price - bottom) / (top - bottom) if top > bottom else 0.5
+    return 0.5 if top == bottom else (price - bottom) / (top - bottom)
 
 
 @kernel
@@ -34,10 +34,9 @@ def range_position(
     for i in range(values.size):
         top = include(highs, top, bars[HIGH, i])
         bottom = include(lows, bottom, -bars[LOW, i])
-        values[i] = (
-            position_between(bars[CLOSE, i], -highest(lows, bottom), highest(highs, top))
-            if spans(top)
-            else np.nan
-        )
+        values[i] = -highest(lows, bottom) if spans(top) else np.nan
+        bars[SCRATCH, i] = highest(highs, top)
     save_extreme(highs, top)
     save_extreme(lows, bottom)
+    for i in range(values.size):
+        values[i] = position_between(bars[CLOSE, i], values[i], bars[SCRATCH, i])

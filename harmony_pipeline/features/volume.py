@@ -5,15 +5,16 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import LOG_RETURN, VOLUME
+from harmony_pipeline.features.kernel_inputs import LOG_RETURN, SCRATCH, VOLUME
 from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
 from harmony_pipeline.features.rolling_window import (
     is_full,
     load_cursor,
     mean,
     push,
+    roll,
     save_cursor,
-    z_score,
+    to_z_scores,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
@@ -27,12 +28,8 @@ def volume_z(
 
     State: a window of N.
     """
-    cursor = load_cursor(state)
-    for i in range(values.size):
-        volume = bars[VOLUME, i]
-        cursor = push(state, cursor, volume)
-        values[i] = z_score(volume, state, cursor) if is_full(cursor) else np.nan
-    save_cursor(state, cursor)
+    roll(bars[VOLUME], state, values, bars[SCRATCH])
+    to_z_scores(values, bars[SCRATCH])
 
 
 @kernel
@@ -69,16 +66,19 @@ def signed_volume(
         if not math.isnan(change):
             sign = int(change > 0.0) - int(change < 0.0)  # a branch would be guessed wrong
             net, gross = add(signed, net, sign * volume), add(total, gross, volume)
-        values[i] = (
-            bounded_ratio(rolling_sum(signed, net), rolling_sum(total, gross))
-            if has_all(net)
-            else np.nan
-        )
+        values[i] = rolling_sum(signed, net) if has_all(net) else np.nan
+        bars[SCRATCH, i] = rolling_sum(total, gross)
     save_sum(signed, net)
     save_sum(total, gross)
+    to_bounded_ratios(values, bars[SCRATCH])
 
 
 @inlined_kernel
-def bounded_ratio(net: float, gross: float) -> float:
-    """Net / gross within -1 and 1, whatever rounding did; 0 where gross is 0."""
-    return max(-1.0, min(net / gross, 1.0)) if gross > 0.0 else 0.0
+def to_bounded_ratios(nets: FloatArray, grosses: FloatArray) -> None:
+    """Net / gross within -1 and 1, whatever rounding did, in the place of the nets; 0 where gross
+    is 0, and NaN stays.
+    """
+    for i in range(nets.size):
+        ratio = 0.0 if grosses[i] == 0.0 and nets[i] == 0.0 else nets[i] / grosses[i]
+        ratio = 1.0 if ratio > 1.0 else ratio
+        nets[i] = -1.0 if ratio < -1.0 else ratio
