@@ -133,6 +133,7 @@ def kernels_alone(bars: pl.DataFrame, symbols: int) -> Callable[[], None]:
     given = [bars[name].to_numpy() for name in PRICES] + [
         bars["timestamp"].dt.epoch("d").to_numpy(),
         np.ones(bars.height),
+        bars["timestamp"].to_physical().to_numpy(),
     ]
     matrices = [
         [
@@ -207,7 +208,11 @@ def slowest_window(bars: pl.DataFrame) -> tuple[str, float]:
     chosen, block = FeatureSet.of(names), bars.head(8_192)
     matrix = bar_matrix(
         [block[name].to_numpy() for name in PRICES]
-        + [block["timestamp"].dt.epoch("d").to_numpy(), np.ones(block.height)]
+        + [
+            block["timestamp"].dt.epoch("d").to_numpy(),
+            np.ones(block.height),
+            block["timestamp"].to_physical().to_numpy(),
+        ]
     )
     values = np.empty((len(chosen.names), block.height))
     state, hidden = chosen.initial_state(), np.empty((len(chosen.hidden), block.height))

@@ -22,6 +22,7 @@ from harmony_pipeline.features.kernel_inputs import (
     REGULAR,
     ROWS,
     SESSION_DAY,
+    START,
     VOLUME,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel
@@ -199,6 +200,7 @@ def fill_bars(
         matrix[LOW, i] = low[i] * factor[i]
         matrix[CLOSE, i] = close[i] * factor[i]
         matrix[VOLUME, i] = volume[i] / factor[i]
+        matrix[START, i] = stamps[start + i]
     _fill_days(matrix[SESSION_DAY], stamps[start:stop], sessions.ends, sessions.days)
     run = np.searchsorted(sessions.starts, start, side="right") - 1
     at = 0

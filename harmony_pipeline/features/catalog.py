@@ -158,9 +158,10 @@ class FeatureSet:
     ) -> tuple[FloatArray, FloatArray]:
         """(new state, values[n, k]) after n more bars of one symbol; `state` is not changed.
 
-        arrays = (open, high, low, close, volume, session_day, regular) in time order: adjusted
-        prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars. Values are NaN
-        until warm. Any cut of the bars gives the same bits.
+        arrays = (open, high, low, close, volume, session_day, regular, start) in time order:
+        adjusted prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars,
+        microseconds since 1970-01-01 UTC. Values are NaN until warm. Any cut of the bars gives the
+        same bits.
         """
         matrix = bar_matrix(arrays)
         after, values = state.copy(), np.empty((len(self.names), matrix.shape[1]))

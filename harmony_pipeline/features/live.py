@@ -5,7 +5,7 @@ kernels with the same adjusted numbers.
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from struct import Struct
 from typing import Any
@@ -18,7 +18,8 @@ from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
 from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
 from harmony_pipeline.features.state import State, States, states_by_symbol
 
-_EPOCH = date(1970, 1, 1).toordinal()
+_EPOCH, _FIRST = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000_000  # microseconds
 _PACK = Struct(f"{GIVEN}d").pack_into  # a quarter of the time of an assignment to the array
 
 
@@ -82,7 +83,7 @@ class LiveFeatures:
                 f" factor ({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}):"
                 " quarantine it"
             )
-        factor = adjustment_factor
+        factor, since = adjustment_factor, timestamp - _FIRST
         return fold.update(
             timestamp,
             (
@@ -93,6 +94,7 @@ class LiveFeatures:
                 volume / factor,
                 session_date.toordinal() - _EPOCH,
                 regular,
+                since.days * _DAY + since.seconds * 1_000_000 + since.microseconds,
             ),
         )
 
@@ -116,7 +118,7 @@ class _SymbolFold:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
         self._bar = np.empty((ROWS, 1))
-        self._numbers = memoryview(self._bar)
+        self._numbers = self._bar.data
         self._values = np.empty((len(feature_set.names), 1))
         hidden = np.empty((len(feature_set.hidden), 1))
         calls = feature_set.calls(self.vector, self._bar, self._values, hidden)

@@ -55,6 +55,14 @@ def to_log_ratios(above: FloatArray, values: FloatArray) -> None:
         values[i] = _near_one(above[i], values[i])
 
 
+@inlined_kernel
+def fill_log_ratios(above: FloatArray, below: FloatArray, values: FloatArray) -> None:
+    """`log_ratio` of each pair."""
+    for i in range(values.size):
+        values[i] = below[i]
+    to_log_ratios(above, values)
+
+
 @kernel
 def fill_log_returns(bars: FloatArray, state: FloatArray) -> None:
     """Row LOG_RETURN of the matrix: ln(close_t / close_{t-1}), NaN on a symbol's first bar. State:

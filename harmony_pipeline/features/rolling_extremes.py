@@ -45,7 +45,7 @@ def include(window: FloatArray, cursor: ExtremeCursor, value: float) -> ExtremeC
     at, length = cursor.at, cursor.length
     filled = min(cursor.filled + 1, length)
     window[HEAD + at] = value
-    highest = value if at == 0 or value > cursor.highest else cursor.highest
+    highest = value if at == 0 or value > cursor.highest else cursor.highest  # max() is slower
     if at + 1 < length:
         return ExtremeCursor(at + 1, filled, length, highest)
     highest = value
@@ -66,3 +66,61 @@ def highest(window: FloatArray, cursor: ExtremeCursor) -> float:
     """The largest value of the window."""
     before = float(window[HEAD + cursor.at])
     return before if before > cursor.highest else cursor.highest
+
+
+DATED_HEAD = 5
+
+
+class DatedCursor(NamedTuple):
+    """As ExtremeCursor, with the number of the bar that the maximum is of, and the number of bars.
+
+    Of equal maxima the latest counts. Layout of the state: the cursor without N, then N values (as
+    above) and N numbers of bars.
+    """
+
+    at: int
+    filled: int
+    length: int
+    highest: float
+    bar: float
+    count: float
+
+
+@inlined_kernel
+def load_dated(window: FloatArray) -> DatedCursor:
+    """The cursor at the head of a window."""
+    w, length = window, (window.size - DATED_HEAD) // 2
+    return DatedCursor(int(w[0]), int(w[1]), length, w[2], w[3], w[4])
+
+
+@inlined_kernel
+def save_dated(window: FloatArray, cursor: DatedCursor) -> None:
+    """Write the cursor to the head of its window."""
+    window[0], window[1], window[2] = cursor.at, cursor.filled, cursor.highest
+    window[3], window[4] = cursor.bar, cursor.count
+
+
+@inlined_kernel
+def include_dated(window: FloatArray, cursor: DatedCursor, value: float) -> DatedCursor:
+    """Replace the oldest value by `value`."""
+    at, length, count = cursor.at, cursor.length, cursor.count
+    filled = min(cursor.filled + 1, length)
+    window[DATED_HEAD + at] = value
+    newer = at == 0 or value >= cursor.highest
+    best, bar = value if newer else cursor.highest, count if newer else cursor.bar
+    if at + 1 < length:
+        return DatedCursor(at + 1, filled, length, best, bar, count + 1.0)
+    best, bar = value, count
+    for j in range(length - 1, -1, -1):
+        higher = window[DATED_HEAD + j] > best
+        bar = count - (length - 1 - j) if higher else bar
+        best = window[DATED_HEAD + j] if higher else best
+        window[DATED_HEAD + j], window[DATED_HEAD + length + j] = best, bar
+    return DatedCursor(0, filled, length, best, bar, count + 1.0)
+
+
+@inlined_kernel
+def bar_of_highest(window: FloatArray, cursor: DatedCursor) -> float:
+    """The number of the bar with the window's highest value; the latest of equal ones."""
+    before = window[DATED_HEAD + cursor.at] > cursor.highest
+    return float(window[DATED_HEAD + cursor.length + cursor.at]) if before else cursor.bar

@@ -5,7 +5,22 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import LOG_RETURN, SCRATCH, VOLUME
+from harmony_pipeline.features.kernel_inputs import (
+    CLOSE,
+    HIGH,
+    LOG_RETURN,
+    LOW,
+    SCRATCH,
+    VOLUME,
+)
+from harmony_pipeline.features.rolling_pairs import (
+    comoments,
+    correlation,
+    has_pairs,
+    load_pairs,
+    push_pair,
+    save_pairs,
+)
 from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
 from harmony_pipeline.features.rolling_window import (
     is_full,
@@ -82,3 +97,86 @@ def to_bounded_ratios(nets: FloatArray, grosses: FloatArray) -> None:
         ratio = 0.0 if grosses[i] == 0.0 and nets[i] == 0.0 else nets[i] / grosses[i]
         ratio = 1.0 if ratio > 1.0 else ratio
         nets[i] = -1.0 if ratio < -1.0 else ratio
+
+
+@kernel
+def mfi(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+    """Money flow index: 100 * the share of typical * volume on bars whose typical price rose, among
+    those of N bars on which it moved; 50 when there is none.
+
+    State: the previous typical price, sums of the flow up and of the flow down.
+    """
+    half = (state.size - 1) // 2
+    ups, downs, previous = state[1 : 1 + half], state[1 + half :], state[0]
+    up, down = load_sum(ups), load_sum(downs)
+    for i in range(values.size):
+        typical = (bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]) / 3.0
+        if previous > 0.0:
+            flow = typical * bars[VOLUME, i]
+            up = add(ups, up, flow if typical > previous else 0.0)
+            down = add(downs, down, flow if typical < previous else 0.0)
+        previous = typical
+        values[i] = np.nan
+        if has_all(up):
+            rise = rolling_sum(ups, up)
+            moved = rise + rolling_sum(downs, down)
+            values[i] = 100.0 * (rise / moved) if moved > 0.0 else 50.0
+    save_sum(ups, up)
+    save_sum(downs, down)
+    state[0] = previous
+
+
+@kernel
+def cmf(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+    """Chaikin money flow: sum of ((close - low) - (high - close)) / (high - low) * volume over N
+    bars / sum of their volume. State: the two sums.
+    """
+    split = state.size // 2
+    flows, volumes = state[:split], state[split:]
+    net, gross = load_sum(flows), load_sum(volumes)
+    for i in range(values.size):
+        high, low, close, volume = bars[HIGH, i], bars[LOW, i], bars[CLOSE, i], bars[VOLUME, i]
+        place = ((close - low) - (high - close)) / (high - low) if high > low else 0.0
+        net, gross = add(flows, net, place * volume), add(volumes, gross, volume)
+        values[i] = rolling_sum(flows, net) if has_all(net) else np.nan
+        bars[SCRATCH, i] = rolling_sum(volumes, gross)
+    save_sum(flows, net)
+    save_sum(volumes, gross)
+    to_bounded_ratios(values, bars[SCRATCH])
+
+
+@kernel
+def vwma_ratio(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """Close / (sum of close * volume / sum of volume of N bars) - 1; 0 without any trade. State:
+    the two sums.
+    """
+    split = state.size // 2
+    amounts, volumes = state[:split], state[split:]
+    paid, gross = load_sum(amounts), load_sum(volumes)
+    for i in range(values.size):
+        close, volume = bars[CLOSE, i], bars[VOLUME, i]
+        paid, gross = add(amounts, paid, close * volume), add(volumes, gross, volume)
+        values[i] = np.nan
+        if has_all(paid):
+            amount = rolling_sum(amounts, paid)
+            ratio = close * rolling_sum(volumes, gross) / amount if amount > 0.0 else 1.0
+            values[i] = ratio - 1.0
+    save_sum(amounts, paid)
+    save_sum(volumes, gross)
+
+
+@kernel
+def volume_correlation(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """Correlation of N log returns with the volumes of their bars; 0 where one does not move.
+    State: pairs of N.
+    """
+    cursor = load_pairs(state)
+    for i in range(values.size):
+        if not math.isnan(bars[LOG_RETURN, i]):
+            cursor = push_pair(state, cursor, bars[LOG_RETURN, i], bars[VOLUME, i])
+        values[i] = correlation(comoments(state, cursor)) if has_pairs(cursor) else np.nan
+    save_pairs(state, cursor)

@@ -48,8 +48,35 @@ SIDED: dict[str, float] = {
     "cusum_event": 0.0,
     "rsi": 50.0,
     "range_position": 0.5,
+    "trix": 0.0,
+    "dpo": 0.0,
+    "kama_ratio": 0.0,
+    "aroon": 0.0,
+    "regression_slope": 0.0,
+    "vortex": 0.0,
+    "donchian": 0.5,
+    "keltner": 0.0,
+    "stochastic_k": 50.0,
+    "stochastic_d": 50.0,
+    "williams_r": -50.0,
+    "cci": 0.0,
+    "ultimate": 50.0,
+    "stochastic_rsi": 0.5,
+    "skewness": 0.0,
+    "mfi": 50.0,
+    "cmf": 0.0,
+    "vwma_ratio": 0.0,
+    "volume_correlation": 0.0,
+    "session_return": 0.0,
+    "first_hour_return": 0.0,
+    "overnight_return": 0.0,
+    "session_range_position": 0.5,
+    "prior_range_position": 0.5,
+    "larger_sma_ratio": 0.0,
+    "larger_momentum": 0.0,
 }
-PRICE_LEVELS = frozenset({"sma", "ema", "atr"})
+# what would only tell symbols apart: prices, their logarithm, ranges, and impact by amount traded
+PRICE_LEVELS = frozenset({"sma", "ema", "atr", "fractional", "amihud"})
 PER_RANGE = frozenset({"macd", "macd_line", "macd_signal"})
 REGIME_NAMES = (
     "regime_trend_sided",
