@@ -29,8 +29,10 @@ EXAMPLES = tuple(example(indicator) for indicator in INDICATORS)
 def tables() -> str:
     """A Markdown table for each group of indicators."""
     parts = [
-        f"{HEADING}\n\nWritten from the catalog by `python -m harmony_pipeline.features.reference`."
-        " The warm-up is the number of a symbol's bars with which the value is first known."
+        (
+            f"{HEADING}\n\nWritten from the catalog by `python -m harmony_pipeline.features.reference`."
+            " The warm-up is the number of a symbol's bars with which the value is first known."
+        )
     ]
     for name, indicators in GROUPS.items():
         rows = ["| column | formula | source | warm-up | unit |", "|---|---|---|---|---|"]

@@ -83,7 +83,7 @@ class DatedCursor(NamedTuple):
     length: int
     highest: float
     bar: float
-    count: float
+    bars: float
 
 
 @inlined_kernel
@@ -97,13 +97,13 @@ def load_dated(window: FloatArray) -> DatedCursor:
 def save_dated(window: FloatArray, cursor: DatedCursor) -> None:
     """Write the cursor to the head of its window."""
     window[0], window[1], window[2] = cursor.at, cursor.filled, cursor.highest
-    window[3], window[4] = cursor.bar, cursor.count
+    window[3], window[4] = cursor.bar, cursor.bars
 
 
 @inlined_kernel
 def include_dated(window: FloatArray, cursor: DatedCursor, value: float) -> DatedCursor:
     """Replace the oldest value by `value`."""
-    at, length, count = cursor.at, cursor.length, cursor.count
+    at, length, count = cursor.at, cursor.length, cursor.bars
     filled = min(cursor.filled + 1, length)
     window[DATED_HEAD + at] = value
     newer = at == 0 or value >= cursor.highest
