@@ -29,6 +29,7 @@ def main() -> None:
         _match_tickets(pipeline)
         _fill_a_machine(pipeline)
     _match_orders()
+    _fold_every_indicator()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
     )
@@ -152,6 +153,14 @@ def _match_orders() -> None:
     prices = [100 * number for number in range(1_100)]
     book.run(operations([ADD] * len(prices), range(len(prices)), BUY, prices, 1))
     book.depth(BUY), book.queue(prices[-1]), book.order(1)
+
+
+def _fold_every_indicator() -> None:
+    """The kernels of the whole catalog, of which a market uses some."""
+    from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
+    from harmony_pipeline.features.reference import EXAMPLES
+
+    compiled_calls(FeatureSet.of(EXAMPLES))
 
 
 if __name__ == "__main__":

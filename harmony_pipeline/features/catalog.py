@@ -1,19 +1,25 @@
-"""Every indicator by name, and sets of indicators that are computed together.
+"""Indicators by name, and sets of them that are computed together.
 
 To add an indicator, write its kernel, `(bars, state, parameters, values)` as described in
-`kernel_inputs.py`, and add one entry to INDICATORS. The hash of a set covers each name, its integer
-parameters and its version. Raise the version when the values change, so that saved states and
-models of the old definition are not mixed with the new one.
+`kernel_inputs.py`, and add one entry to the table in `indicators.py`. The hash of a set covers each
+name, its parameters and its version. Raise the version when the values or the state change, so that
+saved states and models of the old definition are not mixed with the new one.
+
+Nothing is computed twice: an indicator that reads others (`macd` its line and its signal,
+`cusum_event` the volatility) gets their values, and they are computed once, whether they are
+columns of the set or not.
 
 An indicator of the user lies in a module beside the settings file and is named in `features.own`
 (`register_own`); its version is the hash of its kernel.
 
 >>> FeatureSet.of(["rsi_14", "sma_ratio_10_40"]).names
-('rsi_14', 'sma_ratio_10_40', 'cusum_event')
+('rsi_14', 'sma_ratio_10_40')
+>>> [column.name for column in FeatureSet.of(["sma_ratio_10_40"]).computed]
+['sma_10', 'sma_40', 'sma_ratio_10_40']
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -25,144 +31,37 @@ import numpy.typing as npt
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.kernel_inputs import bar_matrix, window_state_size
+from harmony_pipeline.features.indicators import (
+    CUSUM_EVENT,
+    CUSUM_VOLATILITY_BARS,
+    INDICATORS,
+    LONGEST_WINDOW,
+    Indicator,
+    Kernel,
+)
+from harmony_pipeline.features.kernel_inputs import ROWS, bar_matrix
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.kernel_hash import kernel_hash
 
-CUSUM_EVENT = "cusum_event"
-CUSUM_VOLATILITY_BARS = 20
-LONGEST_WINDOW = 10_000
-_FOLD_VERSION = 1  # of the layout of the flat vector
+__all__ = ["CUSUM_EVENT", "INDICATORS", "FeatureColumn", "FeatureSet", "Indicator", "parse_name"]
+
+_FOLD_VERSION = 2  # of the layout of the flat vector
 _NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
-
-Kernel = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], None]
-
-
-@dataclass(frozen=True)
-class Indicator:
-    """One kind of column. `kernel` is `module:function` in this package, imported on first use,
-    since numba loads slowly; an indicator of the user has the compiled function itself.
-    """
-
-    kind: str
-    parameters: tuple[str, ...]
-    kernel: str | Kernel
-    state_size: Callable[..., int]
-    note: str
-    smallest: int = 2
-    version: int = 1
-
-    @property
-    def pattern(self) -> str:
-        """The form of its column names: `rsi_N`."""
-        return "_".join((self.kind, *self.parameters))
-
-
-def _numbers(count: int) -> Callable[..., int]:
-    """A state of `count` numbers for any parameters."""
-    return lambda *_: count
-
-
-_N, _FS, _FSG = ("N",), ("F", "S"), ("F", "S", "G")
-
-INDICATORS = (
-    Indicator("log_return", (), "returns:log_return", _numbers(0), "ln(close / previous close)"),
-    Indicator(
-        "volatility",
-        _N,
-        "returns:volatility",
-        window_state_size,
-        "sample deviation of the last N log returns, per bar",
-    ),
-    Indicator(
-        "momentum",
-        _N,
-        "returns:momentum",
-        window_state_size,
-        "ln(close / close N bars ago)",
-        smallest=1,
-    ),
-    Indicator(
-        "roc", _N, "returns:roc", window_state_size, "close / close N bars ago - 1", smallest=1
-    ),
-    Indicator("sma", _N, "averages:sma", window_state_size, "mean of the last N closes"),
-    Indicator("ema", _N, "averages:ema", _numbers(2), "exponential average, alpha 2 / (N + 1)"),
-    Indicator("sma_ratio", _FS, "averages:sma_ratio", window_state_size, "sma_F / sma_S - 1"),
-    Indicator("ema_ratio", _FS, "averages:ema_ratio", _numbers(4), "ema_F / ema_S - 1"),
-    Indicator(
-        "macd", _FSG, "averages:macd", _numbers(6), "MACD histogram: (ema_F - ema_S) - its ema_G"
-    ),
-    Indicator(
-        "bollinger_z",
-        _N,
-        "averages:bollinger_z",
-        window_state_size,
-        "(close - mean) / sample deviation of N closes",
-    ),
-    Indicator("rsi", _N, "wilder:rsi", _numbers(5), "Wilder's relative strength index, 0 to 100"),
-    Indicator(
-        "atr", _N, "wilder:atr", _numbers(3), "Wilder's average true range, adjusted price units"
-    ),
-    Indicator("natr", _N, "wilder:natr", _numbers(3), "average true range in percent of the close"),
-    Indicator("adx", _N, "wilder:adx", _numbers(7), "Wilder's average directional index, 0 to 100"),
-    Indicator(
-        "range_position",
-        _N,
-        "stochastic:range_position",
-        lambda n: window_state_size(n, n),
-        "(close - low_N) / (high_N - low_N), 0 to 1",
-    ),
-    Indicator(
-        "volume_z",
-        _N,
-        "volume:volume_z",
-        window_state_size,
-        "(volume - mean) / sample deviation of N volumes",
-    ),
-    Indicator(
-        "volume_ratio", _N, "volume:volume_ratio", window_state_size, "volume / mean of N volumes"
-    ),
-    Indicator(
-        "signed_volume",
-        _N,
-        "volume:signed_volume",
-        lambda n: window_state_size(n, n),
-        "sum of sign(return) * volume / sum of volume over N bars",
-    ),
-    Indicator(
-        "vwap_distance",
-        (),
-        "sessions:vwap_distance",
-        _numbers(3),
-        "close / VWAP since the session began - 1",
-    ),
-    Indicator(
-        "gap",
-        (),
-        "sessions:gap",
-        _numbers(4),
-        "ln(first open of the session / last close of the one before)",
-    ),
-)
 _BY_KIND = {indicator.kind: indicator for indicator in INDICATORS}
-_CUSUM = Indicator(
-    CUSUM_EVENT,
-    (),
-    "cusum:cusum_event",
-    _numbers(2 + window_state_size(CUSUM_VOLATILITY_BARS)),
-    "CUSUM event on a regular bar: -1, 0, 1",
-)
 
 
 @dataclass(frozen=True)
 class FeatureColumn:
-    """One selected column: its indicator, its parameters, and its slice of the state."""
+    """One computed column: its indicator, its parameters, its slice of the state, and the columns
+    that it reads.
+    """
 
     name: str
     indicator: Indicator
     parameters: tuple[float, ...]
     state: slice
+    reads: tuple[str, ...] = ()
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -180,13 +79,15 @@ class FeatureColumn:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Columns that are computed together, `cusum_event` always last. `FeatureSet.of` makes one.
+    """Columns that are computed together. `FeatureSet.of` makes one.
 
-    A state is one float64 vector of `state_size` numbers a symbol: the previous close, then a slice
-    for each column.
+    `names` are the output columns, in order. `computed` are these and what they read, each after
+    what it reads. A state is one float64 vector of `state_size` numbers a symbol: the previous
+    close, then a slice for each computed column.
     """
 
-    columns: tuple[FeatureColumn, ...]
+    names: tuple[str, ...]
+    computed: tuple[FeatureColumn, ...]
 
     @staticmethod
     def of(names: Sequence[str], cusum_threshold: float = 1.5) -> "FeatureSet":
@@ -198,28 +99,33 @@ class FeatureSet:
                 f"features.cusum_threshold is {cusum_threshold}: it must be above 0 (units of"
                 f" volatility_{CUSUM_VOLATILITY_BARS})"
             )
-        chosen = [(name, *parse_name(name)) for name in dict.fromkeys(names) if name != CUSUM_EVENT]
-        columns, start = [], 1
-        for name, indicator, numbers in chosen:
+        chosen, computed, start = tuple(dict.fromkeys(names)), list[FeatureColumn](), 1
+        for name in dict.fromkeys(each for asked in chosen for each in _with_reads(asked)):
+            indicator, numbers = parse_name(name)
             end = start + indicator.state_size(*numbers)
-            columns.append(
-                FeatureColumn(name, indicator, tuple(map(float, numbers)), slice(start, end))
+            threshold = (float(cusum_threshold),) if name == CUSUM_EVENT else ()
+            computed.append(
+                FeatureColumn(
+                    name,
+                    indicator,
+                    threshold or tuple(map(float, numbers)),
+                    slice(start, end),
+                    indicator.reads(*numbers),
+                )
             )
             start = end
-        columns.append(
-            FeatureColumn(
-                CUSUM_EVENT,
-                _CUSUM,
-                (float(cusum_threshold),),
-                slice(start, start + _CUSUM.state_size()),
-            )
-        )
-        return FeatureSet(tuple(columns))
+        return FeatureSet(chosen, tuple(computed))
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Output columns, in order."""
-        return tuple(column.name for column in self.columns)
+    def columns(self) -> tuple[FeatureColumn, ...]:
+        """The output columns, in order."""
+        by_name = {column.name: column for column in self.computed}
+        return tuple(by_name[name] for name in self.names)
+
+    @cached_property
+    def hidden(self) -> tuple[str, ...]:
+        """Columns that are computed since others read them, and are no output."""
+        return tuple(column.name for column in self.computed if column.name not in self.names)
 
     @cached_property
     def hash(self) -> str:
@@ -229,9 +135,10 @@ class FeatureSet:
         text = repr(
             (
                 _FOLD_VERSION,
+                self.names,
                 [
                     (column.name, column.parameters, column.indicator.version)
-                    for column in self.columns
+                    for column in self.computed
                 ],
             )
         )
@@ -240,7 +147,7 @@ class FeatureSet:
     @property
     def state_size(self) -> int:
         """Length of a state vector."""
-        return int(self.columns[-1].state.stop)
+        return int(self.computed[-1].state.stop) if self.computed else 1
 
     def initial_state(self) -> FloatArray:
         """The state before a symbol's first bar."""
@@ -251,23 +158,43 @@ class FeatureSet:
     ) -> tuple[FloatArray, FloatArray]:
         """(new state, values[n, k]) after n more bars of one symbol; `state` is not changed.
 
-        arrays = (open, high, low, close, volume, session_day, regular) in time order: adjusted
-        prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars. Values are NaN
-        until warm. Any cut of the bars gives the same bits.
+        arrays = (open, high, low, close, volume, session_day, regular, start) in time order:
+        adjusted prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars,
+        microseconds since 1970-01-01 UTC. Values are NaN until warm. Any cut of the bars gives the
+        same bits.
         """
         matrix = bar_matrix(arrays)
-        after = state.copy()
-        values = np.empty((len(self.columns), matrix.shape[1]))
-        self.fold_into(after, matrix, values)
+        after, values = state.copy(), np.empty((len(self.names), matrix.shape[1]))
+        self.fold_into(after, matrix, values, np.empty((len(self.hidden), matrix.shape[1])))
         return after, values.T
 
-    def fold_into(self, state: FloatArray, matrix: FloatArray, values: FloatArray) -> None:
-        """The same in place: `state` is updated, and row r of `values` (contiguous rows) becomes
-        column r.
+    def fold_into(
+        self, state: FloatArray, matrix: FloatArray, values: FloatArray, hidden: FloatArray
+    ) -> None:
+        """The same in place: `state` is updated, row r of `values` (contiguous rows) becomes column
+        r, and a row of `hidden` each column that is only read.
         """
-        fill_log_returns_kernel()(matrix, state[:1])
-        for column, row in zip(self.columns, values, strict=True):
-            column.kernel(matrix, state[column.state], column.parameter_array, row)
+        for kernel, arguments in self.calls(state, matrix, values, hidden):
+            kernel(*arguments)
+
+    def calls(
+        self, state: FloatArray, matrix: FloatArray, values: FloatArray, hidden: FloatArray
+    ) -> Iterator[tuple[Kernel, tuple[FloatArray, ...]]]:
+        """The kernels of a fold with their arguments, in order."""
+        rows = dict(zip((*self.names, *self.hidden), (*values, *hidden), strict=True))
+        yield fill_log_returns_kernel(), (matrix, state[:1])
+        for column in self.computed:
+            read = (rows[name] for name in column.reads)
+            given = (matrix, *read, state[column.state], column.parameter_array)
+            yield column.kernel, (*given, rows[column.name])
+
+
+def _with_reads(name: str) -> Iterator[str]:
+    """What the column reads, and what that reads, then the column itself."""
+    indicator, numbers = parse_name(name)
+    for read in indicator.reads(*numbers):
+        yield from _with_reads(read)
+    yield name
 
 
 def register_own(path: str) -> Indicator:
@@ -285,7 +212,7 @@ def register_own(path: str) -> Indicator:
         raise ConfigError(
             f"features.own = '{path}': kind '{found.kind}' must be lower-case letters and _"
         )
-    if found.kind in {one.kind for one in (*INDICATORS, _CUSUM)}:
+    if found.kind in {one.kind for one in INDICATORS}:
         raise ConfigError(f"features.own = '{path}': kind '{found.kind}' is taken: choose another")
     from numba.extending import is_jitted  # numba loads slowly
 
@@ -328,9 +255,10 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
             raise ConfigError(
                 f"feature '{name}': {letter} of {indicator.pattern} must be {allowed}"
             )
-    if indicator.kind == "macd" and numbers[0] >= numbers[1]:
+    if indicator.kind.startswith("macd") and numbers[0] >= numbers[1]:
         raise ConfigError(
-            f"feature '{name}': the first average must be the faster one, as in macd_12_26_9"
+            f"feature '{name}': the first average must be the faster one, as in"
+            f" {'_'.join(map(str, (indicator.kind, 12, 26, 9)[: len(numbers) + 1]))}"
         )
     return indicator, numbers
 
@@ -346,7 +274,16 @@ def _did_you_mean(name: str) -> str:
     return f", did you mean '{'_'.join([near[0], *given])}'?"
 
 
-def fill_log_returns_kernel() -> Callable[[FloatArray, FloatArray], None]:
+def compiled_calls(feature_set: FeatureSet) -> list[Kernel]:
+    """The machine code of a fold's kernels, in the order of `FeatureSet.calls`."""
+    from harmony_pipeline.kernel import machine_code
+
+    room = (np.empty((len(names), 1)) for names in (feature_set.names, feature_set.hidden))
+    calls = feature_set.calls(feature_set.initial_state(), np.empty((ROWS, 1)), *room)
+    return [machine_code(kernel, *arguments) for kernel, arguments in calls]
+
+
+def fill_log_returns_kernel() -> Kernel:
     """The kernel that begins every fold, `(bars, state[:1])`. It fills row LOG_RETURN for the
     others.
     """

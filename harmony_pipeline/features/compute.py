@@ -5,36 +5,35 @@ bars anywhere, with the states carried over, gives the same bits. Bars of all se
 extended hours included. Prices are adjusted by `adjustment_factor`, volume by its inverse.
 """
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
-from harmony_pipeline.features.kernel_inputs import (
-    CLOSE,
-    HIGH,
-    LOW,
-    OPEN,
-    REGULAR,
-    ROWS,
-    SESSION_DAY,
-    VOLUME,
+from harmony_pipeline.features.bar_columns import (
+    MINUTE,
+    REGULAR_SESSION,
+    BarColumns,
+    matrix_of,
+    price_fault,
 )
+from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
+from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
-from harmony_pipeline.frames import symbol_ranges
+from harmony_pipeline.features.value_columns import count_nan, value_column
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
-REGULAR_SESSION = "regular"
+__all__ = ["REGULAR_SESSION", "FeatureResult", "compute_features", "session_days"]
+
 # bars folded at once, so that a block fits the processor's cache; a cut changes no bit
 BLOCK_BARS = 8_192
-_MINUTE = "%Y-%m-%d %H:%M"
-_PRICES = {OPEN: "open", HIGH: "high", LOW: "low", CLOSE: "close"}
+_SHARED_ROWS = 50_000  # fewer are done before a second thread has begun
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,12 @@ class FeatureResult:
         known = self.table.select(
             pl.all_horizontal(pl.exclude("symbol", "timestamp").is_not_null()).sum()
         ).item()
+        has_events = CUSUM_EVENT in self.table.columns
         return {
             "rows": self.table.height,
             "symbols": self.table["symbol"].n_unique(),
             "features": self.table.width - 2,
-            "cusum_events": int((self.table[CUSUM_EVENT] != 0.0).sum()),
+            "cusum_events": int((self.table[CUSUM_EVENT] != 0.0).sum()) if has_events else 0,
             "warm_fraction": round(known / self.table.height, 6) if self.table.height else 0.0,
         }
 
@@ -69,26 +69,79 @@ def compute_features(
     like BARS.
 
     `bars` is sorted by symbol and timestamp and holds only bars after each symbol's state. Earlier
-    bars would count twice and are refused. Symbols without bars keep their state. Raises DataError
-    for other frames.
+    bars would count twice and are refused. Symbols without bars keep their state. Symbols are
+    computed side by side, with as many threads as Polars has. Raises DataError for other frames.
     """
     known = states_by_symbol(states, feature_set)
-    _check(bars)
-    columns = _Columns.of(bars, calendar, timeframe)
-    values = np.empty((len(feature_set.names), bars.height))
-    for symbol, (start, end) in symbol_ranges(bars["symbol"]).items():
-        vector = _vector_before(known.get(symbol), symbol, bars["timestamp"][start], feature_set)
-        for block in range(start, end, BLOCK_BARS):
-            stop = min(block + BLOCK_BARS, end)
-            feature_set.fold_into(vector, columns.matrix(block, stop), values[:, block:stop])
-        known[symbol] = State(bars["timestamp"][end - 1], vector)
+    fold = _Fold.of(bars, feature_set, BarColumns.of(bars, calendar, timeframe), known)
+    symbols = range(len(fold.columns.symbols))
+    workers = min(pl.thread_pool_size(), len(symbols)) if bars.height >= _SHARED_ROWS else 1
+    if workers > 1:
+        with ThreadPoolExecutor(workers) as pool:
+            folded = list(pool.map(fold.symbol, symbols))
+    else:
+        folded = [fold.symbol(place) for place in symbols]
+    with_nan: list[list[tuple[int, int, int]]] = [[] for _ in feature_set.names]
+    for place, (vector, stretches) in zip(symbols, folded, strict=True):
+        last = bars["timestamp"][int(fold.columns.starts[place + 1]) - 1]
+        known[fold.columns.symbols[place]] = State(last, vector)
+        for start, stop, counts in stretches:
+            for row in np.flatnonzero(counts):
+                with_nan[row].append((start, stop, int(counts[row])))
     series = (
-        pl.Series(name, row, nan_to_null=True)
-        for name, row in zip(feature_set.names, values, strict=True)
+        value_column(name, row, stretches)
+        for name, row, stretches in zip(feature_set.names, fold.values, with_nan, strict=True)
     )
     return FeatureResult(
         bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set)
     )
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """The fold of many symbols into the rows of `values`. Symbols share nothing that is written."""
+
+    bars: pl.DataFrame
+    feature_set: FeatureSet
+    columns: BarColumns
+    known: Mapping[str, State]
+    values: FloatArray
+    kernels: list[Kernel]
+
+    @staticmethod
+    def of(
+        bars: pl.DataFrame, feature_set: FeatureSet, columns: BarColumns, known: Mapping[str, State]
+    ) -> "_Fold":
+        values = np.empty((len(feature_set.names), bars.height))
+        return _Fold(bars, feature_set, columns, known, values, compiled_calls(feature_set))
+
+    def symbol(self, place: int) -> tuple[FloatArray, list[tuple[int, int, IntArray]]]:
+        """One symbol's state after its last bar, and the blocks that have NaN: first row, row after
+        the last, number of NaN by column.
+        """
+        columns, chosen = self.columns, self.feature_set
+        start, end = int(columns.starts[place]), int(columns.starts[place + 1])
+        symbol = columns.symbols[place]
+        first = self.bars["timestamp"][start]
+        vector = _vector_before(self.known.get(symbol), symbol, first, chosen)
+        room = min(BLOCK_BARS, end - start)
+        matrix, hidden = matrix_of(room), np.empty((len(chosen.hidden), room))
+        counts, with_nan = np.zeros(len(chosen.names), np.int64), []
+        for block in range(start, end, BLOCK_BARS):
+            stop = min(block + BLOCK_BARS, end)
+            if stop - block < room:  # rows of a matrix lie one behind the other
+                matrix, hidden = matrix_of(stop - block), hidden[:, : stop - block]
+            fault = columns.fill(block, matrix)
+            if fault >= 0:
+                raise price_fault(self.bars, fault)
+            values = self.values[:, block:stop]
+            calls = chosen.calls(vector, matrix, values, hidden)
+            for kernel, (_, arguments) in zip(self.kernels, calls, strict=True):
+                kernel(*arguments)
+            count_nan(values, counts)
+            if counts.any():
+                with_nan.append((block, stop, counts.copy()))
+        return vector, with_nan
 
 
 def _vector_before(
@@ -98,8 +151,8 @@ def _vector_before(
         return feature_set.initial_state()
     if first <= state.timestamp:
         raise DataError(
-            f"{symbol}: bar {first:{_MINUTE}} is not after the saved feature state of"
-            f" {state.timestamp:{_MINUTE}}: pass later bars only"
+            f"{symbol}: bar {first:{MINUTE}} is not after the saved feature state of"
+            f" {state.timestamp:{MINUTE}}: pass later bars only"
         )
     return state.vector.copy()
 
@@ -118,74 +171,3 @@ def session_days(timestamps: pl.Series, calendar: Calendar, timeframe: str) -> p
             " latest bar"
         )
     return calendar.table["date"].gather(session).to_physical()
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of many symbols, from which each symbol's matrix is cut."""
-
-    prices: dict[int, FloatArray]
-    volume: FloatArray
-    factor: FloatArray
-    day: Any
-    regular: Any
-
-    @staticmethod
-    def of(bars: pl.DataFrame, calendar: Calendar, timeframe: str) -> "_Columns":
-        return _Columns(
-            {row: bars[name].to_numpy() for row, name in _PRICES.items()},
-            bars["volume"].to_numpy(),
-            bars["adjustment_factor"].to_numpy(),
-            session_days(bars["timestamp"], calendar, timeframe).to_numpy(),
-            (bars["session"] == REGULAR_SESSION).to_numpy(),
-        )
-
-    def matrix(self, start: int, end: int) -> FloatArray:
-        """Adjusted bars `start` to `end` as kernels read them."""
-        matrix, factor = np.empty((ROWS, end - start)), self.factor[start:end]
-        for row, price in self.prices.items():
-            np.multiply(price[start:end], factor, out=matrix[row])
-        np.divide(self.volume[start:end], factor, out=matrix[VOLUME])
-        matrix[SESSION_DAY], matrix[REGULAR] = self.day[start:end], self.regular[start:end]
-        return matrix
-
-
-def _check(bars: pl.DataFrame) -> None:
-    """Raise DataError unless bars are sorted, unique and complete, with prices above zero. Kernels
-    rely on it.
-    """
-    needed = ("symbol", "timestamp", "session", *_PRICES.values(), "volume", "adjustment_factor")
-    missing = [name for name in needed if name not in bars.columns]
-    if missing:
-        raise DataError(
-            f"bars lack the column(s) {', '.join(missing)}: features are computed from the table"
-            " `bars`"
-        )
-    symbol, timestamp = pl.col("symbol"), pl.col("timestamp")
-    ordered = (symbol > symbol.shift()) | (
-        (symbol == symbol.shift()) & (timestamp > timestamp.shift())
-    )
-    positive = pl.col(*_PRICES.values(), "adjustment_factor").is_between(
-        0.0, float("inf"), closed="none"
-    )
-    sound = pl.all_horizontal(
-        positive, pl.col("volume").is_between(0.0, float("inf"), closed="left")
-    )
-    first = bars.lazy().select(
-        disorder=(~ordered).arg_true().first(), fault=(~sound.fill_null(False)).arg_true().first()
-    )
-    disorder, fault = first.collect(engine="in-memory").row(0)
-    if disorder is not None:
-        raise DataError(
-            f"bars row {disorder} ({_name(bars, disorder)}) is not after the row before it: sort by"
-            " symbol and timestamp, one bar each"
-        )
-    if fault is not None:
-        raise DataError(
-            f"bars row {fault} ({_name(bars, fault)}) has a price or factor that is not above 0, or"
-            " a volume below 0: quarantine it first"
-        )
-
-
-def _name(bars: pl.DataFrame, row: int) -> str:
-    return f"{bars['symbol'][row]} {bars['timestamp'][row]:{_MINUTE}}"

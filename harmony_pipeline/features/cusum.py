@@ -10,14 +10,7 @@ from typing import NamedTuple
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import LOG_RETURN, REGULAR
-from harmony_pipeline.features.rolling_window import (
-    is_full,
-    load_cursor,
-    mean_and_deviation,
-    push,
-    save_cursor,
-)
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
 class Sums(NamedTuple):
@@ -27,38 +20,35 @@ class Sums(NamedTuple):
     down: float
 
 
-@kernel
+@inlined_kernel
 def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float]:
     """The sums after one more return, and -1, 0 or 1. A threshold of infinity gives no event."""
-    up, down = max(0.0, sums.up + change), min(0.0, sums.down + change)
-    if down < -threshold:
-        return Sums(up, 0.0), -1.0
-    if up > threshold:
-        return Sums(0.0, down), 1.0
-    return Sums(up, down), 0.0
+    # choices instead of branches: which of them a bar takes cannot be guessed by the processor
+    up, down = sums.up + change, sums.down + change
+    up, down = up if up > 0.0 else 0.0, down if down < 0.0 else 0.0
+    falls = down < -threshold
+    rises = (up > threshold) & (not falls)
+    return Sums(0.0 if rises else up, 0.0 if falls else down), float(int(rises) - int(falls))
 
 
 @kernel
 def cusum_event(
-    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+    bars: FloatArray,
+    volatility: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
 ) -> None:
     """-1, 0 or 1. The threshold is parameters[0] * the bar's own volatility of the last 20 log
     returns.
 
     Moves in extended hours count, but only regular bars, which can be traded, become events. There
-    is no event while the volatility is unknown. State: the sums, a window of log returns.
+    is no event while the volatility is unknown. State: the sums.
     """
-    sums, window = Sums(state[0], state[1]), state[2:]
-    cursor = load_cursor(window)
+    sums = Sums(state[0], state[1])
     for i in range(values.size):
         change = bars[LOG_RETURN, i]
-        values[i] = 0.0
-        if not math.isnan(change):
-            cursor = push(window, cursor, change)
-            may_fire = bars[REGULAR, i] > 0.0 and is_full(cursor)
-            threshold = (
-                parameters[0] * mean_and_deviation(window, cursor)[1] if may_fire else math.inf
-            )
-            sums, values[i] = cusum_step(sums, change, threshold)
+        may_fire = (bars[REGULAR, i] > 0.0) & (not math.isnan(volatility[i]))
+        threshold = parameters[0] * volatility[i] if may_fire else math.inf
+        sums, values[i] = cusum_step(sums, 0.0 if math.isnan(change) else change, threshold)
     state[0], state[1] = sums.up, sums.down
-    save_cursor(window, cursor)

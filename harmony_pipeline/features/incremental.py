@@ -15,9 +15,7 @@ both with `made_from`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
-import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
@@ -26,6 +24,7 @@ from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, co
 from harmony_pipeline.features.state import States
 from harmony_pipeline.hashing import hash_of_parts, short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
+from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
 
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
@@ -106,17 +105,14 @@ def chains_of(
 def bars_hash(bars: pl.DataFrame) -> str:
     """Hash of everything in `bars` that features depend on. Equal rows give equal hashes for any
     chunks.
+
+    It is a hash of 8 bytes a row, as the lake's content hash, so that not every byte of the bars
+    goes through a cryptographic one.
     """
-    symbols = repr(bars.select(pl.col("symbol").rle().struct.unnest()).rows())
-    columns = (
-        bars["timestamp"].to_physical(),
-        bars["session"] == REGULAR_SESSION,
-        *(bars[name] for name in _NUMBERS),
-    )
-    return hash_of_parts(
-        chain([symbols], (np.ascontiguousarray(series.to_numpy()).tobytes() for series in columns)),
-        16,
-    )
+    starts = run_starts(bars["symbol"])
+    symbols = repr((bars["symbol"].gather(starts[:-1]).to_list(), starts.tolist()))
+    rows = bars.select("timestamp", pl.col("session") == REGULAR_SESSION, *_NUMBERS)
+    return hash_of_parts([symbols, rows.hash_rows(seed=0).to_numpy().tobytes()], 16)
 
 
 @dataclass(frozen=True)

@@ -21,21 +21,44 @@ from harmony_pipeline.arrays import FloatArray
 OPEN, HIGH, LOW, CLOSE, VOLUME = 0, 1, 2, 3, 4
 SESSION_DAY = 5  # days since 1970-01-01 of the exchange session that the bar belongs to
 REGULAR = 6  # 1.0 on regular bars, 0.0 in extended hours
-LOG_RETURN = 7  # filled by the fold itself, since several indicators read it
-GIVEN, ROWS = 7, 8
+START = 7  # of the bar, microseconds since 1970-01-01 UTC
+LOG_RETURN = 8  # filled by the fold itself, since several indicators read it
+SCRATCH, SCRATCH_2 = 9, 10  # room for intermediate values, which hold nothing between kernels
+GIVEN, ROWS = 8, 11
 
 
 def window_state_size(*lengths: int) -> int:
-    """Numbers that windows of these lengths need in a state: a cursor of two, and every value
-    twice.
+    """Numbers that windows of these lengths need in a state (`rolling_window.py`)."""
+    return sum(5 + 3 * length for length in lengths)
 
-    `rolling_window.py` describes the layout.
-    """
-    return sum(2 + 2 * length for length in lengths)
+
+def sums_state_size(*lengths: int) -> int:
+    """The same of windows of sums (`rolling_sums.py`) or of maxima (`rolling_extremes.py`)."""
+    return sum(3 + length for length in lengths)
+
+
+def dated_state_size(*lengths: int) -> int:
+    """The same of windows of maxima with their place (`rolling_extremes.py`)."""
+    return sum(5 + 2 * length for length in lengths)
+
+
+def pairs_state_size(*lengths: int) -> int:
+    """The same of windows of pairs (`rolling_pairs.py`)."""
+    return sum(9 + 7 * length for length in lengths)
+
+
+def moments_state_size(*lengths: int) -> int:
+    """The same of windows of four powers (`rolling_moments.py`)."""
+    return sum(7 + 5 * length for length in lengths)
+
+
+def lag_state_size(*lengths: int) -> int:
+    """The same of windows that only remember (`lag_window.py`)."""
+    return sum(2 + length for length in lengths)
 
 
 def bar_matrix(arrays: Sequence[npt.NDArray[np.generic]] | FloatArray) -> FloatArray:
-    """(open, high, low, close, volume, session_day, regular), each of n bars, as a (ROWS, n)
+    """(open, high, low, close, volume, session_day, regular, start), each of n bars, as a (ROWS, n)
     matrix.
 
     A matrix with ROWS contiguous rows is returned unchanged, so that hot loops can fill one in
@@ -50,8 +73,8 @@ def bar_matrix(arrays: Sequence[npt.NDArray[np.generic]] | FloatArray) -> FloatA
         return arrays
     if len(arrays) != GIVEN:
         raise ValueError(
-            f"a fold takes {GIVEN} arrays (open, high, low, close, volume, session_day, regular);"
-            f" got {len(arrays)}"
+            f"a fold takes {GIVEN} arrays (open, high, low, close, volume, session_day, regular,"
+            f" start); got {len(arrays)}"
         )
     matrix = np.empty((ROWS, len(arrays[0])))
     for row, values in enumerate(arrays):

@@ -5,20 +5,22 @@ kernels with the same adjusted numbers.
 """
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
+from struct import Struct
 from typing import Any
 
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.features.catalog import FeatureSet, fill_log_returns_kernel
-from harmony_pipeline.features.kernel_inputs import ROWS
+from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
+from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
 from harmony_pipeline.features.state import State, States, states_by_symbol
-from harmony_pipeline.kernel import machine_code
 
-_EPOCH = date(1970, 1, 1).toordinal()
+_EPOCH, _FIRST = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000_000  # microseconds
+_PACK = Struct(f"{GIVEN}d").pack_into  # a quarter of the time of an assignment to the array
 
 
 class LiveFeatures:
@@ -34,7 +36,7 @@ class LiveFeatures:
     def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
         self.feature_set = feature_set
         self.names = feature_set.names
-        self._kernels = _compiled(feature_set)
+        self._kernels = compiled_calls(feature_set)
         self._folds = {
             symbol: _SymbolFold(feature_set, self._kernels, state)
             for symbol, state in states_by_symbol(states, feature_set).items()
@@ -81,7 +83,7 @@ class LiveFeatures:
                 f" factor ({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}):"
                 " quarantine it"
             )
-        factor = adjustment_factor
+        factor, since = adjustment_factor, timestamp - _FIRST
         return fold.update(
             timestamp,
             (
@@ -92,7 +94,7 @@ class LiveFeatures:
                 volume / factor,
                 session_date.toordinal() - _EPOCH,
                 regular,
-                0.0,
+                since.days * _DAY + since.seconds * 1_000_000 + since.microseconds,
             ),
         )
 
@@ -103,18 +105,6 @@ class LiveFeatures:
             for symbol, fold in self._folds.items()
             if fold.timestamp is not None
         }
-
-
-def _compiled(feature_set: FeatureSet) -> list[Callable[..., None]]:
-    """The machine code of a fold's kernels, in order; the types are those of `_SymbolFold`."""
-    bar, state, row = np.empty((ROWS, 1)), np.empty(1), np.empty(1)
-    return [
-        machine_code(fill_log_returns_kernel(), bar, state),
-        *(
-            machine_code(column.kernel, bar, state, column.parameter_array, row)
-            for column in feature_set.columns
-        ),
-    ]
 
 
 class _SymbolFold:
@@ -128,16 +118,17 @@ class _SymbolFold:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
         self._bar = np.empty((ROWS, 1))
-        self._values = np.empty((len(feature_set.columns), 1))
-        first, *others = kernels
-        self._calls: list[Callable[[], None]] = [partial(first, self._bar, self.vector[:1])]
-        for kernel, column, row in zip(others, feature_set.columns, self._values, strict=True):
-            self._calls.append(
-                partial(kernel, self._bar, self.vector[column.state], column.parameter_array, row)
-            )
+        self._numbers = self._bar.data
+        self._values = np.empty((len(feature_set.names), 1))
+        hidden = np.empty((len(feature_set.hidden), 1))
+        calls = feature_set.calls(self.vector, self._bar, self._values, hidden)
+        self._calls: list[Callable[[], None]] = [
+            partial(kernel, *arguments)
+            for kernel, (_, arguments) in zip(kernels, calls, strict=True)
+        ]
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
-        self._bar[:, 0] = numbers
+        _PACK(self._numbers, 0, *numbers)
         for call in self._calls:
             call()
         self.timestamp = timestamp

@@ -1,92 +1,158 @@
-"""Rolling windows of the last N values of a series, and statistics over them.
+"""Rolling windows of the last N values of a series, with mean and deviation in O(1) a bar.
 
-A statistic is recomputed from the N values on every bar, oldest first. Running sums would be faster
-for long windows but carry the rounding of every earlier price: one huge volume would distort all
-later values, and a flat window would not be exactly flat. The statistics use differences from the
-window's oldest value. As that value is in the window, the sum of squares is at most N + 1 times the
-centred one. So one pass is as accurate as two, and a flat window has a deviation of exactly 0.
+The bars are cut into blocks of N. At the end of a block the sums of its last 1, 2, .. N values are
+kept. Within the next block a window is the end of the block before and the beginning of this one:
+two sums that are added. Nothing is ever subtracted from a sum, so a value that left the window
+leaves nothing behind, and rounding does not pile up. This is the algorithm of van Herk (1992) and
+of Gil and Werman (1993) for running maxima, applied to sums. Where the blocks begin is part of the
+state, so any cut of the bars gives the same bits.
 
-A window stores each value twice, N elements apart, so that its values are always contiguous. Layout
-of the state: next position to write, values seen (up to N), then 2 N values.
+Sums are of differences from a reference value: the last value of the block before, and at the end
+of a block its own last value. It is always in the window. So the sum of squares is at most N + 1
+times the centred one, which makes one pass as accurate as two, and a flat window has a deviation of
+exactly 0.
+
+Layout of the state: next position to write, values seen (up to N), reference, sum and sum of
+squares of this block so far, then N values, N sums and N sums of squares.
 """
 
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel
+
+HEAD = 5
 
 
 class Cursor(NamedTuple):
-    """The next position to write (0 to N-1), the number of values (0 to N), and N."""
+    """The next position to write (0 to N-1), the number of values (0 to N), N, and the reference
+    with the sums of this block.
+    """
 
     at: int
     filled: int
     length: int
+    reference: float
+    total: float
+    squares: float
 
 
-@kernel
+@inlined_kernel
 def load_cursor(window: FloatArray) -> Cursor:
     """The cursor at the head of a window."""
-    return Cursor(int(window[0]), int(window[1]), (window.size - 2) // 2)
+    length = (window.size - HEAD) // 3
+    return Cursor(int(window[0]), int(window[1]), length, window[2], window[3], window[4])
 
 
-@kernel
+@inlined_kernel
 def save_cursor(window: FloatArray, cursor: Cursor) -> None:
     """Write the cursor to the head of its window."""
-    window[0] = cursor.at
-    window[1] = cursor.filled
+    window[0], window[1] = cursor.at, cursor.filled
+    window[2], window[3], window[4] = cursor.reference, cursor.total, cursor.squares
 
 
-@kernel
+@inlined_kernel
 def push(window: FloatArray, cursor: Cursor, value: float) -> Cursor:
     """Replace the oldest value by `value`."""
-    window[2 + cursor.at] = value
-    window[2 + cursor.at + cursor.length] = value
-    at = cursor.at + 1
-    return Cursor(
-        at if at < cursor.length else 0, min(cursor.filled + 1, cursor.length), cursor.length
-    )
+    at, length = cursor.at, cursor.length
+    filled = min(cursor.filled + 1, length)
+    window[HEAD + at] = value
+    if at + 1 < length:
+        reference = value if cursor.filled == 0 else cursor.reference
+        difference = value - reference
+        return Cursor(
+            at + 1,
+            filled,
+            length,
+            reference,
+            cursor.total + difference,
+            cursor.squares + difference * difference,
+        )
+    total, squares = 0.0, 0.0
+    for j in range(length - 1, -1, -1):
+        difference = window[HEAD + j] - value
+        total += difference
+        squares += difference * difference
+        window[HEAD + length + j] = total
+        window[HEAD + 2 * length + j] = squares
+    return Cursor(0, filled, length, value, 0.0, 0.0)
 
 
-@kernel
+@inlined_kernel
 def is_full(cursor: Cursor) -> bool:
     """Whether the window has N values. The functions below need a full window."""
     return cursor.filled == cursor.length
 
 
-# Slices would be clearer below, but the counting of references to them doubles the time of a bar.
-
-
-@kernel
+@inlined_kernel
 def nth(window: FloatArray, cursor: Cursor, i: int) -> float:
-    """Value i of the window; 0 is the oldest."""
-    return float(window[2 + cursor.at + i])
+    """Value i of the window; 0 is the oldest, N - 1 the last."""
+    place = cursor.at + i
+    return float(window[HEAD + (place if place < cursor.length else place - cursor.length)])
 
 
-@kernel
+@inlined_kernel
+def centre(window: FloatArray, cursor: Cursor) -> float:
+    """Mean less the reference."""
+    total = window[HEAD + cursor.length + cursor.at] + cursor.total
+    return float(total * (1.0 / cursor.length))
+
+
+@inlined_kernel
+def variance(window: FloatArray, cursor: Cursor) -> float:
+    """Sample variance (ddof 1)."""
+    total = window[HEAD + cursor.length + cursor.at] + cursor.total
+    squares = window[HEAD + 2 * cursor.length + cursor.at] + cursor.squares
+    spread = squares - total * (total * (1.0 / cursor.length))
+    return float(max(spread, 0.0) * (1.0 / (cursor.length - 1)))
+
+
+@inlined_kernel
 def mean(window: FloatArray, cursor: Cursor) -> float:
     """Arithmetic mean. The mean of equal values is exactly that value."""
-    first, total = nth(window, cursor, 0), 0.0
-    for i in range(cursor.length):
-        total += nth(window, cursor, i) - first
-    return first + total / cursor.length
+    return cursor.reference + centre(window, cursor)
 
 
-@kernel
-def mean_and_deviation(window: FloatArray, cursor: Cursor) -> tuple[float, float]:
-    """(mean, sample standard deviation with ddof 1)."""
-    first, total, squares = nth(window, cursor, 0), 0.0, 0.0
-    for i in range(cursor.length):
-        difference = nth(window, cursor, i) - first
-        total += difference
-        squares += difference * difference
-    variance = max(squares - total * total / cursor.length, 0.0) / (cursor.length - 1)
-    return first + total / cursor.length, math.sqrt(variance)
+@inlined_kernel
+def deviation(window: FloatArray, cursor: Cursor) -> float:
+    """Sample standard deviation (ddof 1)."""
+    return math.sqrt(variance(window, cursor))
 
 
-@kernel
-def z_score(value: float, window: FloatArray, cursor: Cursor) -> float:
-    """(value - mean) / sample deviation; 0 in a flat window."""
-    centre, deviation = mean_and_deviation(window, cursor)
-    return (value - centre) / deviation if deviation > 0.0 else 0.0
+@inlined_kernel
+def roll(
+    series: FloatArray, window: FloatArray, distances: FloatArray, variances: FloatArray
+) -> None:
+    """The distance of each value from the mean of its window, and the window's sample variance; NaN
+    until there are N values. NaN in the series is passed over.
+
+    Roots and quotients are left to a loop of their own, in which the compiler computes several at
+    once: `to_z_scores`, `to_roots`.
+    """
+    cursor = load_cursor(window)
+    for i in range(series.size):
+        value = series[i]
+        if not math.isnan(value):
+            cursor = push(window, cursor, value)
+        full = is_full(cursor)
+        distances[i] = (value - cursor.reference) - centre(window, cursor) if full else np.nan
+        variances[i] = variance(window, cursor) if full else np.nan
+    save_cursor(window, cursor)
+
+
+@inlined_kernel
+def to_z_scores(distances: FloatArray, variances: FloatArray) -> None:
+    """Distances in deviations, in the same place; 0 in a flat window."""
+    for i in range(distances.size):
+        spread = variances[i]
+        distances[i] = 0.0 if spread == 0.0 else distances[i] / math.sqrt(spread)
+
+
+@inlined_kernel
+def to_roots(values: FloatArray) -> None:
+    """Square roots, in the same place."""
+    for i in range(values.size):
+        values[i] = math.sqrt(values[i])

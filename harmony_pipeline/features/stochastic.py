@@ -3,25 +3,21 @@
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
-from harmony_pipeline.features.rolling_window import (
-    Cursor,
-    is_full,
-    load_cursor,
-    nth,
-    push,
-    save_cursor,
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH
+from harmony_pipeline.features.rolling_extremes import (
+    highest,
+    include,
+    load_extreme,
+    save_extreme,
+    spans,
 )
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
-@kernel
-def position_between(price: float, highs: FloatArray, lows: FloatArray, cursor: Cursor) -> float:
-    """(price - lowest low) / (highest high - lowest low); 0.5 when they are equal."""
-    highest, lowest = nth(highs, cursor, 0), nth(lows, cursor, 0)
-    for i in range(1, cursor.length):
-        highest, lowest = max(highest, nth(highs, cursor, i)), min(lowest, nth(lows, cursor, i))
-    return (price - lowest) / (highest - lowest) if highest > lowest else 0.5
+@inlined_kernel
+def position_between(price: float, bottom: float, top: float) -> float:
+    """(price - bottom) / (top - bottom); 0.5 when they are equal."""
+    return 0.5 if top == bottom else (price - bottom) / (top - bottom)
 
 
 @kernel
@@ -30,15 +26,17 @@ def range_position(
 ) -> None:
     """(close - low_N) / (high_N - low_N) over the last N bars, 0 to 1 (Lane's %K / 100).
 
-    State: a window of highs, a window of lows.
+    State: maxima of highs, maxima of minus the lows.
     """
     split = state.size // 2
     highs, lows = state[:split], state[split:]
-    cursor = load_cursor(highs)
+    top, bottom = load_extreme(highs), load_extreme(lows)
     for i in range(values.size):
-        after = push(highs, cursor, bars[HIGH, i])
-        push(lows, cursor, bars[LOW, i])
-        cursor = after
-        warm = is_full(cursor)
-        values[i] = position_between(bars[CLOSE, i], highs, lows, cursor) if warm else np.nan
-    save_cursor(highs, cursor)
+        top = include(highs, top, bars[HIGH, i])
+        bottom = include(lows, bottom, -bars[LOW, i])
+        values[i] = -highest(lows, bottom) if spans(top) else np.nan
+        bars[SCRATCH, i] = highest(highs, top)
+    save_extreme(highs, top)
+    save_extreme(lows, bottom)
+    for i in range(values.size):
+        values[i] = position_between(bars[CLOSE, i], values[i], bars[SCRATCH, i])

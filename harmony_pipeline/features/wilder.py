@@ -11,7 +11,7 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
 from harmony_pipeline.features.smoothing import Smoothed, smooth
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
 @kernel
@@ -67,11 +67,16 @@ def atr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
 
 @kernel
-def natr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
-    """Average true range in percent of the close (TA-Lib's NATR). State: as `atr`."""
-    atr(bars, state, parameters, values)
+def natr(
+    bars: FloatArray,
+    average: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+) -> None:
+    """Average true range in percent of the close (TA-Lib's NATR)."""
     for i in range(values.size):
-        values[i] = 100.0 * (values[i] / bars[CLOSE, i])
+        values[i] = 100.0 * (average[i] / bars[CLOSE, i])
 
 
 class Directional(NamedTuple):
@@ -124,3 +129,42 @@ def adx(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     state[0], state[1] = previous_high, previous_low
     state[2], state[3], state[4] = moves.up, moves.down, moves.seen
     state[5], state[6] = average.level, average.seen
+
+
+@inlined_kernel
+def directional_indicator(
+    bars: FloatArray, state: FloatArray, length: int, values: FloatArray, up: bool
+) -> None:
+    """100 * Wilder's sum of outward moves in one direction / his sum of true ranges; 0 without a
+    range. State: previous high, low and close, Directional, the sum of ranges.
+    """
+    high_before, low_before, close_before = state[0], state[1], state[2]
+    moves, ranges = Directional(state[3], state[4], state[5]), state[6]
+    for i in range(values.size):
+        high, low = bars[HIGH, i], bars[LOW, i]
+        if close_before > 0.0:
+            kept = 1.0 - 1.0 / length if moves.seen >= length - 1.0 else 1.0
+            ranges = ranges * kept + true_range(high, low, close_before)
+            moves = directional_step(moves, high - high_before, low_before - low, length)
+        high_before, low_before, close_before = high, low, bars[CLOSE, i]
+        outward = moves.up if up else moves.down
+        known = moves.seen >= length
+        values[i] = (100.0 * outward / ranges if ranges > 0.0 else 0.0) if known else np.nan
+    state[0], state[1], state[2] = high_before, low_before, close_before
+    state[3], state[4], state[5], state[6] = moves.up, moves.down, moves.seen, ranges
+
+
+@kernel
+def plus_di(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """Wilder's +DI, 0 to 100."""
+    directional_indicator(bars, state, int(parameters[0]), values, True)
+
+
+@kernel
+def minus_di(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """Wilder's -DI, 0 to 100."""
+    directional_indicator(bars, state, int(parameters[0]), values, False)

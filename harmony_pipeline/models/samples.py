@@ -39,6 +39,8 @@ SIDED: dict[str, float] = {
     "sma_ratio": 0.0,
     "ema_ratio": 0.0,
     "macd": 0.0,
+    "macd_line": 0.0,
+    "macd_signal": 0.0,
     "bollinger_z": 0.0,
     "signed_volume": 0.0,
     "vwap_distance": 0.0,
@@ -46,9 +48,36 @@ SIDED: dict[str, float] = {
     "cusum_event": 0.0,
     "rsi": 50.0,
     "range_position": 0.5,
+    "trix": 0.0,
+    "dpo": 0.0,
+    "kama_ratio": 0.0,
+    "aroon": 0.0,
+    "regression_slope": 0.0,
+    "vortex": 0.0,
+    "donchian": 0.5,
+    "keltner": 0.0,
+    "stochastic_k": 50.0,
+    "stochastic_d": 50.0,
+    "williams_r": -50.0,
+    "cci": 0.0,
+    "ultimate": 50.0,
+    "stochastic_rsi": 0.5,
+    "skewness": 0.0,
+    "mfi": 50.0,
+    "cmf": 0.0,
+    "vwma_ratio": 0.0,
+    "volume_correlation": 0.0,
+    "session_return": 0.0,
+    "first_hour_return": 0.0,
+    "overnight_return": 0.0,
+    "session_range_position": 0.5,
+    "prior_range_position": 0.5,
+    "larger_sma_ratio": 0.0,
+    "larger_momentum": 0.0,
 }
-PRICE_LEVELS = frozenset({"sma", "ema", "atr"})
-PER_RANGE = "macd"
+# what would only tell symbols apart: prices, their logarithm, ranges, and impact by amount traded
+PRICE_LEVELS = frozenset({"sma", "ema", "atr", "fractional", "amihud"})
+PER_RANGE = frozenset({"macd", "macd_line", "macd_signal"})
 REGIME_NAMES = (
     "regime_trend_sided",
     "regime_trend_distance_sided",
@@ -78,7 +107,7 @@ class InputMap:
         for name in self._input_columns:
             scaled = (
                 f"{name}_per_{self._range_column}"
-                if family(name) == PER_RANGE and self._range_column
+                if family(name) in PER_RANGE and self._range_column
                 else name
             )
             features.append(f"{scaled}_sided" if family(name) in SIDED else scaled)
@@ -104,7 +133,7 @@ class InputMap:
         )
         sided = np.array([name in SIDED for name in families], dtype=bool)
         neutral = np.array([SIDED.get(name, 0.0) for name in families], dtype=np.float64)
-        return place, sided, neutral, np.array([name == PER_RANGE for name in families], dtype=bool)
+        return place, sided, neutral, np.array([name in PER_RANGE for name in families], dtype=bool)
 
     def matrix(
         self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None

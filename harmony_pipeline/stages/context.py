@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import AUTO, BarGrid
@@ -112,15 +112,19 @@ class PipelineContext:
 
     @cached_property
     def feature_set(self) -> FeatureSet:
-        """Chosen features and those that active strategies need."""
+        """Chosen features and those that active strategies need, `volatility_20` that scales risk
+        and barriers, and last the events that models read.
+        """
         needed = [
             name
             for strategy in self.settings.active_strategies.values()
             for name in build_strategy(strategy).required_features()
         ]
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
-        names.pop("cusum_event", None)  # always there
-        return FeatureSet.of(tuple(names), cusum_threshold=self.settings.features.cusum_threshold)
+        names.pop(CUSUM_EVENT, None)
+        return FeatureSet.of(
+            (*names, CUSUM_EVENT), cusum_threshold=self.settings.features.cusum_threshold
+        )
 
     @property
     def instruments(self) -> Instruments:

@@ -79,12 +79,10 @@ class _Counted:
 
 
 class _Windowed(_Counted):
-    """An indicator over the last N values. Each value is computed from these alone, oldest first,
-    so that no rounding is carried along.
-    """
+    """An indicator over the last N values, computed from these alone."""
 
-    def __init__(self, length: int, smallest: int = 1) -> None:
-        super().__init__(length, length, smallest)
+    def __init__(self, length: int) -> None:
+        super().__init__(length, length)
         self._window: deque[float] = deque(maxlen=length)
 
     def update(self, value: float) -> float:
@@ -95,40 +93,76 @@ class _Windowed(_Counted):
     def _compute(self) -> float:
         raise NotImplementedError
 
-    def _mean_and_deviation(self) -> tuple[float, float]:
-        """(mean, sample deviation) by differences from the oldest value: a flat window has exactly
-        0.
-        """
-        first, total, squares = self._window[0], 0.0, 0.0
-        for value in self._window:
-            difference = value - first
+
+class _Summed(_Counted):
+    """An indicator over the sums of the last N values and of their squares.
+
+    The sums are those of features/rolling_window.py, step by step: a window is the end of one block
+    of N values and the beginning of the next, and differences are taken from the last value of the
+    block before. A flat window has a deviation of exactly 0.
+    """
+
+    def __init__(self, length: int, smallest: int = 1) -> None:
+        super().__init__(length, length, smallest)
+        self._block: list[float] = []
+        self._ends = [(0.0, 0.0)] * length  # sums of the end of the block before
+        self._reference = self._total = self._squares = 0.0
+
+    def update(self, value: float) -> float:
+        """The indicator after one more value; NaN until it is known."""
+        block = self._block
+        if not self._seen:
+            self._reference = value
+        block.append(value)
+        if len(block) < self.length:
+            difference = value - self._reference
+            self._total += difference
+            self._squares += difference * difference
+            end = self._ends[len(block)]
+        else:
+            end = self._begin_block(value)
+        if self._seen + 1 < self.length:
+            return self._keep(math.nan)
+        return self._keep(self._statistic(value, end[0] + self._total, end[1] + self._squares))
+
+    def _begin_block(self, value: float) -> tuple[float, float]:
+        total = squares = 0.0
+        for place in range(self.length - 1, -1, -1):
+            difference = self._block[place] - value
             total += difference
             squares += difference * difference
-        variance = max(squares - total * total / self.length, 0.0) / (self.length - 1)
-        return first + total / self.length, math.sqrt(variance)
+            self._ends[place] = total, squares
+        self._block.clear()
+        self._reference, self._total, self._squares = value, 0.0, 0.0
+        return self._ends[0]
+
+    def _deviation(self, total: float, squares: float) -> float:
+        spread = squares - total * (total * (1.0 / self.length))
+        return math.sqrt(max(spread, 0.0) * (1.0 / (self.length - 1)))
+
+    def _statistic(self, value: float, total: float, squares: float) -> float:
+        """From the last value and the sums of differences from the reference."""
+        raise NotImplementedError
 
 
-class Mean(_Windowed):
+class Mean(_Summed):
     """Mean of the last N values (the feature `sma_N`)."""
 
-    def _compute(self) -> float:
-        first, total = self._window[0], 0.0
-        for value in self._window:
-            total += value - first
-        return first + total / self.length
+    def _statistic(self, value: float, total: float, squares: float) -> float:
+        return self._reference + total * (1.0 / self.length)
 
 
-class Deviation(_Windowed):
+class Deviation(_Summed):
     """Sample standard deviation of the last N values."""
 
     def __init__(self, length: int) -> None:
         super().__init__(length, smallest=2)
 
-    def _compute(self) -> float:
-        return self._mean_and_deviation()[1]
+    def _statistic(self, value: float, total: float, squares: float) -> float:
+        return self._deviation(total, squares)
 
 
-class ZScore(_Windowed):
+class ZScore(_Summed):
     """(value - mean) / sample deviation of the last N values, its own included; 0 in a flat window
     (the feature `bollinger_z_N`).
     """
@@ -136,9 +170,10 @@ class ZScore(_Windowed):
     def __init__(self, length: int) -> None:
         super().__init__(length, smallest=2)
 
-    def _compute(self) -> float:
-        mean, deviation = self._mean_and_deviation()
-        return (self._window[-1] - mean) / deviation if deviation > 0.0 else 0.0
+    def _statistic(self, value: float, total: float, squares: float) -> float:
+        spread = self._deviation(total, squares)
+        distance = (value - self._reference) - total * (1.0 / self.length)
+        return distance / spread if spread > 0.0 else 0.0
 
 
 class Highest(_Windowed):

@@ -19,7 +19,9 @@ _BARS = 400
 
 
 def made_up_bars(seed: int = 1, scale: float = 50.0) -> FloatArray:
-    """(open, high, low, close, volume, session_day, regular) x bars."""
+    """(open, high, low, close, volume, session_day, regular, start) x bars of a quarter of an
+    hour.
+    """
     generator = np.random.default_rng(seed)
     close = scale * np.exp(np.cumsum(generator.normal(0.0, 0.004, _BARS)))
     close[150:170] = close[150]  # a halt
@@ -37,6 +39,7 @@ def made_up_bars(seed: int = 1, scale: float = 50.0) -> FloatArray:
             volume,
             19_800.0 + place // 26,
             (place % 26 >= 6).astype(np.float64),
+            (19_800.0 + place // 26) * 86.4e9 + (50.0 + place % 26) * 900e6,
         ]
     )
 

@@ -57,7 +57,7 @@ CALENDAR = Calendar.of("XNYS")
 DAY = date(2024, 3, 5)
 OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
 SYMBOLS = ("AAA", "BBB", "CCC")
-FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
+FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"))
 WARM = 20  # bars before the first signal
 DAY_SEED = 5  # a day that buys, sells and is stopped soon after the first signal
 CASH = 100_000.0

@@ -35,7 +35,7 @@ from harmony_pipeline.session.stream import Batch, Quiet
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 MINUTES = 52
-FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
+FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"))
 
 
 def day_of(seed: int) -> pl.DataFrame:

@@ -12,15 +12,28 @@ from harmony_pipeline.features.settings import STANDARD_FEATURES
 from harmony_pipeline.market.calendars import Calendar
 
 XNYS = Calendar.of("XNYS")
-ARRAYS = ("open", "high", "low", "close", "volume", "day", "regular")
+ARRAYS = ("open", "high", "low", "close", "volume", "day", "regular", "start")
+DAY = 86_400_000_000  # microseconds
 EVERY_KIND = (
     "log_return", "volatility_5", "momentum_3", "roc_1", "sma_4", "ema_6", "sma_ratio_3_8",
-    "ema_ratio_9_4", "macd_3_7_4", "bollinger_z_6",
+    "ema_ratio_9_4", "macd_line_3_7", "macd_signal_3_7_4", "macd_3_7_4", "bollinger_z_6",
     "rsi_5", "atr_4", "natr_3", "adx_4", "range_position_5", "volume_z_4", "volume_ratio_3",
-    "signed_volume_6", "vwap_distance", "gap",
+    "signed_volume_6", "vwap_distance", "gap", "cusum_event",
+    "trix_4", "dpo_5", "efficiency_ratio_5", "kama_ratio_5", "aroon_6", "regression_slope_5", "regression_fit_5",
+    "vortex_4", "plus_di_4", "minus_di_4", "donchian_5", "keltner_4",
+    "stochastic_k_5_3", "stochastic_d_5_3_4", "williams_r_5", "cci_5", "ultimate_3_5_9", "stochastic_rsi_5",
+    "parkinson_4", "garman_klass_5", "rogers_satchell_4", "yang_zhang_5", "ewma_volatility_5", "downside_volatility_4",
+    "ulcer_index_5", "volatility_ratio_4_9",
+    "skewness_8", "kurtosis_8", "autocorrelation_8", "variance_ratio_12_3", "hurst_12_3", "sign_entropy_7",
+    "fractional_40_9",
+    "mfi_4", "cmf_5", "vwma_ratio_5", "volume_correlation_7",
+    "amihud_5", "kyle_lambda_7", "roll_spread_6", "corwin_schultz_4",
+    "minute_of_session", "day_of_week", "session_return", "first_hour_return", "overnight_return",
+    "session_range_position", "prior_range_position",
+    "larger_sma_ratio_60_3", "larger_momentum_60_3", "larger_volatility_45_4",
 )  # fmt: skip
 SMALL = FeatureSet.of(EVERY_KIND, cusum_threshold=1.0)
-STANDARD = FeatureSet.of(STANDARD_FEATURES)
+STANDARD = FeatureSet.of((*STANDARD_FEATURES, "cusum_event"))
 
 
 def random_arrays(seed, n=240, per_day=26, halts=True):
@@ -48,6 +61,7 @@ def random_arrays(seed, n=240, per_day=26, halts=True):
         "close": close,
         "volume": volume,
         "day": 19_000 + place // per_day,
+        "start": (19_000 + place // per_day) * DAY + (56 + place % per_day) * (DAY // 96),
         "regular": regular.astype(np.int8),
     }
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from features import definitions
 from features.feature_markets import EVERY_KIND, SMALL, STANDARD, XNYS, at, random_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features import compute
+from harmony_pipeline.features.catalog import FeatureSet, parse_name
 from harmony_pipeline.features.compute import compute_features, session_days
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import FEATURE_STATE, features_table
@@ -228,35 +230,27 @@ def test_bars_that_kernels_could_not_read_are_refused_with_the_row(change, said)
 
 
 def test_real_hourly_bars_give_textbook_features(market_data):
-    from features import definitions
-
     hourly = pl.read_csv(
         market_data / "us_equity_hourly" / "SPY.csv", try_parse_dates=True
     ).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
-    bars = hourly.tail(1_500).with_columns(
+    bars = hourly.tail(500).with_columns(
         symbol=pl.lit("SPY"),
         adjustment_factor=pl.lit(1.0),
         session=pl.lit("regular"),
         volume=pl.col("volume").cast(pl.Float64),
     )
-    table = compute_features(bars, STANDARD, None, XNYS, "1Hour").table
+    names = (*EVERY_KIND, *STANDARD.names)
+    table = compute_features(bars, FeatureSet.of(names, 1.0), None, XNYS, "1Hour").table
     arrays = {name: bars[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
-    arrays["day"] = (
-        bars["timestamp"]
-        .dt.convert_time_zone("America/New_York")
-        .dt.date()
-        .to_physical()
-        .to_numpy()
-    )
-    expected = {
-        "rsi_14": definitions.rsi(arrays, 14),
-        "gap": definitions.gap(arrays),
-        "vwap_distance": definitions.vwap_distance(arrays),
-        "adx_14": definitions.adx(arrays, 14),
-    }
-    for name, values in expected.items():
+    local = bars["timestamp"].dt.convert_time_zone("America/New_York")
+    arrays["day"] = local.dt.date().to_physical().to_numpy()
+    arrays["start"] = bars["timestamp"].to_physical().to_numpy()
+    arrays["regular"] = np.ones(bars.height)
+    for name in dict.fromkeys(names):
+        indicator, numbers = parse_name(name)
+        expected = getattr(definitions, indicator.kind)(arrays, *numbers)
         np.testing.assert_allclose(
-            table[name].to_numpy(), values, rtol=1e-9, atol=1e-11, err_msg=name
+            table[name].to_numpy(), expected, rtol=1e-9, atol=1e-11, err_msg=name
         )
 
 

@@ -7,7 +7,15 @@ import pickle
 import numpy as np
 import polars as pl
 import pytest
-from features.feature_markets import EVERY_KIND, SMALL, STANDARD, at, in_order, random_arrays
+from features.feature_markets import (
+    EVERY_KIND,
+    SMALL,
+    STANDARD,
+    at,
+    folded,
+    in_order,
+    random_arrays,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,7 +96,7 @@ def test_a_state_never_holds_nan():
 
 def test_no_bars_change_nothing():
     state, values = SMALL.fold(SMALL.initial_state(), in_order(random_arrays(1), 0, 0))
-    assert values.shape == (0, len(EVERY_KIND) + 1)
+    assert values.shape == (0, len(EVERY_KIND))
     assert not state.any()
 
 
@@ -96,25 +104,42 @@ def test_a_column_does_not_depend_on_its_neighbours():
     arrays = random_arrays(13)
     _, together = SMALL.fold(SMALL.initial_state(), in_order(arrays))
     for place, name in enumerate(EVERY_KIND):
-        alone = FeatureSet.of([name])
+        alone = FeatureSet.of([name], 1.0)
         assert np.array_equal(
             bits(alone.fold(alone.initial_state(), in_order(arrays))[1][:, 0]),
             bits(together[:, place]),
         ), name
 
 
-@pytest.mark.parametrize("place", range(len(SMALL.columns)), ids=SMALL.names)
+@pytest.mark.parametrize("place", range(len(SMALL.computed)), ids=[c.name for c in SMALL.computed])
 def test_the_compiled_kernel_and_the_plain_function_agree(place):
-    column, matrix = SMALL.columns[place], bar_matrix(in_order(random_arrays(14, 80)))
+    column, matrix = SMALL.computed[place], bar_matrix(in_order(random_arrays(14, 80)))
     fill_log_returns_kernel()(matrix, np.zeros(1))
+    known = folded(SMALL, random_arrays(14, 80)) | folded(
+        FeatureSet.of(SMALL.hidden), random_arrays(14, 80)
+    )
+    read = [np.ascontiguousarray(known[name]) for name in column.reads]
     compiled, plain = np.empty(80), np.empty(80)
     compiled_state, plain_state = (
         np.zeros(column.state.stop - column.state.start) for _ in range(2)
     )
-    column.kernel(matrix, compiled_state, column.parameter_array, compiled)
-    column.kernel.py_func(matrix, plain_state, column.parameter_array, plain)
+    column.kernel(matrix, *read, compiled_state, column.parameter_array, compiled)
+    with np.errstate(all="ignore"):
+        column.kernel.py_func(matrix, *read, plain_state, column.parameter_array, plain)
     np.testing.assert_allclose(compiled, plain, rtol=1e-14, atol=1e-300)
     np.testing.assert_allclose(compiled_state, plain_state, rtol=1e-14, atol=1e-300)
+
+
+def test_what_several_columns_read_is_computed_once():
+    chosen = FeatureSet.of(["cusum_event", "macd_12_26_9", "sma_ratio_5_20", "sma_ratio_10_20"])
+    assert [column.name for column in chosen.computed] == [
+        "volatility_20", "cusum_event", "macd_line_12_26", "macd_signal_12_26_9", "macd_12_26_9",
+        "sma_5", "sma_20", "sma_ratio_5_20", "sma_10", "sma_ratio_10_20",
+    ]  # fmt: skip
+    assert chosen.hidden == (
+        "volatility_20", "macd_line_12_26", "macd_signal_12_26_9", "sma_5", "sma_20", "sma_10",
+    )  # fmt: skip
+    assert FeatureSet.of(["volatility_20", "cusum_event"]).hidden == ()
 
 
 def test_states_of_another_feature_set_are_refused_by_name():

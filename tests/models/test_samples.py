@@ -125,8 +125,14 @@ def test_the_family_is_the_name_without_its_windows():
 def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction():
     from harmony_pipeline.features.catalog import INDICATORS
 
-    without_direction = {"volatility", "natr", "adx", "volume_z", "volume_ratio"}
-    kinds = {indicator.kind for indicator in INDICATORS} | {"cusum_event"}
+    without_direction = {
+        "volatility", "natr", "adx", "volume_z", "volume_ratio", "efficiency_ratio", "regression_fit",
+        "plus_di", "minus_di", "parkinson", "garman_klass", "rogers_satchell", "yang_zhang",
+        "ewma_volatility", "downside_volatility", "ulcer_index", "volatility_ratio", "kurtosis",
+        "autocorrelation", "variance_ratio", "hurst", "sign_entropy", "kyle_lambda", "roll_spread",
+        "corwin_schultz", "minute_of_session", "day_of_week", "larger_volatility",
+    }  # fmt: skip
+    kinds = {indicator.kind for indicator in INDICATORS}
     assert kinds == without_direction | set(SIDED) | PRICE_LEVELS
 
 

@@ -40,7 +40,7 @@ ACTIONS = pl.DataFrame(
     },
     schema=CORPORATE_ACTIONS.dtypes,
 )
-FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"), cusum_threshold=0.4)
+FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"))
 
 
 class Contrarian:

@@ -143,7 +143,8 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
 def test_a_meta_labelled_session_equals_its_backtest(kind: str, tmp_path: Path) -> None:
     ledger, model = fresh_ledger(tmp_path), trained(kind)
     features = FeatureSet.of(
-        ("volatility_20", "momentum_2", "log_return", "sma_ratio_5_20"), cusum_threshold=0.4
+        ("volatility_20", "momentum_2", "log_return", "sma_ratio_5_20", "cusum_event"),
+        cusum_threshold=0.4,
     )
     fills = 0
     for day in DAYS[:5]:

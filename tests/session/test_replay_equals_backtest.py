@@ -249,7 +249,9 @@ def test_a_state_machine_is_replayed_like_any_strategy(tmp_path: Path) -> None:
     assert sum(result.fills.height for result in results) > 5
 
 
-REMEMBERED = FeatureSet.of(("volatility_20", "momentum_2", "log_return", "natr_14", "rsi_14"), 0.4)
+REMEMBERED = FeatureSet.of(
+    ("volatility_20", "momentum_2", "log_return", "natr_14", "rsi_14", "cusum_event"), 0.4
+)
 
 
 class LongMachine:

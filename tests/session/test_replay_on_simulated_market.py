@@ -67,7 +67,7 @@ def test_a_week_of_the_simulated_market_equals_its_backtests(
     name: str, bars: pl.DataFrame, tmp_path: Path
 ) -> None:
     strategy, exits, names = CHOICES[name]
-    features = FeatureSet.of(names, cusum_threshold=0.8)
+    features = FeatureSet.of((*names, "cusum_event"), cusum_threshold=0.8)
     chosen = rules(exits, partial_fill_probability=0.1)
     actions = SimulatedSource(SETTINGS.simulated, SETTINGS).corporate_actions(None)
     traded = 0

@@ -65,6 +65,7 @@ def test_they_are_the_features_to_the_bit(feature, make):
         np.ones(close.size),
         np.zeros(close.size),
         np.ones(close.size),
+        np.arange(close.size),
     )
     expected = names.fold(names.initial_state(), arrays)[1][:, 0]
     indicator = make()
@@ -84,6 +85,7 @@ def test_the_average_true_range_is_the_feature_on_adjusted_prices():
         np.ones(close.size),
         np.zeros(close.size),
         np.ones(close.size),
+        np.arange(close.size),
     )
     expected = names.fold(names.initial_state(), arrays)[1][:, 0]
     indicator = AverageTrueRange(14)

@@ -1,0 +1,126 @@
+"""Rolling maxima of the last N values in O(1) a bar (van Herk 1992; Gil and Werman 1993).
+
+The blocks are those of `rolling_window.py`. The minimum of values is minus the maximum of minus the
+values, which is exact.
+
+Layout of the state: next position to write, values seen (up to N), the maximum of this block so
+far, then N numbers: the values of this block, and behind them the maxima of the last values of the
+block before.
+"""
+
+from typing import NamedTuple
+
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.kernel import inlined_kernel
+
+HEAD = 3
+
+
+class ExtremeCursor(NamedTuple):
+    """The next position to write (0 to N-1), the number of values (0 to N), N, and the maximum of
+    this block.
+    """
+
+    at: int
+    filled: int
+    length: int
+    highest: float
+
+
+@inlined_kernel
+def load_extreme(window: FloatArray) -> ExtremeCursor:
+    """The cursor at the head of a window."""
+    return ExtremeCursor(int(window[0]), int(window[1]), window.size - HEAD, window[2])
+
+
+@inlined_kernel
+def save_extreme(window: FloatArray, cursor: ExtremeCursor) -> None:
+    """Write the cursor to the head of its window."""
+    window[0], window[1], window[2] = cursor.at, cursor.filled, cursor.highest
+
+
+@inlined_kernel
+def include(window: FloatArray, cursor: ExtremeCursor, value: float) -> ExtremeCursor:
+    """Replace the oldest value by `value`."""
+    at, length = cursor.at, cursor.length
+    filled = min(cursor.filled + 1, length)
+    window[HEAD + at] = value
+    highest = value if at == 0 or value > cursor.highest else cursor.highest  # max() is slower
+    if at + 1 < length:
+        return ExtremeCursor(at + 1, filled, length, highest)
+    highest = value
+    for j in range(length - 1, -1, -1):
+        highest = max(highest, window[HEAD + j])
+        window[HEAD + j] = highest
+    return ExtremeCursor(0, filled, length, highest)
+
+
+@inlined_kernel
+def spans(cursor: ExtremeCursor) -> bool:
+    """Whether the window has N values. `highest` needs that."""
+    return cursor.filled == cursor.length
+
+
+@inlined_kernel
+def highest(window: FloatArray, cursor: ExtremeCursor) -> float:
+    """The largest value of the window."""
+    before = float(window[HEAD + cursor.at])
+    return before if before > cursor.highest else cursor.highest
+
+
+DATED_HEAD = 5
+
+
+class DatedCursor(NamedTuple):
+    """As ExtremeCursor, with the number of the bar that the maximum is of, and the number of bars.
+
+    Of equal maxima the latest counts. Layout of the state: the cursor without N, then N values (as
+    above) and N numbers of bars.
+    """
+
+    at: int
+    filled: int
+    length: int
+    highest: float
+    bar: float
+    bars: float
+
+
+@inlined_kernel
+def load_dated(window: FloatArray) -> DatedCursor:
+    """The cursor at the head of a window."""
+    w, length = window, (window.size - DATED_HEAD) // 2
+    return DatedCursor(int(w[0]), int(w[1]), length, w[2], w[3], w[4])
+
+
+@inlined_kernel
+def save_dated(window: FloatArray, cursor: DatedCursor) -> None:
+    """Write the cursor to the head of its window."""
+    window[0], window[1], window[2] = cursor.at, cursor.filled, cursor.highest
+    window[3], window[4] = cursor.bar, cursor.bars
+
+
+@inlined_kernel
+def include_dated(window: FloatArray, cursor: DatedCursor, value: float) -> DatedCursor:
+    """Replace the oldest value by `value`."""
+    at, length, count = cursor.at, cursor.length, cursor.bars
+    filled = min(cursor.filled + 1, length)
+    window[DATED_HEAD + at] = value
+    newer = at == 0 or value >= cursor.highest
+    best, bar = value if newer else cursor.highest, count if newer else cursor.bar
+    if at + 1 < length:
+        return DatedCursor(at + 1, filled, length, best, bar, count + 1.0)
+    best, bar = value, count
+    for j in range(length - 1, -1, -1):
+        higher = window[DATED_HEAD + j] > best
+        bar = count - (length - 1 - j) if higher else bar
+        best = window[DATED_HEAD + j] if higher else best
+        window[DATED_HEAD + j], window[DATED_HEAD + length + j] = best, bar
+    return DatedCursor(0, filled, length, best, bar, count + 1.0)
+
+
+@inlined_kernel
+def bar_of_highest(window: FloatArray, cursor: DatedCursor) -> float:
+    """The number of the bar with the window's highest value; the latest of equal ones."""
+    before = window[DATED_HEAD + cursor.at] > cursor.highest
+    return float(window[DATED_HEAD + cursor.length + cursor.at]) if before else cursor.bar

@@ -1,0 +1,252 @@
+"""Trend: direction, strength, and how straight the way was."""
+
+import math
+
+import numpy as np
+
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.averages import relative_gap
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
+from harmony_pipeline.features.lag_window import (
+    has_lag,
+    lagged,
+    load_lag,
+    oldest,
+    remember,
+    save_lag,
+)
+from harmony_pipeline.features.rolling_extremes import (
+    bar_of_highest,
+    highest,
+    include,
+    include_dated,
+    load_dated,
+    load_extreme,
+    save_dated,
+    save_extreme,
+    spans,
+)
+from harmony_pipeline.features.rolling_pairs import (
+    comoments,
+    has_pairs,
+    load_pairs,
+    push_pair,
+    save_pairs,
+)
+from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
+from harmony_pipeline.features.smoothing import Smoothed, smooth
+from harmony_pipeline.features.wilder import true_range
+from harmony_pipeline.kernel import kernel
+
+
+@kernel
+def trix(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+    """Rate of change, in percent, of the exponential average of the average of the average.
+
+    State: Smoothed of each, the last of the three.
+    """
+    length = int(parameters[0])
+    alpha = 2.0 / (length + 1.0)
+    first, second, third = (
+        Smoothed(state[0], state[1]),
+        Smoothed(state[2], state[3]),
+        Smoothed(state[4], state[5]),
+    )
+    for i in range(values.size):
+        values[i] = np.nan
+        first = smooth(first, bars[CLOSE, i], length, alpha)
+        if first.seen >= length:
+            second = smooth(second, first.level, length, alpha)
+            if second.seen >= length:
+                before = third.level
+                third = smooth(third, second.level, length, alpha)
+                if third.seen > length:
+                    values[i] = 100.0 * relative_gap(third.level, before)
+    state[0], state[1] = first.level, first.seen
+    state[2], state[3] = second.level, second.seen
+    state[4], state[5] = third.level, third.seen
+
+
+@kernel
+def dpo(
+    bars: FloatArray,
+    average: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+) -> None:
+    """(close N / 2 + 1 bars ago) / sma_N - 1. State: those closes."""
+    lagged(state, bars[CLOSE], values)
+    for i in range(values.size):
+        values[i] = relative_gap(values[i], average[i])
+
+
+@kernel
+def efficiency_ratio(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """|close - close N bars ago| / sum of |close - previous close| of N bars; 0 without a move.
+
+    State: the last N closes, sums of their moves, the previous close.
+    """
+    split = 2 + int(parameters[0])
+    window, moves = state[:split], state[split:-1]
+    cursor, total, previous = load_lag(window), load_sum(moves), state[state.size - 1]
+    for i in range(values.size):
+        close = bars[CLOSE, i]
+        if previous > 0.0:
+            total = add(moves, total, abs(close - previous))
+        values[i] = np.nan
+        if has_lag(cursor):
+            way = rolling_sum(moves, total)
+            values[i] = min(abs(close - oldest(window, cursor)) / way, 1.0) if way > 0.0 else 0.0
+        cursor = remember(window, cursor, close)
+        previous = close
+    save_lag(window, cursor)
+    save_sum(moves, total)
+    state[state.size - 1] = previous
+
+
+@kernel
+def kama_ratio(
+    bars: FloatArray,
+    efficiency: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+) -> None:
+    """Close / KAMA - 1. KAMA moves by ((2/3 - 2/31) * efficiency + 2/31)^2 of its distance, and
+    begins at the close before it is known. State: KAMA (0: not begun), the previous close.
+    """
+    average, previous = state[0], state[1]
+    for i in range(values.size):
+        close = bars[CLOSE, i]
+        values[i] = np.nan
+        if not math.isnan(efficiency[i]):
+            if average == 0.0:
+                average = previous
+            share = efficiency[i] * (2.0 / 3.0 - 2.0 / 31.0) + 2.0 / 31.0
+            average += share * share * (close - average)
+            values[i] = relative_gap(close, average)
+        previous = close
+    state[0], state[1] = average, previous
+
+
+@kernel
+def aroon(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+    """100 * (bars since the lowest low - bars since the highest high) / N among the last N + 1
+    bars; of equal ones the latest counts.
+
+    State: dated maxima of highs and of minus the lows.
+    """
+    split = state.size // 2
+    highs, lows = state[:split], state[split:]
+    top, bottom = load_dated(highs), load_dated(lows)
+    for i in range(values.size):
+        top = include_dated(highs, top, bars[HIGH, i])
+        bottom = include_dated(lows, bottom, -bars[LOW, i])
+        lead = bar_of_highest(highs, top) - bar_of_highest(lows, bottom)
+        values[i] = 100.0 * lead / parameters[0] if top.filled == top.length else np.nan
+    save_dated(highs, top)
+    save_dated(lows, bottom)
+
+
+@kernel
+def regression_slope(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """Slope of the line of least squares through N closes, per bar, over their mean. State: the
+    number of bars, pairs of close and number.
+    """
+    window = state[1:]
+    cursor, count = load_pairs(window), state[0]
+    for i in range(values.size):
+        cursor = push_pair(window, cursor, bars[CLOSE, i], count)
+        count += 1.0
+        values[i] = np.nan
+        if has_pairs(cursor):
+            found = comoments(window, cursor)
+            values[i] = found.xy / found.yy / found.x_mean
+    save_pairs(window, cursor)
+    state[0] = count
+
+
+@kernel
+def regression_fit(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """Share of the variance of N closes that the line explains, 0 to 1; 0 in a flat window. State:
+    as `regression_slope`.
+    """
+    window = state[1:]
+    cursor, count = load_pairs(window), state[0]
+    for i in range(values.size):
+        cursor = push_pair(window, cursor, bars[CLOSE, i], count)
+        count += 1.0
+        values[i] = np.nan
+        if has_pairs(cursor):
+            found = comoments(window, cursor)
+            both = found.xx * found.yy
+            values[i] = min(found.xy * found.xy / both, 1.0) if both > 0.0 else 0.0
+    save_pairs(window, cursor)
+    state[0] = count
+
+
+@kernel
+def vortex(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray) -> None:
+    """(sum of |high - previous low| - sum of |low - previous high|) / sum of true ranges of N bars;
+    0 without a range. State: previous high, low and close, the two sums.
+    """
+    half = (state.size - 3) // 2
+    moves, ranges = state[3 : 3 + half], state[3 + half :]
+    net, gross = load_sum(moves), load_sum(ranges)
+    high_before, low_before, close_before = state[0], state[1], state[2]
+    for i in range(values.size):
+        high, low = bars[HIGH, i], bars[LOW, i]
+        if close_before > 0.0:
+            net = add(moves, net, abs(high - low_before) - abs(low - high_before))
+            gross = add(ranges, gross, true_range(high, low, close_before))
+        high_before, low_before, close_before = high, low, bars[CLOSE, i]
+        values[i] = np.nan
+        if has_all(net):
+            total = rolling_sum(ranges, gross)
+            values[i] = rolling_sum(moves, net) / total if total > 0.0 else 0.0
+    save_sum(moves, net)
+    save_sum(ranges, gross)
+    state[0], state[1], state[2] = high_before, low_before, close_before
+
+
+@kernel
+def donchian(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """(close - lowest low) / (highest high - lowest low) of the N bars before; above 1 it breaks
+    out. 0.5 where they are equal. State: as `range_position`.
+    """
+    split = state.size // 2
+    highs, lows = state[:split], state[split:]
+    top, bottom = load_extreme(highs), load_extreme(lows)
+    for i in range(values.size):
+        values[i] = np.nan
+        if spans(top):
+            low, high = -highest(lows, bottom), highest(highs, top)
+            values[i] = (bars[CLOSE, i] - low) / (high - low) if high > low else 0.5
+        top = include(highs, top, bars[HIGH, i])
+        bottom = include(lows, bottom, -bars[LOW, i])
+    save_extreme(highs, top)
+    save_extreme(lows, bottom)
+
+
+@kernel
+def keltner(
+    bars: FloatArray,
+    average: FloatArray,
+    ranges: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+) -> None:
+    """(close - ema_N) / atr_N; 0 without a range."""
+    for i in range(values.size):
+        distance = bars[CLOSE, i] - average[i]
+        values[i] = 0.0 if ranges[i] == 0.0 else distance / ranges[i]
