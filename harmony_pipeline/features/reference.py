@@ -30,7 +30,8 @@ def tables() -> str:
     """A Markdown table for each group of indicators."""
     parts = [
         (
-            f"{HEADING}\n\nWritten from the catalog by `python -m harmony_pipeline.features.reference`."
+            f"{HEADING}\n\n"
+            "Written from the catalog by `python -m harmony_pipeline.features.reference`."
             " The warm-up is the number of a symbol's bars with which the value is first known."
         )
     ]
