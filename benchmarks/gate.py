@@ -54,6 +54,8 @@ horizons_bars = [7]
 forecaster = "harmony_pipeline.models.logistic:Logistic"
 [costs]
 half_spread_bps = 1.8
+[risk]
+max_net_exposure = 1.0
 [session]
 strategy = "rule_library"
 [strategies.rule_library]

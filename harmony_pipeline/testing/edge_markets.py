@@ -26,6 +26,7 @@ Edge = Literal["none", "momentum", "reversal", "lead_lag", "opening"]
 EDGES: tuple[Edge, ...] = ("momentum", "reversal", "lead_lag", "opening")
 SYMBOLS, BARS_A_DAY, DAYS_A_YEAR = 5, 7, 252
 COST = 0.0002  # log return a side
+_FIRST_PRICE = 400.0  # so that a cent is small against the cost
 _FIRST = datetime(2018, 1, 2, 14, tzinfo=UTC)
 _HOURLY_DEVIATION = 0.25 / math.sqrt(252 * 9)  # 25 % a year; the night counts as two bars
 _MOMENTUM_BARS, _REVERSAL_BARS, _LEAD_BARS, _OPENING_BARS = 27, 4, 4, 1
@@ -82,7 +83,7 @@ def walk(shocks: Shocks, edge: int, strength: float) -> tuple[FloatArray, FloatA
         first = t % BARS_A_DAY == 0
         for s in range(symbols):
             shock = math.sqrt(0.3) * shocks.common[t] + math.sqrt(0.7) * shocks.own[t, s]
-            before = closes[t - 1, s] if t > 0 else math.log(50.0)
+            before = closes[t - 1, s] if t > 0 else math.log(_FIRST_PRICE)
             # the side of the bar before last earns from this bar's open on
             drift = strength * sides[t - 1, s] * scale if t > 0 else 0.0
             night = 0.0
@@ -185,7 +186,7 @@ def bars_of_market(
                 "symbol": f"S{s}",
                 "timestamp": stamps,
                 **{
-                    name: np.round(np.exp(values[:, s]), 4)
+                    name: np.round(np.exp(values[:, s]), 2)
                     for name, values in (
                         ("open", opens), ("high", highs), ("low", lows), ("close", closes)
                     )
