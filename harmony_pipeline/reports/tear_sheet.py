@@ -68,6 +68,12 @@ _OVERFITTING = (
     ),
     ("spa_pvalue", "SPA p-value", fixed(3), "of no trial being better than doing nothing"),
     (
+        "superior_trials",
+        "Superior trials",
+        fixed(0),
+        "that beat doing nothing, with a chance of 5% that any of them does not (StepM)",
+    ),
+    (
         "min_track_record",
         "Minimum track record",
         fixed(0),

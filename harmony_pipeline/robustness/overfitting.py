@@ -12,7 +12,8 @@ Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PS
 record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2014,
 "Pseudo-mathematics and financial charlatanism" (minimum backtest length) and 2015, "The probability
 of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA, from
-the `arch` package).
+the `arch` package); Romano & Wolf 2005, "Stepwise multiple testing as formalized data snooping"
+(StepM).
 """
 
 import math
@@ -24,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline import schemas
-from harmony_pipeline.arrays import BoolArray, FloatArray
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.robustness.effective_trials import effective_trials, expected_maximum
 from harmony_pipeline.robustness.settings import OverfittingSettings
@@ -253,28 +254,68 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
     Every trial is first divided by its own long-run deviation, so that the largest t-statistic is
     tested and not the largest mean. Otherwise the most volatile trial decides, whatever it earned.
     arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the
-    same. It takes LOSSES, hence the minus; the benchmark loses nothing. None when no trial varies.
+    same. None when no trial varies.
     """
+    studentized, _varying = _studentized(matrix)
+    if studentized is None:
+        return None
+    return float(_spa(studentized, reps, seed).pvalues["consistent"])
+
+
+def superior_trials(
+    matrix: FloatArray, reps: int, seed: int, size: float = 0.05
+) -> list[int] | None:
+    """StepM: the trials (columns of `matrix`, ascending) that beat doing nothing, with a chance of
+    at most `size` that any of them does not (Romano & Wolf 2005, "Stepwise multiple testing as
+    formalized data snooping").
+
+    Step by step the trials above SPA's critical value are taken out, and the rest is tested against
+    its own, lower one. None when no trial varies.
+    """
+    studentized, varying = _studentized(matrix)
+    if studentized is None:
+        return None
+    left, found = np.arange(varying.size), []
+    while left.size:
+        test = _spa(studentized[:, left], reps, seed)
+        bound = float(test.critical_values(size)["consistent"])
+        better = studentized[:, left].mean(axis=0) > bound
+        if not better.any():
+            break
+        found += varying[left[better]].tolist()
+        left = left[~better]
+    return sorted(found)
+
+
+def _studentized(matrix: FloatArray) -> tuple[FloatArray | None, IntArray]:
+    """The trials that vary, each over its long-run deviation, and their numbers; None with fewer
+    than ten observations or no such trial.
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] < 10 or values.shape[1] == 0:
+        return None, np.zeros(0, np.int64)
+    varying = np.flatnonzero(values.std(axis=0) > 1e-12 * np.abs(values).max(axis=0))
+    if not varying.size:
+        return None, varying
+    values = values[:, varying]
+    return values / long_run_deviations(values, math.isqrt(values.shape[0])), varying
+
+
+def _spa(studentized: FloatArray, reps: int, seed: int) -> Any:
+    """The computed test of arch. It takes LOSSES, hence the minus; the benchmark loses nothing."""
     from arch.bootstrap import SPA
 
-    values = np.asarray(matrix, dtype=np.float64)
-    if values.size:
-        values = values[:, values.std(axis=0) > 1e-12 * np.abs(values).max(axis=0)]
-    if values.ndim != 2 or values.shape[0] < 10 or values.shape[1] == 0:
-        return None
-    block = math.isqrt(values.shape[0])
-    studentized = values / long_run_deviations(values, block)
     test = SPA(
-        np.zeros(values.shape[0]),
+        np.zeros(studentized.shape[0]),
         -studentized,
-        block_size=block,
+        block_size=math.isqrt(studentized.shape[0]),
         reps=reps,
         bootstrap="stationary",
         studentize=False,
         seed=seed,
     )
     test.compute()
-    return float(test.pvalues["consistent"])
+    return test
 
 
 def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
@@ -327,6 +368,9 @@ def overfitting_row(
     effective = effective_trials(ids, trial_returns)
     lost = max(0.0, worst_loss or 0.0, -float(values.min())) if values.size else 0.0
     pessimistic = moments(with_worst_loss(values, lost)) if sample else None
+    # the chosen one stands last, whether or not it is among the trials
+    every_one = np.column_stack([matrix, values]) if matrix.size else values[:, None]
+    superior = superior_trials(every_one, settings.bootstrap_reps, settings.seed)
     row: dict[str, Any] = {
         "strategy": strategy,
         "n_trials": every.height,
@@ -337,6 +381,10 @@ def overfitting_row(
         "pbo": cscv.pbo if cscv else None,
         "splits": settings.splits,
         "spa_pvalue": superior_ability(matrix, settings.bootstrap_reps, settings.seed),
+        "superior_trials": (
+            None if superior is None else sum(one < every_one.shape[1] - 1 for one in superior)
+        ),
+        "is_superior": None if superior is None else every_one.shape[1] - 1 in superior,
         "min_track_record": minimum_track_record(pessimistic) if pessimistic else None,
         "worst_loss": lost,
     }

@@ -1,6 +1,6 @@
 """How far a backtest can be believed: resampled paths, trials, overfitting, stress, regimes."""
 
-from harmony_pipeline.schemas.table import REAL, TEXT, TIME, WHOLE, Column, Table
+from harmony_pipeline.schemas.table import FLAG, REAL, TEXT, TIME, WHOLE, Column, Table
 
 MONTE_CARLO = Table(
     "monte_carlo",
@@ -65,6 +65,10 @@ OVERFITTING = Table(
         "pbo": Column(REAL, "", True),
         "splits": Column(WHOLE),
         "spa_pvalue": Column(REAL, "", True),
+        "superior_trials": Column(
+            WHOLE, "trials that beat doing nothing, at 5 % for all together (StepM)", True
+        ),
+        "is_superior": Column(FLAG, "whether the chosen configuration does", True),
         "min_track_record": Column(REAL, "days, with one more day of worst_loss", True),
         "worst_loss": Column(REAL, "fraction of equity, at the stops or seen in a day", True),
     },

@@ -10,6 +10,8 @@
 --   pbo (nullable)
 --   splits
 --   spa_pvalue (nullable)
+--   superior_trials: trials that beat doing nothing, at 5 % for all together (StepM) (nullable)
+--   is_superior: whether the chosen configuration does (nullable)
 --   min_track_record: days, with one more day of worst_loss (nullable)
 --   worst_loss: fraction of equity, at the stops or seen in a day (nullable)
 --   partition: the lake's partition key, for pruning
@@ -24,6 +26,8 @@ select
     "pbo",
     "splits",
     "spa_pvalue",
+    "superior_trials",
+    "is_superior",
     "min_track_record",
     "worst_loss",
     partition

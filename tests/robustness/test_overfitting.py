@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
+from arch.bootstrap import StepM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -28,6 +29,7 @@ from harmony_pipeline.robustness.overfitting import (
     probabilistic_sharpe,
     returns_matrix,
     superior_ability,
+    superior_trials,
     with_worst_loss,
 )
 from harmony_pipeline.robustness.sensitivity import Trial, merge_trials, trial_rows
@@ -272,6 +274,8 @@ def test_a_row_has_everything_that_can_be_measured():
     assert found["pbo"] == pytest.approx(backtest_overfitting(matrix, 8).pbo)
     assert 0.0 <= found["spa_pvalue"] <= 0.05
     assert 2.0 < found["min_track_record"] < 300.0
+    assert found["superior_trials"] >= 1
+    assert found["is_superior"]
 
 
 def test_trials_of_other_strategies_other_settings_and_other_days_count_and_repeats_do_not():
@@ -352,6 +356,8 @@ def test_no_trials_at_all_still_gives_a_row():
         "pbo": None,
         "splits": 8,
         "spa_pvalue": None,
+        "superior_trials": None,
+        "is_superior": None,
         "min_track_record": None,
         "worst_loss": 0.0,
     }
@@ -495,3 +501,38 @@ def test_a_rare_large_loss_that_never_came_is_reckoned_with():
     steady = generator.normal(0.002, 0.01, 500)
     plain = minimum_track_record(moments(steady))
     assert minimum_track_record(moments(with_worst_loss(steady, 0.02))) < 1.2 * plain
+
+
+def test_stepm_is_that_of_arch_once_trials_are_studentized():
+    for seed in range(4):
+        matrix = noise(300, 7, seed=40 + seed) * np.array([1.0, 5.0, 0.2, 1.0, 2.0, 1.0, 9.0])
+        matrix[:, 0] += 0.003
+        matrix[:, 2] += 0.0004
+        matrix[:, 5] += 0.0016
+        divided = matrix / long_run_deviations(matrix, 17)
+        theirs = StepM(
+            np.zeros(300), -divided, size=0.05, block_size=17, reps=200, studentize=False, seed=5
+        )
+        theirs.compute()
+        assert superior_trials(matrix, 200, 5) == theirs.superior_models
+        assert 0 in theirs.superior_models
+
+
+def test_stepm_finds_more_than_the_best_and_rarely_what_is_not_there():
+    wrong = apart = 0
+    for seed in range(100):
+        matrix = noise(120, 8, seed)
+        wrong += bool(superior_trials(matrix, 60, 5))
+        apart += bool((stats.ttest_1samp(matrix, 0.0, alternative="greater").pvalue < 0.05).any())
+    assert wrong < 22  # blocks of 11 of 120 days leave the test liberal: docs/gate.md
+    assert apart > 28  # 1 - 0.95^8 = 34 %
+    planted = noise(400, 8, seed=50)
+    planted[:, 1] += 0.004
+    planted[:, 6] += 0.0022
+    assert superior_trials(planted, 200, 5) == [1, 6]
+    every = noise(400, 3, seed=51) + 0.004
+    assert superior_trials(every, 200, 5) == [0, 1, 2]
+    # its own numbers, also where trials before it stand still
+    assert superior_trials(np.column_stack([np.zeros(400), planted]), 200, 5) == [2, 7]
+    assert superior_trials(np.zeros((400, 2)), 200, 5) is None
+    assert superior_trials(np.empty((0, 0)), 200, 5) is None
