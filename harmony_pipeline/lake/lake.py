@@ -256,7 +256,9 @@ class Lake:
                 present_name(table, key) for key, found in zip(keys, there, strict=True) if found
             ]
             return (
-                self.store.scan([FileVersion(name) for name in names], pl.Schema(schema.dtypes))
+                self.store.scan(
+                    [FileVersion(name) for name in names], pl.Schema(schema.dtypes), schema.added
+                )
                 if names
                 else schema.empty().lazy()
             )
@@ -471,7 +473,7 @@ def _runs(found: list[PartitionVersion]) -> Iterator[list[PartitionVersion]]:
 
 
 def _lazy(run: list[PartitionVersion], table: Table) -> pl.LazyFrame:
-    rows = run[0].store.scan([one.file for one in run], pl.Schema(table.dtypes))
+    rows = run[0].store.scan([one.file for one in run], pl.Schema(table.dtypes), table.added)
     return (
         rows
         if run[0].until is None or table.known_by is None

@@ -6,10 +6,10 @@ footer and for the rows; a rename between the two made every other read fail or 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -23,6 +23,7 @@ from harmony_pipeline.lake.store import (
     LockHandle,
     not_parquet,
     schema_of_bytes,
+    with_added,
 )
 from harmony_pipeline.locks import file_lock, is_locked
 
@@ -115,14 +116,18 @@ class LocalStore:
         """The file."""
         return (self.folder / name).open("rb")
 
-    def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(
+        self, versions: Sequence[FileVersion], schema: pl.Schema, added: Mapping[str, Any]
+    ) -> pl.LazyFrame:
         """Lazy rows; with very many files they are opened some at a time, when the rows are asked
         for.
         """
-        if len(versions) <= _OPEN_AT_ONCE:
+        if len(versions) <= _OPEN_AT_ONCE and not added:
             return self._scan(versions)
 
-        first = self.schema(versions[0].name)
+        first = with_added(self.schema(versions[0].name), added)
+        if len(versions) <= _OPEN_AT_ONCE:
+            return self._scan(versions, first)
 
         def rows(
             with_columns: list[str] | None,

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -31,6 +31,7 @@ from harmony_pipeline.lake.store import (
     LockHandle,
     not_parquet,
     schema_of_bytes,
+    with_added,
 )
 
 _FILES_AT_ONCE = 16
@@ -174,11 +175,13 @@ class ObjectStore:
 
         return cast("IO[bytes]", _request(lambda: PinnedFile(self._objects, name), self.root))
 
-    def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
+    def scan(
+        self, versions: Sequence[FileVersion], schema: pl.Schema, added: Mapping[str, Any]
+    ) -> pl.LazyFrame:
         """Lazy rows: filters and columns are handed to the read, and a read during which an object
         was replaced is done again.
         """
-        first = self.schema(self._now(versions[0]))
+        first = with_added(self.schema(self._now(versions[0])), added)
 
         def rows(
             with_columns: list[str] | None,

@@ -12,7 +12,7 @@ store:
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,8 +90,13 @@ class Store(Protocol):
         they are read.
         """
 
-    def scan(self, versions: Sequence[FileVersion], schema: pl.Schema) -> pl.LazyFrame:
-        """Lazy rows of files in order, each read from one version."""
+    def scan(
+        self, versions: Sequence[FileVersion], schema: pl.Schema, added: Mapping[str, Any]
+    ) -> pl.LazyFrame:
+        """Lazy rows of files in order, each read from one version, with the columns of the first
+        and those that were `added` since some were written (null where a file lacks them). schema:
+        where no file can be read.
+        """
 
     def scratch(self, name: str) -> Path:
         """A fresh local file in which `name` can be prepared."""
@@ -134,6 +139,15 @@ def schema_of_bytes(content: bytes) -> pl.Schema:
     Opening a lake reads the files without rows of all tables, which are the same in every lake.
     """
     return pl.Schema(pl.read_parquet_schema(io.BytesIO(content)))
+
+
+def with_added(first: pl.Schema | None, added: Mapping[str, Any]) -> pl.Schema | None:
+    """The columns of the first file, and those of a later version of the table that it lacks."""
+    if first is None or not added:
+        return first
+    return pl.Schema(
+        {**first, **{name: dtype for name, dtype in added.items() if name not in first}}
+    )
 
 
 def not_parquet(address: str, error: Exception) -> DataError:

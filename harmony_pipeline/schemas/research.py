@@ -128,7 +128,7 @@ MODELS = Table(
         "metrics": Column(TEXT, "JSON"),
         "artifact": Column(TEXT, "file below the state folder"),
         "recipe": Column(
-            TEXT, "hash of how it was trained, but for the data; null: not known", True
+            TEXT, "hash of how it was trained, but for the data; null: not known", True, added=True
         ),
     },
 )
@@ -144,8 +144,8 @@ PREDICTIONS = Table(
         "symbol": Column(TEXT),
         **STAMP,
         "probability": Column(REAL, "calibrated; null: the model cannot answer", True),
-        "reason": Column(TEXT, "why there is no probability", True),
-        "recipe": Column(TEXT, "of the model, as in models", True),
+        "reason": Column(TEXT, "why there is no probability", True, added=True),
+        "recipe": Column(TEXT, "of the model, as in models", True, added=True),
     },
 )
 CROSS_VALIDATION = Table(
@@ -198,8 +198,8 @@ PROMOTIONS = Table(
         "threshold": Column(REAL),
         "passed": Column(FLAG),
         "previous_model_id": Column(TEXT, "", True),
-        "strategy": Column(TEXT, "whose backtest was judged; null: not known", True),
-        "recipe": Column(TEXT, "of the model, as in models", True),
-        "reason": Column(TEXT, "why a person decided so; null: the gate decided", True),
+        "strategy": Column(TEXT, "whose backtest was judged; null: not known", True, added=True),
+        "recipe": Column(TEXT, "of the model, as in models", True, added=True),
+        "reason": Column(TEXT, "why a person decided so; null: the gate decided", True, added=True),
     },
 )

@@ -35,7 +35,7 @@ TRIALS = Table(
         "skew": Column(REAL, "", True),
         "kurtosis": Column(REAL, "", True),
         "configuration": Column(
-            TEXT, "hash of every setting behind the returns; null: not known", True
+            TEXT, "hash of every setting behind the returns; null: not known", True, added=True
         ),
     },
 )
@@ -58,19 +58,24 @@ OVERFITTING = Table(
     {
         "strategy": Column(TEXT),
         "n_trials": Column(WHOLE, "configurations of every strategy ever tried in this lake"),
-        "effective_trials": Column(REAL, "independent trials that are as lucky", True),
-        "observations": Column(WHOLE, "days", True),
+        "effective_trials": Column(REAL, "independent trials that are as lucky", True, added=True),
+        "observations": Column(WHOLE, "days", True, added=True),
         "psr": Column(REAL, "", True),
         "dsr": Column(REAL, "", True),
         "pbo": Column(REAL, "", True),
         "splits": Column(WHOLE),
         "spa_pvalue": Column(REAL, "", True),
         "superior_trials": Column(
-            WHOLE, "trials that beat doing nothing, at 5 % for all together (StepM)", True
+            WHOLE,
+            "trials that beat doing nothing, at 5 % for all together (StepM)",
+            True,
+            added=True,
         ),
-        "is_superior": Column(FLAG, "whether the chosen configuration does", True),
+        "is_superior": Column(FLAG, "whether the chosen configuration does", True, added=True),
         "min_track_record": Column(REAL, "days, with one more day of worst_loss", True),
-        "worst_loss": Column(REAL, "fraction of equity, at the stops or seen in a day", True),
+        "worst_loss": Column(
+            REAL, "fraction of equity, at the stops or seen in a day", True, added=True
+        ),
     },
 )
 EXECUTION_STRESS = Table(

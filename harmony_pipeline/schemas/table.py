@@ -24,6 +24,7 @@ class Column:
     above: float | None = None
     at_least: float | None = None
     one_of: tuple[str, ...] = ()
+    added: bool = False  # lakes existed before it: their files lack it, and it is null there
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Table:
     def dtypes(self) -> dict[str, Any]:
         """Polars type of every column, in order."""
         return {name: column.dtype for name, column in self.columns.items()}
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """Polars type of the columns that files of an older lake lack."""
+        return {name: column.dtype for name, column in self.columns.items() if column.added}
 
     def empty(self) -> pl.DataFrame:
         """The table with no rows."""
