@@ -52,6 +52,7 @@ retraining_period = "year"
 horizons_bars = [7]
 [model]
 forecaster = "harmony_pipeline.models.logistic:Logistic"
+maximum_train_days = 365
 [costs]
 half_spread_bps = 1.8
 [risk]

@@ -24,7 +24,10 @@ DEFAULT_FILE = "harmony.toml"
 PREFIX = "HARMONY__"
 SHORT_PREFIXES = ("HARMONY_ALPACA__", "HARMONY_SESSION__")
 """Sections whose variables may be written with one underscore behind HARMONY."""
-RENAMED = {"luck": "execution_noise"}
+RENAMED = {
+    "luck": "execution_noise",
+    "gate.minimum_monte_carlo_p05_return": "gate.minimum_monte_carlo_return",
+}
 """Old key = new key, dots between levels. An old key is taken for one release, with a note that
 names the new one.
 """

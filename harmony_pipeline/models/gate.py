@@ -47,7 +47,7 @@ class Evidence:
     brier_ratio: float | None  # Brier score over the base rate's
     forecast_pvalue: float | None  # day-block test that the forecasts beat the base rate
     calibration_error: float | None
-    monte_carlo_p05_return: float | None  # 5 % quantile of the stressed final return
+    monte_carlo_return: float | None  # the quantile asked for of the stressed final return
     # 95 % quantile of the stressed maximum drawdown, as a fraction lost; its sign does not matter
     drawdown_p95: float | None
 
@@ -140,9 +140,9 @@ def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = 
         "own_predictions": (1.0, of.own_predictions),
         "deflated_sharpe": (deflated, of.deflated_sharpe),
         "probabilistic_sharpe": (probabilistic, of.probabilistic_sharpe),
-        "monte_carlo_p05_return": (
-            settings.minimum_monte_carlo_p05_return,
-            of.monte_carlo_p05_return,
+        "monte_carlo_return": (
+            settings.minimum_monte_carlo_return,
+            of.monte_carlo_return,
         ),
     }
     at_most: dict[str, tuple[float, float | None]] = {

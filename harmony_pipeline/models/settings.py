@@ -80,8 +80,14 @@ class GateSettings(FrozenSettings):
         0.05, gt=0.0, le=1.0, description="day-block test that the forecasts beat the base rate"
     )
     maximum_calibration_error: float = Field(0.05, gt=0.0, le=1.0)
-    minimum_monte_carlo_p05_return: float = Field(
-        0.0, description="5 % quantile of the stressed final return"
+    monte_carlo_quantile: float = Field(
+        0.25,
+        gt=0.0,
+        lt=1.0,
+        description="share of the stressed histories that may return less than the minimum",
+    )
+    minimum_monte_carlo_return: float = Field(
+        0.0, description="that quantile of the stressed final return"
     )
     maximum_drawdown_p95: float = Field(
         0.30, gt=0.0, le=1.0, description="95 % quantile of the stressed maximum drawdown"

@@ -17,8 +17,12 @@ equity does. A sum of pnl in currency would let a path that has halved trade at 
 | shuffle | permuted: drawdown only | none |
 | missed | as they were | each trade is missed with `miss_probability` |
 | slippage | as they were | cost on entry value, both sides, uniform in [0, 2 * slippage_bps] |
-| anomalies | as they were | `anomaly_probability` of a return of -anomaly_size * abs(worst trade) |
+| anomalies | as they were | shocks of -anomaly_size * abs(worst trade) on some days |
 | stressed | stationary bootstrap | misses, slippage and anomalies together |
+
+Shocks come by days, not by trades: `anomaly_probability` is the chance of a day with a closed
+trade, whichever of its trades is struck. By trades, whoever trades ten times as often would meet
+ten times as many shocks of the same size in the same years.
 
 A block holds whole days: all trades of the portfolio that were closed on them. Trades of one day
 share their market, so drawing them one by one takes a hundred positions in one move for a hundred
@@ -259,7 +263,7 @@ def run_scenario(
     )
     trouble = Trouble(
         settings.miss_probability if scenario.misses else 0.0,
-        settings.anomaly_probability if scenario.anomalies else 0.0,
+        shock_probability(sample, settings) if scenario.anomalies else 0.0,
         settings.anomaly_size * worst,
         settings.slippage_anomaly_probability if scenario.slips else 0.0,
         settings.slippage_anomaly_size,
@@ -275,6 +279,11 @@ def run_scenario(
 
     share_paths(walk, paths, returns.size, threads)
     return final, drawdown, curves
+
+
+def shock_probability(sample: TradeReturns, settings: MonteCarloSettings) -> float:
+    """The chance of a trade to meet a shock: that of a day, shared by the trades of a day."""
+    return settings.anomaly_probability * sample.days.size / sample.returns.size
 
 
 def fan_stops(trades: int) -> IntArray:

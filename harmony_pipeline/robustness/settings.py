@@ -22,12 +22,15 @@ class MonteCarloSettings(FrozenSettings):
         description="mean block length of the stationary bootstrap, in days with a closed trade",
     )
     miss_probability: float = Field(0.10, ge=0.0, le=1.0)
-    slippage_bps: float = Field(2.0, ge=0.0, description="extra cost a side")
+    slippage_bps: float = Field(1.0, ge=0.0, description="extra cost a side")
     anomaly_probability: float = Field(
         0.002,
         ge=0.0,
         le=1.0,
-        description="chance that a trade meets a shock of anomaly_size times its worst loss",
+        description=(
+            "chance of a day with a closed trade to meet a shock of anomaly_size times the worst"
+            " loss of a trade"
+        ),
     )
     anomaly_size: float = Field(2.0, ge=0.0)
     slippage_anomaly_probability: float = Field(

@@ -275,8 +275,10 @@ def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
         brier_ratio=scores.get("brier_ratio"),
         forecast_pvalue=scores.get("p_value"),
         calibration_error=scores.get("calibration_error"),
-        monte_carlo_p05_return=_quantile(
-            stressed, pl.col("final_equity") / run["initial_cash"] - 1.0, 0.05
+        monte_carlo_return=_quantile(
+            stressed,
+            pl.col("final_equity") / run["initial_cash"] - 1.0,
+            pipeline.settings.gate.monte_carlo_quantile,
         ),
         drawdown_p95=_quantile(stressed, -pl.col("max_drawdown"), 0.95),
     )

@@ -10,7 +10,7 @@ from harmony_pipeline.settings_base import FrozenSettings
 class StrategySettings(FrozenSettings):
     """One entry of `[strategies.NAME]`."""
 
-    LATER = frozenset({"watch"})
+    LATER = frozenset({"watch", "model_filter"})
 
     use: str = Field(description="import path module:Class")
     enabled: bool = True

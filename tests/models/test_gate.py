@@ -23,7 +23,7 @@ GOOD = Evidence(
     trades=400, periods=5, days=400, own_predictions=1.0, deflated_sharpe=0.98,
     probabilistic_sharpe=0.99, chance_sharpe=0.8, min_track_record=200.0, pbo=0.1,
     brier_ratio=0.98, forecast_pvalue=0.01, calibration_error=0.02,
-    monte_carlo_p05_return=0.03, drawdown_p95=0.12,
+    monte_carlo_return=0.03, drawdown_p95=0.12,
 )  # fmt: skip
 # 400 days may have spent 400 / (400 + 252) of 5 %
 FIRST_LOOK = 1.0 - 0.05 * 400 / 652
@@ -41,7 +41,7 @@ TRUTH = [
     ("brier_ratio", 1.0, 1.002, "brier_ratio 1.002 is over 1"),
     ("forecast_pvalue", 0.05, 0.2, "forecast_pvalue 0.2 is over 0.05"),
     ("calibration_error", 0.05, 0.08, "calibration_error 0.08 is over 0.05"),
-    ("monte_carlo_p05_return", 0.0, -0.01, "monte_carlo_p05_return -0.01 is under 0"),
+    ("monte_carlo_return", 0.0, -0.01, "monte_carlo_return -0.01 is under 0"),
     ("drawdown_p95", 0.3, 0.31, "drawdown_p95 0.31 is over 0.3"),
 ]
 

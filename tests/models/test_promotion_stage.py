@@ -35,7 +35,7 @@ SAMPLES = planted_samples(4500, 1.5, per_day=13, horizon=HORIZON)
 LENIENT = GateSettings(
     minimum_trades=1, minimum_periods=1, minimum_days=1, minimum_deflated_sharpe=0.0,
     minimum_probabilistic_sharpe=0.0, maximum_chance_sharpe=9.0, maximum_pbo=1.0, maximum_brier_ratio=10.0,
-    maximum_forecast_pvalue=1.0, maximum_calibration_error=1.0, minimum_monte_carlo_p05_return=-1.0,
+    maximum_forecast_pvalue=1.0, maximum_calibration_error=1.0, minimum_monte_carlo_return=-1.0,
     maximum_drawdown_p95=1.0,
 )  # fmt: skip
 

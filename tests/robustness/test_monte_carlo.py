@@ -1,5 +1,6 @@
 """Laws of the Monte Carlo, and a naive twin that walks one path in plain Python."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -123,7 +124,8 @@ def naive_path(sample, scenario, chosen: MonteCarloSettings, path: int) -> tuple
                 * ((splitmix(key, 4 * k + 2) >> 32) / 2**32)
             )
         bits = splitmix(key, 4 * k + 1)
-        if scenario.anomalies and (bits & 0xFFFFFFFF) / 2**32 < chosen.anomaly_probability:
+        struck = chosen.anomaly_probability * len(sample.days) / count
+        if scenario.anomalies and (bits & 0xFFFFFFFF) / 2**32 < struck:
             change = worst * chosen.anomaly_size
         if scenario.misses and (bits >> 32) / 2**32 < chosen.miss_probability:
             change = 0.0
@@ -135,7 +137,7 @@ def naive_path(sample, scenario, chosen: MonteCarloSettings, path: int) -> tuple
 
 @pytest.mark.parametrize("name", list(BY_NAME))
 def test_every_scenario_walks_the_path_that_the_plain_python_twin_walks(name):
-    chosen = MonteCarloSettings(seed=77, block=7, anomaly_probability=0.05)
+    chosen = MonteCarloSettings(seed=77, block=7, anomaly_probability=0.9)
     sample = trade_returns(trades_of(some_pnls(150)), CASH)
     assert sample.days.tolist() == [0, 9, 33, 57, 81, 105, 129]  # hourly, the first at 15:00
     final, drawdown, _ = run_scenario(sample, BY_NAME[name], chosen, 12)
@@ -175,7 +177,7 @@ def test_the_table_is_the_declared_one_with_every_path_of_every_scenario():
     assert (result.table["max_drawdown"] <= 0.0).all()
     assert rows(result, "stressed").select(
         "miss_probability", "slippage_bps", "anomaly_probability", "block"
-    ).unique().rows() == [(0.1, 2.0, 0.002, 10)]
+    ).unique().rows() == [(0.1, 1.0, 0.002, 10)]
     assert rows(result, "bootstrap").select(
         "miss_probability", "slippage_bps", "anomaly_probability", "block"
     ).unique().rows() == [(0.0, 0.0, 0.0, 1)]
@@ -280,11 +282,26 @@ def test_the_entry_value_of_a_contract_counts_its_multiplier():
 
 def test_an_anomaly_is_twice_the_worst_loss():
     sample = trade_returns(trades_of([100.0, -500.0, 100.0]), CASH)
+    sample = replace(sample, days=np.arange(3))  # a day each
     worst = sample.returns.min()
     final, _, _ = run_scenario(
         sample, BY_NAME["anomalies"], MonteCarloSettings(anomaly_probability=1.0), 10
     )
     np.testing.assert_allclose(final, (1.0 + 2.0 * worst) ** 3, rtol=1e-14)
+
+
+def test_shocks_come_by_days_and_not_by_trades():
+    """The same days and the same worst loss: twenty times the trades meet no more shocks."""
+    few = trade_returns(trades_of([-10.0] * 50), CASH)
+    many = trade_returns(trades_of([-10.0] * 1_000), CASH)
+    chosen = MonteCarloSettings(anomaly_probability=0.5)
+    for sample in (few, many):
+        at = np.arange(10) * (sample.returns.size // 10)
+        of_ten_days = replace(sample, days=at, returns=np.full(sample.returns.size, -0.001))
+        final, _, _ = run_scenario(of_ten_days, BY_NAME["anomalies"], chosen, 400)
+        # a shock of -0.002 instead of -0.001
+        shocks = np.log(final / 0.999**sample.returns.size) / np.log(0.998 / 0.999)
+        assert shocks.mean() == pytest.approx(5.0, abs=0.35)
 
 
 def test_stress_lowers_the_median_below_the_plain_bootstrap():
