@@ -51,6 +51,21 @@ def test_cusum_events_are_those_of_the_book(threshold):
     assert not events[arrays["regular"] == 0].any()
 
 
+def test_a_bar_beyond_both_thresholds_is_a_fall():
+    """A long evening up and down may leave both sums beyond what a calm morning fires at."""
+    arrays = random_arrays(5, n=300, halts=False)
+    moves = np.full(300, 1e-4)
+    moves[::2] = -1e-4
+    moves[100:140] = np.where(np.arange(40) < 20, 0.01, -0.004)
+    arrays["close"] = 50.0 * np.exp(np.cumsum(moves))
+    arrays["regular"][:] = 1
+    arrays["regular"][98:175] = 0
+    events = folded(FeatureSet.of(["cusum_event"], 1.5), arrays)["cusum_event"]
+    assert np.array_equal(events, definitions.cusum_event(arrays, 1.5))
+    assert events[175] == -1.0
+    assert events[176] == 1.0, "the sum of rises waited"
+
+
 @pytest.mark.parametrize("length", [2, 14, 30])
 def test_wilder_and_the_averages_agree_with_ta_lib(length):
     arrays = random_arrays(8, n=2_000, halts=False)
