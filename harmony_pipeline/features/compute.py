@@ -127,6 +127,8 @@ class _Fold:
         room = min(BLOCK_BARS, end - start)
         matrix, hidden = matrix_of(room), np.empty((len(chosen.hidden), room))
         counts, with_nan = np.zeros(len(chosen.names), np.int64), []
+        forgetful = np.array([not column.indicator.stays_known for column in chosen.columns], bool)
+        watched = np.ones(len(chosen.names), bool)
         for block in range(start, end, BLOCK_BARS):
             stop = min(block + BLOCK_BARS, end)
             if stop - block < room:  # rows of a matrix lie one behind the other
@@ -138,9 +140,10 @@ class _Fold:
             calls = chosen.calls(vector, matrix, values, hidden)
             for kernel, (_, arguments) in zip(self.kernels, calls, strict=True):
                 kernel(*arguments)
-            count_nan(values, counts)
+            count_nan(values, watched, counts)
             if counts.any():
                 with_nan.append((block, stop, counts.copy()))
+            watched = forgetful | (counts > 0)
         return vector, with_nan
 
 

@@ -159,10 +159,10 @@ def test_columns_become_known_on_the_bar_that_the_catalog_says():
     for name, column in values.items():
         indicator, numbers = parse_name(name)
         known = int(np.flatnonzero(~np.isnan(column))[0]) + 1
-        if indicator.warm_up and indicator.warm_up[0] in "123456789NFSM(m":
+        if indicator.stays_known:
             letters = dict(zip(indicator.parameters, numbers, strict=True))
-            if "larger" not in indicator.warm_up:
-                assert known == eval(indicator.warm_up, {}, letters | {"max": max})
+            warm_up = eval(indicator.warm_up, {}, letters | {"max": max})
+            assert known == warm_up, name
     first = {name: int(np.flatnonzero(~np.isnan(column))[0]) for name, column in values.items()}
     assert (first["vwap_distance"], first["gap"], first["prior_range_position"]) == (0, 26, 26)
     assert first["overnight_return"] == 26 + 3  # three bars before the regular open
@@ -279,6 +279,17 @@ def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):
         assert np.array_equal(before[name], after[name], equal_nan=True), name
     for name in ("sma_4", "ema_6", "macd_line_3_7", "macd_3_7_4", "atr_4"):
         assert np.array_equal(before[name] * 2.0**exponent, after[name], equal_nan=True), name
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=10)
+def test_what_stays_known_is_never_forgotten(seed):
+    values = folded(SMALL, random_arrays(seed))
+    staying = [name for name in EVERY_KIND if parse_name(name)[0].stays_known]
+    assert len(staying) > 60
+    for name in staying:
+        known = np.isfinite(values[name])
+        assert known[np.argmax(known) :].all(), name
 
 
 @given(seed=st.integers(0, 10_000))
