@@ -188,19 +188,18 @@ def fill_bars(
     opening, high, low = reals[0][start:stop], reals[1][start:stop], reals[2][start:stop]
     close, volume, factor = reals[3][start:stop], reals[4][start:stop], reals[5][start:stop]
     sound = 0
-    for i in range(count):
+    for i in range(count):  # once through the columns: they come from memory
         sound += _is_sound(opening[i], high[i], low[i], close[i], volume[i], factor[i])
-    if sound < count:
-        for i in range(count):
-            if not _is_sound(opening[i], high[i], low[i], close[i], volume[i], factor[i]):
-                return start + i
-    for i in range(count):
         matrix[OPEN, i] = opening[i] * factor[i]
         matrix[HIGH, i] = high[i] * factor[i]
         matrix[LOW, i] = low[i] * factor[i]
         matrix[CLOSE, i] = close[i] * factor[i]
         matrix[VOLUME, i] = volume[i] / factor[i]
         matrix[START, i] = stamps[start + i]
+    if sound < count:
+        for i in range(count):
+            if not _is_sound(opening[i], high[i], low[i], close[i], volume[i], factor[i]):
+                return start + i
     _fill_days(matrix[SESSION_DAY], stamps[start:stop], sessions.ends, sessions.days)
     run = np.searchsorted(sessions.starts, start, side="right") - 1
     at = 0

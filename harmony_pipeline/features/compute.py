@@ -32,8 +32,8 @@ from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 __all__ = ["REGULAR_SESSION", "FeatureResult", "compute_features", "session_days"]
 
 # bars folded at once, so that a block fits the processor's cache; a cut changes no bit
-BLOCK_BARS = 8_192
-_SHARED_ROWS = 50_000  # fewer are done before a second thread has begun
+BLOCK_BARS = 32_768
+SHARED_ROWS = 50_000  # fewer are done before a second thread has begun
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def compute_features(
     known = states_by_symbol(states, feature_set)
     fold = _Fold.of(bars, feature_set, BarColumns.of(bars, calendar, timeframe), known)
     symbols = range(len(fold.columns.symbols))
-    workers = min(pl.thread_pool_size(), len(symbols)) if bars.height >= _SHARED_ROWS else 1
-    if workers > 1:
+    workers = pl.thread_pool_size() if bars.height >= SHARED_ROWS else 1
+    if min(workers, len(symbols)) > 1:
         with ThreadPoolExecutor(workers) as pool:
             folded = list(pool.map(fold.symbol, symbols))
     else:
@@ -127,6 +127,8 @@ class _Fold:
         room = min(BLOCK_BARS, end - start)
         matrix, hidden = matrix_of(room), np.empty((len(chosen.hidden), room))
         counts, with_nan = np.zeros(len(chosen.names), np.int64), []
+        forgetful = np.array([not column.indicator.stays_known for column in chosen.columns], bool)
+        watched = np.ones(len(chosen.names), bool)
         for block in range(start, end, BLOCK_BARS):
             stop = min(block + BLOCK_BARS, end)
             if stop - block < room:  # rows of a matrix lie one behind the other
@@ -138,9 +140,10 @@ class _Fold:
             calls = chosen.calls(vector, matrix, values, hidden)
             for kernel, (_, arguments) in zip(self.kernels, calls, strict=True):
                 kernel(*arguments)
-            count_nan(values, counts)
+            count_nan(values, watched, counts)
             if counts.any():
                 with_nan.append((block, stop, counts.copy()))
+            watched = forgetful | (counts > 0)
         return vector, with_nan
 
 

@@ -22,11 +22,13 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
 from harmony_pipeline.features.state import States
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.hashing import hash_of_parts, short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
 
+_KEY = ("symbol", "timestamp")
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
 
 
@@ -127,7 +129,7 @@ class _Update:
     libraries: str = ""
 
     def run(self, *, again: bool = False) -> FeatureUpdate:
-        key, bars, chains = self.keys[-1], self.lake.read("bars", [self.keys[-1]]), self.chains()
+        key, bars, chains = self.keys[-1], self._bars(self.keys[-1]), self.chains()
         made_from = {
             "feature_set": self.feature_set.hash,
             "history": chains[-2],
@@ -201,9 +203,15 @@ class _Update:
         states: States = self._saved_states(origin) if origin else None
         passed = 0
         for key in self.keys[nearest + 1 : last + 1]:
-            between = self.lake.read("bars", [key])
+            between = self._bars(key)
             states, passed = self._compute(between, states).states, passed + between.height
         return states, origin, passed
+
+    def _bars(self, key: str) -> pl.DataFrame:
+        """The bars of a period, with the columns that features depend on."""
+        with self.lake.reading("bars", [key]):
+            rows = self.lake.scan("bars", [key]).select(*_KEY, "session", *_NUMBERS)
+            return sort_rows(rows.collect(engine="in-memory"), _KEY)
 
     def _compute(self, bars: pl.DataFrame, states: States) -> FeatureResult:
         return compute_features(bars, self.feature_set, states, self.calendar, self.timeframe)

@@ -4,6 +4,7 @@ It imports no kernel, since numba loads slowly: a kernel is named `module:functi
 first use. docs/features.md is written from this table.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ CUSUM_EVENT = "cusum_event"
 CUSUM_VOLATILITY_BARS = 20
 LONGEST_WINDOW = 10_000
 
+_ARITHMETIC = re.compile(r"(max|[A-Z]|\d|[-+*/ (),])+")
 Kernel = Callable[..., None]
 """`(bars, state, parameters, values)`, with a row of values for each column that it reads between
 `bars` and `state`."""
@@ -52,6 +54,13 @@ class Indicator:
     def pattern(self) -> str:
         """The form of its column names: `rsi_N`."""
         return "_".join((self.kind, *self.parameters))
+
+    @property
+    def stays_known(self) -> bool:
+        """Whether it is known on every bar from its warm-up on. An indicator of the user, or one
+        that waits for a trade or a session, may be forgotten again.
+        """
+        return _ARITHMETIC.fullmatch(self.warm_up) is not None
 
 
 def _numbers(count: int) -> Callable[..., int]:

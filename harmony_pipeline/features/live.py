@@ -132,4 +132,4 @@ class _SymbolFold:
         for call in self._calls:
             call()
         self.timestamp = timestamp
-        return self._values[:, 0].copy()
+        return self._values.flatten()

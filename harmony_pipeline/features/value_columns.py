@@ -9,14 +9,19 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
+from harmony_pipeline.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def count_nan(values: FloatArray, counts: IntArray) -> None:
-    """Write the number of NaN in each row of `values` into counts[row]."""
+def count_nan(values: FloatArray, watched: BoolArray, counts: IntArray) -> None:
+    """Write the number of NaN in each watched row of `values` into counts[row], and 0 into the
+    others.
+    """
     for row in range(values.shape[0]):
+        counts[row] = 0
+        if not watched[row]:
+            continue
         numbers, count = values[row], 0
         for i in range(numbers.size):
             count += np.isnan(numbers[i])

@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, Superseded
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.lake.history import (
     SCHEMA_PARTITION,
     History,
@@ -278,11 +279,8 @@ class Lake:
         """
         keys = None if partitions is None else list(partitions)
         with self.reading(table, keys):
-            return (
-                self.scan(table, keys)
-                .collect(engine="in-memory")
-                .sort(self.tables[table].key, maintain_order=True)
-            )
+            rows = self.scan(table, keys).collect(engine="in-memory")
+            return sort_rows(rows, self.tables[table].key)
 
     @contextmanager
     def reading(self, table: str, partitions: Sequence[str] | None = None) -> Iterator[None]:

@@ -36,6 +36,14 @@ def test_an_example_runs_and_fits_on_a_screen(name, folder, capsys):
     assert len((REPOSITORY / "examples" / f"{name}.py").read_text().splitlines()) <= 65
 
 
+def test_the_example_of_own_features_runs(folder, capsys):
+    table = loaded("own_feature").main(folder / "features")
+    assert "'tomorrow' looks ahead" in capsys.readouterr().out
+    known = table.drop_nulls()
+    assert known.height > 100
+    assert (known["location"] - known["close_location_10"]).abs().max() < 1e-12
+
+
 def test_the_notebook_is_the_script():
     assert NOTEBOOK.read_text() == notebook(SCRIPT.read_text())
 

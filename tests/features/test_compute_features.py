@@ -88,6 +88,37 @@ def test_blocks_change_nothing(monkeypatch):
     assert small.states.equals(whole.states)
 
 
+def in_threads(monkeypatch):
+    monkeypatch.setattr(compute, "SHARED_ROWS", 1)
+    monkeypatch.setattr(compute.pl, "thread_pool_size", lambda: 3)
+
+
+def test_symbols_in_threads_give_the_same_bits(monkeypatch):
+    whole = features_of(BARS)
+    in_threads(monkeypatch)
+    for _ in range(5):
+        shared = features_of(BARS)
+        assert shared.table.equals(whole.table)
+        assert shared.states.equals(whole.states)
+
+
+def test_of_several_faults_the_first_row_is_named_whichever_thread_is_first(monkeypatch):
+    in_threads(monkeypatch)
+    places = [int(BARS["symbol"].search_sorted(name)) + 40 for name in ("BRK", "C")]
+    broken = BARS.with_columns(
+        high=pl.when(pl.int_range(pl.len()).is_in(places)).then(-1.0).otherwise("high")
+    )
+    for _ in range(5):
+        with pytest.raises(DataError, match=rf"row {places[0]} \(BRK"):
+            features_of(broken)
+
+
+def test_columns_in_several_chunks_are_read_alike():
+    pieces = pl.concat([BARS.head(101), BARS.slice(101, 7), BARS.slice(108)], rechunk=False)
+    assert pieces.n_chunks() > BARS.n_chunks() > 1
+    assert features_of(pieces).table.equals(features_of(BARS).table)
+
+
 @given(cut=st.integers(0, BARS.height))
 @settings(max_examples=10)
 def test_nothing_after_a_moment_moves_what_was_known_at_it(cut):

@@ -51,6 +51,21 @@ def test_cusum_events_are_those_of_the_book(threshold):
     assert not events[arrays["regular"] == 0].any()
 
 
+def test_a_bar_beyond_both_thresholds_is_a_fall():
+    """A long evening up and down may leave both sums beyond what a calm morning fires at."""
+    arrays = random_arrays(5, n=300, halts=False)
+    moves = np.full(300, 1e-4)
+    moves[::2] = -1e-4
+    moves[100:140] = np.where(np.arange(40) < 20, 0.01, -0.004)
+    arrays["close"] = 50.0 * np.exp(np.cumsum(moves))
+    arrays["regular"][:] = 1
+    arrays["regular"][98:175] = 0
+    events = folded(FeatureSet.of(["cusum_event"], 1.5), arrays)["cusum_event"]
+    assert np.array_equal(events, definitions.cusum_event(arrays, 1.5))
+    assert events[175] == -1.0
+    assert events[176] == 1.0, "the sum of rises waited"
+
+
 @pytest.mark.parametrize("length", [2, 14, 30])
 def test_wilder_and_the_averages_agree_with_ta_lib(length):
     arrays = random_arrays(8, n=2_000, halts=False)
@@ -144,10 +159,10 @@ def test_columns_become_known_on_the_bar_that_the_catalog_says():
     for name, column in values.items():
         indicator, numbers = parse_name(name)
         known = int(np.flatnonzero(~np.isnan(column))[0]) + 1
-        if indicator.warm_up and indicator.warm_up[0] in "123456789NFSM(m":
+        if indicator.stays_known:
             letters = dict(zip(indicator.parameters, numbers, strict=True))
-            if "larger" not in indicator.warm_up:
-                assert known == eval(indicator.warm_up, {}, letters | {"max": max})
+            warm_up = eval(indicator.warm_up, {}, letters | {"max": max})
+            assert known == warm_up, name
     first = {name: int(np.flatnonzero(~np.isnan(column))[0]) for name, column in values.items()}
     assert (first["vwap_distance"], first["gap"], first["prior_range_position"]) == (0, 26, 26)
     assert first["overnight_return"] == 26 + 3  # three bars before the regular open
@@ -264,6 +279,17 @@ def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):
         assert np.array_equal(before[name], after[name], equal_nan=True), name
     for name in ("sma_4", "ema_6", "macd_line_3_7", "macd_3_7_4", "atr_4"):
         assert np.array_equal(before[name] * 2.0**exponent, after[name], equal_nan=True), name
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=10)
+def test_what_stays_known_is_never_forgotten(seed):
+    values = folded(SMALL, random_arrays(seed))
+    staying = [name for name in EVERY_KIND if parse_name(name)[0].stays_known]
+    assert len(staying) > 60
+    for name in staying:
+        known = np.isfinite(values[name])
+        assert known[np.argmax(known) :].all(), name
 
 
 @given(seed=st.integers(0, 10_000))
