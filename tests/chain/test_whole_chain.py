@@ -31,7 +31,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.data_checks import disturbed
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.testing.recompute_backtests import recompute
-from harmony_pipeline.testing.tiny import tiny_market
+from harmony_pipeline.testing.tiny import tiny_settings
 
 pytestmark = pytest.mark.slow
 # Nothing went wrong, nothing was fetched from a venue or read from files, and no ticks were asked
@@ -58,10 +58,17 @@ MAY_BE_EMPTY = {
 UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
 
 
+def small_market(folder) -> PipelineContext:
+    """The tiny market, with so many sessions that a position travels from one to the next."""
+    settings = tiny_settings(folder)
+    session = settings.session.model_copy(update={"replay_days": 8})
+    return PipelineContext(settings.model_copy(update={"session": session}))
+
+
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory) -> tuple[PipelineContext, dict[str, StageResult]]:
     """A market with everything made, and what its assets had to show."""
-    pipeline = tiny_market(tmp_path_factory.mktemp("first"))
+    pipeline = small_market(tmp_path_factory.mktemp("first"))
     return pipeline, run_stages(pipeline)
 
 
@@ -94,7 +101,7 @@ def test_every_picture_of_every_asset_can_be_drawn(first_run):
 
 
 def test_two_runs_from_scratch_give_identical_tables(finished, tmp_path):
-    again = tiny_market(tmp_path)
+    again = small_market(tmp_path)
     run_stages(again)
     assert hashes(again) == hashes(finished)
 
@@ -150,7 +157,7 @@ def without_book(rows: pl.DataFrame, *ids: str) -> pl.DataFrame:
 
 def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finished, tmp_path):
     moment = moment_of(finished)
-    changed = tiny_market(tmp_path)
+    changed = small_market(tmp_path)
     market.corporate_actions(changed)
     market.universe(changed)
     periods = changed.trading_periods()
