@@ -99,7 +99,6 @@ def demo(
         "HARMONY__SCANNER__MINIMUM_ABSOLUTE_GAP": "0.0",
         "HARMONY__SCANNER__MINIMUM_PREMARKET_VOLUME": "0.0",
         "HARMONY__EXCHANGE__REQUESTS_PER_MINUTE": "1000000",
-        "HARMONY__EXCHANGE__BARS_BEHIND_SECONDS": "0.25",
     }
     with _variables(usual):
         typer.echo(f"market: {file}")

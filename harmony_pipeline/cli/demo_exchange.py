@@ -1,9 +1,9 @@
 """The exchange of `harmony demo`: a process on loopback that is moved only when the session has
 done with the minute before.
 
-Each minute opens, the session hears what was filled and places its brackets, the minute ends, and
-the session decides on it: as at a real exchange, at whatever speed the machine allows. How far the
-session is, its heartbeat tells.
+Each minute opens, the session hears what was filled and places its brackets, the minute ends, the
+session hears what was filled within it, is sent its bars, and decides on them: as at a real
+exchange, at whatever speed the machine allows. How far the session is, its heartbeat tells.
 """
 
 import json
@@ -72,9 +72,10 @@ class ExchangeProcess(CommandProcess):
         found: dict[str, Any] = self.ask("GET", "/control/status")
         return found
 
-    def step(self, events: int = 1) -> dict[str, Any]:
-        """Let events happen; the status after them."""
-        found: dict[str, Any] = self.ask("POST", "/control/step", {"events": events})
+    def step(self, events: int = 1, *, hold_bars: bool = False) -> dict[str, Any]:
+        """Let events happen; the status after them. `hold_bars`: the next step sends their bars."""
+        asked = {"events": events, "hold_bars": hold_bars}
+        found: dict[str, Any] = self.ask("POST", "/control/step", asked)
         return found
 
 
@@ -107,10 +108,14 @@ class Pacing:
             began = time.monotonic()
             status = self._exchange.step(1)  # bars open
             opened = datetime.fromisoformat(status["now"])
+            filled = int(status["executions"])
             if opened >= self._opens_at:
-                filled = int(status["executions"])
                 self._await(partial(_has_heard, filled))
-            status = self._exchange.step(1)  # and end
+            status = self._exchange.step(1, hold_bars=True)  # and end
+            if int(status["executions"]) > filled:
+                # a session marks its positions with what the bars filled, as the backtest does
+                self._await(partial(_has_heard, int(status["executions"])))
+            self._exchange.step(0)
             if opened in self._moments:
                 self._last = opened
             if opened >= self._opens_at - self._bar or status["next_event"] % (2 * _BLOCK) == 0:

@@ -5,6 +5,9 @@
     POST /control/faults {"kind": "lost_answer", "method": "POST", "path": "/v2/orders"}
     DELETE /control/faults                  nothing that has not happened yet will
 
+A step with `"hold_bars": true` tells what has happened to orders, and keeps the bars that did it
+until the next step (`{"events": 0}` sends them and moves nothing).
+
 Kinds of faults, with their fields (`times` is 1 where it is not given):
 
     status           the answer is `status` (429, 500, 503, 504; `performed`: after acceptance)
@@ -61,8 +64,10 @@ class Controlled(Protocol):
     data_faults: DataFaults
     bar_faults: MessageFaults
 
-    async def advance(self, events: int = 1) -> bool:
-        """Let this many events happen; False once there are none."""
+    async def advance(self, events: int = 1, *, hold_bars: bool = False) -> bool:
+        """Let this many events happen; False once there are none. `hold_bars`: the bars of the last
+        one are sent by the next call.
+        """
 
     async def tell(self) -> bool:
         """Send what has happened to orders; whether there was anything."""
@@ -82,7 +87,8 @@ def routes(server: Controlled) -> list[Route]:
 
     async def step(request: Request) -> JSONResponse:
         asked = json.loads(await request.body() or b"{}")
-        going = await server.advance(int(asked.get("events", 1)))
+        events, hold_bars = int(asked.get("events", 1)), asked.get("hold_bars") is True
+        going = await server.advance(events, hold_bars=hold_bars)
         return JSONResponse({"is_over": not going, **status_of(server)})
 
     async def speed(request: Request) -> JSONResponse:

@@ -29,7 +29,7 @@ from harmony_pipeline.exchange import control, market_data, trading, wire
 from harmony_pipeline.exchange.data_messages import DataFaults, print_messages
 from harmony_pipeline.exchange.data_stream import StreamHub
 from harmony_pipeline.exchange.local_server import LocalServer
-from harmony_pipeline.exchange.market import OPENS
+from harmony_pipeline.exchange.market import OPENS, MarketBar
 from harmony_pipeline.exchange.refusals import Refused, limited, malformed, unauthorized
 from harmony_pipeline.exchange.trade_stream import MessageFaults, TradeStream
 from harmony_pipeline.exchange.venue import Venue
@@ -74,6 +74,7 @@ class ExchangeServer(LocalServer):
         )  # fmt: skip
         self.data_faults, self.bar_faults = DataFaults(), MessageFaults()
         self._told, self._ordered_at = len(venue.updates), 0.0
+        self._unsent: tuple[int, list[MarketBar]] | None = None  # an event, the bars that it ended
         self._asked: deque[float] = deque()
         self._anchor = (time.monotonic(), micros(venue.now))
         self._replaying: asyncio.Task[None] | None = None
@@ -103,22 +104,32 @@ class ExchangeServer(LocalServer):
         """Let this many events happen, and everything be told; False once there are none."""
         return self.call(self.advance(events))
 
-    async def advance(self, events: int = 1) -> bool:
-        """`step`, from within the loop."""
+    async def advance(self, events: int = 1, *, hold_bars: bool = False) -> bool:
+        """`step`, from within the loop. `hold_bars`: the next call sends the bars of the last event
+        (a call of 0 events, where nothing else shall happen).
+        """
         if self._stepping is None:
             self._stepping = asyncio.Lock()
         async with self._stepping:
             for _ in range(events):
+                await self._send_bars()
                 if self.venue.is_over:
                     return False
-                await self._advance()
+                number = self.venue.next_event
+                ended = self.venue.advance()
+                self._unsent = number, ended
+                has_news = await self.tell()
+                if has_news and ended and self.bars_behind_seconds and not hold_bars:
+                    await asyncio.sleep(self.bars_behind_seconds)
+            if not hold_bars:
+                await self._send_bars()
         return not self.venue.is_over
 
-    async def _advance(self) -> None:
-        number = self.venue.next_event
-        ended = self.venue.advance()
-        if await self.tell() and ended and self.bars_behind_seconds:
-            await asyncio.sleep(self.bars_behind_seconds)
+    async def _send_bars(self) -> None:
+        """Send the bars of the latest event, unless they were sent."""
+        if self._unsent is None:
+            return
+        (number, ended), self._unsent = self._unsent, None
         shown = ended or list(self.venue.market.bars_of(number))
         messages = print_messages(shown, at_open=not ended)
         messages += self.data_faults.bars(ended)

@@ -2,6 +2,8 @@
 hold.
 """
 
+from datetime import date
+
 import pytest
 from lake.s3_server import BUCKET, s3_environment
 
@@ -13,12 +15,14 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
+END = date(2024, 3, 1)  # a month to train on, and one to predict
 
 
 def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_path):
-    folder = tiny_market(tmp_path / "folder")
+    folder = tiny_market(tmp_path / "folder", end=END)
     run_stages(folder, RETRAIN)
-    settings = tiny_market(tmp_path / "remote").settings
+    assert folder.lake.read("predictions").height
+    settings = tiny_market(tmp_path / "remote", end=END).settings
     with s3_environment():
         remote = PipelineContext(
             settings.model_copy(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from datetime import date
 
 import pytest
 
@@ -17,18 +18,20 @@ from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
+END = date(2024, 3, 1)  # a month to train on, and one to predict
 
 # The process kills itself in the n-th publication of a file, before or after the rename: the two
 # sides of every commit.
 SCRIPT = textwrap.dedent("""
     import os, signal, sys
+    from datetime import date
     from pathlib import Path
     import harmony_pipeline.lake.local_store as local
     from assets.chain import run_stages
     from assets.groups import RETRAIN
     from harmony_pipeline.testing.tiny import tiny_market
     folder, moment, side = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    work = tiny_market(folder)
+    work = tiny_market(folder, end=date.fromisoformat(sys.argv[4]))
     work.lake
     published, publish = 0, local.publish
     def dying(temporary, path, *, durable):
@@ -46,29 +49,33 @@ SCRIPT = textwrap.dedent("""
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    pipeline = tiny_market(tmp_path_factory.mktemp("whole"))
+    pipeline = tiny_market(tmp_path_factory.mktemp("whole"), end=END)
     run_stages(pipeline, RETRAIN)
+    assert pipeline.lake.read("predictions").height
     return pipeline
 
 
-@pytest.mark.parametrize(("moment", "side"), [(3, "before"), (14, "before"), (25, "after")])
-def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(
-    tmp_path, whole, moment, side
-):
+# the publication of each run, from its own start; about the 3rd, 14th and 25th of them all
+KILLS = ((3, "before"), (12, "before"), (12, "after"))
+
+
+def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tmp_path, whole):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    died = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(moment), side],
-        env=environment,
-        check=False,
-        capture_output=True,
-    )
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-    pipeline = tiny_market(tmp_path)
-    for table in TABLES:
-        assert (
-            sql.query(pipeline.lake, f"select count(*) as n from {table}")["n"][0]
-            == pipeline.lake.read(table).height
+    for moment, side in KILLS:  # each run goes on from what the one before left
+        died = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tmp_path), str(moment), side, str(END)],
+            env=environment,
+            check=False,
+            capture_output=True,
         )
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        lake = tiny_market(tmp_path, end=END).lake
+        for table in TABLES:
+            assert (
+                sql.query(lake, f"select count(*) as n from {table}")["n"][0]
+                == lake.read(table).height
+            )
+    pipeline = tiny_market(tmp_path, end=END)
     run_stages(pipeline, RETRAIN)
     for table in TABLES:
         assert pipeline.lake.content_hashes(table) == whole.lake.content_hashes(table), table

@@ -305,5 +305,5 @@ def test_reports_are_written(finished):
         row = finished.lake.read("backtests", [name]).row(0, named=True)
         assert f"{row['sharpe']:,.2f}" in page.read_text()
     before = pages[1].read_bytes()
-    interactive_reports.write_comparison(finished)
+    interactive_reports.write_interactive_page(finished, strategies[0])
     assert pages[1].read_bytes() == before

@@ -145,25 +145,27 @@ def test_a_lock_that_a_dead_process_left_is_taken_over(project):
 # --- the installed package ------------------------------------------------------------------------
 
 
-def wheel_layout(target: Path) -> None:
-    """Lay the files out as the wheel does, by what pyproject.toml says of it."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files as the wheel lays them out, by what pyproject.toml says of it, with their byte code
+    as an installer leaves them.
+    """
+    target = tmp_path_factory.mktemp("site")
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
         "targets"
     ]["wheel"]
     assert wheel["packages"] == ["harmony_pipeline"]
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "harmony_pipeline", target / "harmony_pipeline", ignore=ignored)
+    shutil.copytree(ROOT / "harmony_pipeline", target / "harmony_pipeline")
     for source, place in wheel["force-include"].items():
         assert place.startswith("harmony_pipeline/bundled/")
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, target / place, ignore=ignored)
+            shutil.copytree(ROOT / source, target / place)
         else:
             shutil.copy(ROOT / source, target / place)
+    return target
 
 
-def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, tmp_path):
-    site = tmp_path / "site"
-    wheel_layout(site)
+def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, tmp_path, site):
     assert sorted(path.name for path in site.iterdir()) == ["harmony_pipeline"]
     program = (
         "import json, sys\nfrom harmony_pipeline.cli.boundary import run_command\nassert"
@@ -196,9 +198,7 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
 
 
 @pytest.mark.slow
-def test_dagster_loads_the_graph_of_an_installed_package_from_any_folder(project, tmp_path):
-    site = tmp_path / "site"
-    wheel_layout(site)
+def test_dagster_loads_the_graph_of_an_installed_package_from_any_folder(project, tmp_path, site):
     program = (
         "import subprocess, sys\nfrom harmony_pipeline.project_paths import WORKSPACE_FILE,"
         " let_children_import_graph\nlet_children_import_graph()\ncommand = [sys.executable, '-m',"

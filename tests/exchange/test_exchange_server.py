@@ -225,36 +225,64 @@ def test_market_data_by_rest() -> None:
         assert quote["AAPL"].ask_price == 104.0
 
 
+@contextmanager
+def data_stream(exchange: ExchangeServer) -> Iterator[list[Any]]:
+    """What alpaca-py hears of the bars of AAPL and the trades of BBB."""
+    stream = StockDataStream(*KEYS, url_override=f"{exchange.ws_url}/v2/iex")
+    heard: list[Any] = []
+
+    async def keep(message: Any) -> None:
+        heard.append(message)
+
+    stream.subscribe_bars(keep, "AAPL")
+    stream.subscribe_trades(keep, "BBB")
+
+    def run() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(stream._run_forever())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    wait_until(lambda: exchange.hub.listeners and exchange.hub.listeners[0].wanted["trades"])
+    yield heard
+    stream._should_run = False
+    until = time.monotonic() + 5
+    while thread.is_alive() and time.monotonic() < until:  # `stop` waits for a message
+        with contextlib.suppress(RuntimeError):
+            for task in asyncio.all_tasks(stream._loop):
+                stream._loop.call_soon_threadsafe(task.cancel)
+        thread.join(0.05)
+    assert not thread.is_alive()
+
+
 def test_bars_and_trades_come_on_the_data_stream() -> None:
-    with open_exchange() as (exchange, _client):
-        stream = StockDataStream(*KEYS, url_override=f"{exchange.ws_url}/v2/iex")
-        heard: list[Any] = []
-
-        async def keep(message: Any) -> None:
-            heard.append(message)
-
-        stream.subscribe_bars(keep, "AAPL")
-        stream.subscribe_trades(keep, "BBB")
-
-        def run() -> None:
-            with contextlib.suppress(asyncio.CancelledError):
-                asyncio.run(stream._run_forever())
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        wait_until(lambda: exchange.hub.listeners and exchange.hub.listeners[0].wanted["trades"])
+    with open_exchange() as (exchange, _client), data_stream(exchange) as heard:
         exchange.step(2)
         wait_until(lambda: len(heard) == 3)
         shown = {(type(each).__name__, each.symbol) for each in heard}
         assert shown == {("Bar", "AAPL"), ("Trade", "BBB")}
-        stream._should_run = False
-        until = time.monotonic() + 5
-        while thread.is_alive() and time.monotonic() < until:  # `stop` waits for a message
-            with contextlib.suppress(RuntimeError):
-                for task in asyncio.all_tasks(stream._loop):
-                    stream._loop.call_soon_threadsafe(task.cancel)
-            thread.join(0.05)
-        assert not thread.is_alive()
+
+
+def test_bars_that_are_held_come_with_the_next_step_each_once() -> None:
+    with open_exchange() as (exchange, client), data_stream(exchange) as heard:
+
+        def minutes() -> list[int]:
+            return [each.timestamp.minute for each in heard if type(each).__name__ == "Bar"]
+
+        client.post("/orders", order(type="limit", limit_price="100.00", client_order_id="x"))
+        with control(exchange, "/control/step", {"events": 2, "hold_bars": True}) as status:
+            at, told = status["next_event"], status["updates_sent"]
+            assert status["executions"] == 1
+        wait_until(lambda: heard)  # the trade at the open, which was sent before
+        assert minutes() == []
+        with control(exchange, "/control/step", {"events": 0}) as status:
+            assert (status["next_event"], status["updates_sent"]) == (at, told)
+        wait_until(lambda: minutes() == [31])
+        with control(exchange, "/control/step", {"events": 4, "hold_bars": True}):
+            pass
+        wait_until(lambda: minutes() == [31, 32])
+        exchange.step(1)
+        wait_until(lambda: minutes() == [31, 32, 33])
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5])

@@ -36,11 +36,10 @@ def blank(height: int, **layout: Any) -> Any:
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0.0, "xanchor": "left"},
         "bargap": 0.12,
         "dragmode": "zoom",
+        "xaxis": axis(showgrid=False),
+        "yaxis": axis(),
     }
-    figure = go.Figure(layout=chosen | layout)
-    figure.update_xaxes(**axis(showgrid=False))
-    figure.update_yaxes(**axis())
-    return figure
+    return go.Figure(layout=chosen | layout)
 
 
 def axis(**changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Pure: an `Analysis`, frames and bars in, an HTML document out; the same input gi
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -151,7 +151,7 @@ def _candles(inputs: InteractiveSheet, listed: pl.DataFrame) -> str:
     zone = "UTC" if inputs.timeframe in LONG_TIMEFRAMES else inputs.calendar.zone
     packed = packed_candles(listed, inputs.orders, inputs.bars, dated["session_date"], zone)
     dated_only = inputs.timeframe in LONG_TIMEFRAMES
-    return script_json({**asdict(packed), "dates": dated_only})
+    return script_json({**vars(packed), "dates": dated_only})
 
 
 def script_json(value: object) -> str:

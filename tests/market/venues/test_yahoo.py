@@ -41,10 +41,10 @@ def hours():
     return Hours(NOW)
 
 
-@pytest.fixture
-def daily_server(hours):
+@pytest.fixture(scope="module")
+def daily_stocks():
     first, last = date(2018, 1, 1), date(2024, 7, 1)
-    stocks = [
+    return [
         yahoo_stocks.daily(
             "AAA",
             first,
@@ -55,7 +55,11 @@ def daily_server(hours):
         ),
         yahoo_stocks.daily("BBB", first, last, [(date(2022, 3, 7), 1, 20)], seed=2),
     ]
-    with YahooServer(stocks, hours.now) as server:
+
+
+@pytest.fixture
+def daily_server(daily_stocks, hours):
+    with YahooServer(daily_stocks, hours.now) as server:
         yield server
 
 
@@ -74,26 +78,24 @@ class TestYahooByDayIsASource(SourceContract):
         return source_of(daily_server, hours)
 
 
+@pytest.fixture(scope="module")
+def minute_stocks():
+    return [
+        yahoo_stocks.intraday(
+            symbol, "1m", 1, date(2024, 5, 30), date(2024, 6, 12), [(date(2024, 6, 4), 10, 1)], seed
+        )
+        for seed, symbol in enumerate(TestYahooByMinuteIsASource.symbols)
+    ]
+
+
 class TestYahooByMinuteIsASource(SourceContract):
     timeframe, start, end = "1Min", NOW - timedelta(days=9), NOW
     symbols = ("AAA", "BBB")
     lacks = NO_TICKS
 
     @pytest.fixture
-    def source(self, hours):
-        stocks = [
-            yahoo_stocks.intraday(
-                symbol,
-                "1m",
-                1,
-                date(2024, 5, 30),
-                date(2024, 6, 12),
-                [(date(2024, 6, 4), 10, 1)],
-                seed,
-            )
-            for seed, symbol in enumerate(self.symbols)
-        ]
-        with YahooServer(stocks, hours.now) as server:
+    def source(self, minute_stocks, hours):
+        with YahooServer(minute_stocks, hours.now) as server:
             yield source_of(server, hours, timeframe="1Min")
 
 

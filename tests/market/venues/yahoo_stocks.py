@@ -43,9 +43,10 @@ def bars_at(stamps, ratios, seed, start_price=400.0):
 
 
 def ratios_so_far(days, splits):
-    return np.array(
-        [np.prod([top / bottom for when, top, bottom in splits if when <= day]) for day in days]
-    )
+    found, dates = np.ones(len(days)), np.array(days, dtype="datetime64[D]")
+    for when, top, bottom in splits:
+        found[dates >= np.datetime64(when)] *= top / bottom
+    return found
 
 
 def daily(symbol, first, last, splits=(), dividends=(), seed=1, **other):
