@@ -26,7 +26,7 @@ from harmony_pipeline.execution.brokers.base import BarDriven, BrokerOrder, Brok
 from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros, slot_name
 from harmony_pipeline.execution.lifecycle import FINAL, Order, Status
 from harmony_pipeline.portfolio.kernel_types import MONEY
-from harmony_pipeline.session.order_manager import (
+from harmony_pipeline.session.order_events import (
     ENDED_AT_BROKER,
     CashDoubted,
     OrderReported,

@@ -249,7 +249,7 @@ class _Loop:
         """Quotes between two moments. What depends on the hour alone is looked at by the clock:
         there may be thousands of lots a second.
         """
-        self._trader.process_quotes(item.quotes)
+        self._trader.quotes.hear(item.quotes)
         if hot is not None:
             hot.show_quotes(item.quotes)
         now = time.monotonic()

@@ -29,8 +29,11 @@ from harmony_pipeline.session.event_replay import REPEATED
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import copy_earlier
 from harmony_pipeline.session.open_orders import carried_orders
+from harmony_pipeline.session.order_events import (
+    Entry,
+)
 from harmony_pipeline.session.order_gateway import OrderGateway
-from harmony_pipeline.session.order_manager import Entry, OrderManager
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.stream import Batch, ReplayStream
@@ -204,7 +207,7 @@ class _BrokerReplay:
             gateway.settle()
             head = gateway.journal_head
             if isinstance(head, ev.QuoteActed):
-                self.trader.decide_again(hear=True)
+                self.trader.quotes.decide_again(hear=True)
             elif isinstance(head, ev.PositionAdopted):
                 self.trader.portfolio.adopt(head)
                 gateway.record(f"adopted:{left}", head, head.happened_at, head.known_at)

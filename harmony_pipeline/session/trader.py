@@ -13,13 +13,11 @@ functions in the same order; there is no second definition of anything here.
     now, since it hears what was filled decide     exits and entries through the one gate
     snapshot   everything a restart needs
 
-Between two moments a machine with `on_quote` hears the quotes that came. Where it changes what it
-holds, the same decision is made at once, with the quote's price and the features of the symbol's
-last bar. An exchange in this process knows bars only, so there it is made with the next bars.
+Between two moments a machine with `on_quote` hears the quotes that came
+(session/quote_decisions.py).
 """
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -45,20 +43,20 @@ from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.open_orders import carried_orders
-from harmony_pipeline.session.order_gateway import OrderGateway
-from harmony_pipeline.session.order_manager import (
+from harmony_pipeline.session.order_events import (
     BooksCompared,
     Flattening,
-    OrderManager,
     StrategyEnded,
     StreamsJudged,
 )
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.quote_decisions import QuoteDecisions
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.session.telemetry import OFF, Telemetry
-from harmony_pipeline.strategies.events import Quote
 
 REGULAR = "regular"
 
@@ -86,13 +84,9 @@ class Trader:
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         in_process = self._exchange is not None
-        self._open = plan.calendar.session_open(plan.date)
-        self._close = plan.calendar.session_close(plan.date)
-        self._signals = StrategySignals(plan, ledger, in_process=in_process)
-        self._folded: datetime | None = None  # start of the last batch that features know
-        self._decided_at = 0  # when the last decision on a quote was made, in microseconds
-        # of a process before this one, with the start of the bars that came next, if any did
-        self._acted: deque[tuple[datetime | None, ev.QuoteActed]] = deque()
+        self.signals = StrategySignals(plan, ledger, in_process=in_process)
+        self.folded: datetime | None = None  # start of the last batch that features know
+        self.quotes = QuoteDecisions(self)
 
     @property
     def session_id(self) -> str:
@@ -116,18 +110,18 @@ class Trader:
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
         for name in self.manager.ended_strategies:
-            self._signals.stop(name)
+            self.signals.stop(name)
         self.gateway.moment = (
             moment(saved.body["moment"]) if saved.body["moment"] is not None else None
         )
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
-            self._remember_acted()
+            self.quotes.remember()
             self.gateway.recover(
                 event for _, event in self.ledger.events(self.session_id, after=saved.sequence)
             )
-            self.decide_again()
+            self.quotes.decide_again()
 
     def _make_gateway(self) -> OrderGateway:
         in_process = isinstance(self.broker, BarDriven)
@@ -200,9 +194,8 @@ class Trader:
         """
         done = self.cursor is not None and batch.start <= self.cursor
         # the past, too: features and strategies are folded anew after a restart
-        while self._acted and self._is_before(self._acted[0][0], batch, done=done):
-            self._hear_again(self._acted.popleft()[1])
-        signals = None if self._signals.hears_fills and not done else self._update(batch)
+        self.quotes.hear_those_before(batch, done=done)
+        signals = None if self.signals.hears_fills and not done else self._update(batch)
         if done:
             return False
         # An exchange in this process dies with it, so a moment is one transaction: whole or not at
@@ -211,87 +204,10 @@ class Trader:
             self._live_through(batch, signals)
         return True
 
-    def process_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Give the machine these quotes, and decide where it changes what it holds. After a restart
-        nothing is heard before the bars that were told again.
-        """
-        if self.cursor is not None and (self._folded is None or self._folded < self.cursor):
-            return
-        while self._acted:
-            self._hear_again(self._acted.popleft()[1])
-        for quote, symbols in self._signals.hear_quotes(quotes):
-            for symbol in symbols:
-                self._act_on(quote, symbol)
-
-    def _act_on(self, quote: Quote, symbol: str) -> None:
-        """Decide on what the machine holds of the symbol since this quote, while the exchange is
-        open.
-        """
-        found = self._signals.held_now(symbol)
-        if self._exchange is not None or found is None or not self.portfolio.is_open:
-            return
-        bar, signal = found
-        if bar.session_date != self.plan.date or not self._open <= quote.timestamp < self._close:
-            return
-        has_price = symbol == quote.symbol and quote.bid > 0.0 and quote.ask > 0.0
-        moved = max(micros(quote.timestamp), self._decided_at + 1)
-        fact = ev.QuoteActed(
-            happened_at=quote.timestamp, known_at=moment(moved), symbol=symbol,
-            side=signal["side"], strength=signal["strength"],
-            price=(quote.bid + quote.ask) / 2.0 if has_price else bar.close,
-            signal_timestamp=bar.start, factor=bar.factor, volatility=signal["volatility"],
-            quoted_symbol=quote.symbol, bid=quote.bid, bid_size=quote.bid_size, ask=quote.ask,
-            ask_size=quote.ask_size, probability=signal["probability"],
-            model_id=signal["model_id"],
-        )  # fmt: skip
-        with self.telemetry.quote(fact):
-            self._decide_on(fact)
-            self._snapshot()
-
-    def _decide_on(self, fact: ev.QuoteActed) -> None:
-        """The decision that follows from this fact, and from nothing else."""
-        self._decided_at = micros(fact.known_at)
-        self._record(f"quote:{fact.symbol}:{self._decided_at}", fact, fact.known_at)
-        self.gateway.receive_reports()
-        self.gateway.send(self.portfolio.decide(self.portfolio.quote_record(fact)))
-
-    def decide_again(self, *, hear: bool = False) -> None:
-        """Make the decisions on quotes that the journal of an interrupted session has next; `hear`:
-        the machine has heard the bars before them, and hears them now.
-        """
-        while isinstance(head := self.gateway.journal_head, ev.QuoteActed):
-            if hear:
-                self._hear_again(head)
-            self._decide_on(head)
-
-    def _remember_acted(self) -> None:
-        """The quotes that this session acted on, each before the bars that it was heard before."""
-        facts: list[ev.QuoteActed] = []
-        for _, event in self.ledger.events(self.session_id):
-            if isinstance(event, ev.QuoteActed):
-                facts.append(event)
-            elif isinstance(event, ev.BarsReceived):
-                self._acted.extend((event.happened_at, fact) for fact in facts)
-                facts = []
-        self._acted.extend((None, fact) for fact in facts)
-
-    @staticmethod
-    def _is_before(bars: datetime | None, batch: Batch, *, done: bool) -> bool:
-        """Whether a quote that came before the bars that start at `bars` came before the batch;
-        None: no bars came after it, so it came before the first batch that is new.
-        """
-        return bars <= batch.start if bars is not None else not done
-
-    def _hear_again(self, fact: ev.QuoteActed) -> None:
-        quote = Quote(
-            fact.quoted_symbol, fact.happened_at, fact.bid, fact.bid_size, fact.ask, fact.ask_size
-        )
-        self._signals.hear_again(quote, fact.symbol, fact.side, fact.strength)
-
     def _update(self, batch: Batch) -> Signals:
         """Signals of the batch; a machine with `on_fill` hears first what was filled."""
-        self._folded = batch.start
-        return self._signals.update(batch)
+        self.folded = batch.start
+        return self.signals.update(batch)
 
     def _live_through(self, batch: Batch, signals: Signals | None) -> None:
         """signals: of the batch; None: they depend on what its bars fill."""
@@ -368,7 +284,7 @@ class Trader:
             happened_at=happened_at, known_at=known_at, strategy=name, reason=reason
         )
         self._record(f"strategy_stopped:{name}", fact, known_at)
-        self._signals.stop(name)
+        self.signals.stop(name)
         self.gateway.handle(StrategyEnded(name, reason))
         self.gateway.receive_reports()
         self.portfolio.leave_without_signals(name)

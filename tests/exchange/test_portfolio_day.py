@@ -16,9 +16,9 @@ from harmony_pipeline.exchange.refusals import Refused
 from harmony_pipeline.execution.events import PositionAdopted
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session import crossing_orders, order_manager
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.replay import (
     backtest_day,
@@ -132,7 +132,8 @@ def test_strategies_that_cross_wait_for_each_other_and_are_never_refused(
     assert crossings(result) > 0
     assert result.fills["strategy"].n_unique() > 1
     assert "rejected" not in kinds(result)
-    monkeypatch.setattr(OrderManager, "_crossing", lambda *_: [])
+    for module in (crossing_orders, order_manager):
+        monkeypatch.setattr(module, "crossing_orders", lambda *_: [])
     events = session("without").tables["session_events"]
     rejected = events.filter(pl.col("kind") == "rejected")["detail"]
     assert rejected.len() > 0
