@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harmony_pipeline.cli.demo_process import CommandProcess
 from harmony_pipeline.exchange.control_client import ExchangeClient
@@ -68,6 +68,16 @@ class ExchangeProcess(CommandProcess):
         return ExchangeClient(self.url, self._keys)
 
 
+class Stepped(Protocol):
+    """An exchange that is stepped from outside."""
+
+    def status(self) -> dict[str, Any]:
+        """`/control/status`."""
+
+    def step(self, events: int = 1) -> dict[str, Any]:
+        """Let events happen; the status after them."""
+
+
 class Pacing:
     """Moves the exchange at the pace of the session. `moments`: starts of the bars that the session
     hears, `opens_at` the first regular one; `tell` hears the status after each minute; `is_over`
@@ -76,7 +86,7 @@ class Pacing:
 
     def __init__(
         self,
-        exchange: ExchangeProcess,
+        exchange: Stepped,
         state: Path,
         moments: Sequence[datetime],
         opens_at: datetime,

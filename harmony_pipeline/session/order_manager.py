@@ -70,16 +70,23 @@ from harmony_pipeline.session.order_events import (
     Write,
     fact_head,
 )
+from harmony_pipeline.session.single_stops import kept_here, take_of
 
 
 class OrderManager:
     """Orders of one session. `in_process`: the exchange lives in this process and is driven by
-    bars.
+    bars. `takes_brackets` False: of a bracket the stop leaves alone (`session/single_stops.py`).
     """
 
     def __init__(
-        self, portfolio: LivePortfolio, *, in_process: bool, stale_after: timedelta
+        self,
+        portfolio: LivePortfolio,
+        *,
+        in_process: bool,
+        stale_after: timedelta,
+        takes_brackets: bool = True,
     ) -> None:
+        self._takes_brackets = takes_brackets
         self._portfolio = portfolio
         self._in_process = in_process
         self._stale_after = stale_after
@@ -274,6 +281,10 @@ class OrderManager:
 
     def _send_or_wait(self, both: tuple[OrderTerms, ...]) -> None:
         self._unconfirmed -= {terms.client_order_id for terms in both}
+        if not self._takes_brackets:
+            kept = kept_here(both)
+            self.waiting.extend(terms.client_order_id for terms in kept)
+            both = tuple(terms for terms in both if terms not in kept)
         if not self._in_process and self._is_blocked(both[0]):
             self.waiting.append(both[0].client_order_id)
             self._clear_way(both[0])
@@ -307,6 +318,8 @@ class OrderManager:
             self._take(ev.OrderCanceled(**fact_head(terms, self._now), reason=reason))
 
     def _is_blocked(self, terms: OrderTerms) -> bool:
+        if not self._takes_brackets and kept_here((terms,)):
+            return True
         return is_blocked(terms, self.orders.values(), self.waiting, self._now)
 
     def _clear_way(self, terms: OrderTerms) -> None:
@@ -430,6 +443,14 @@ class OrderManager:
         protects = is_leg(after.terms) and after.terms.symbol not in self._portfolio.in_transit
         if isinstance(fact, ev.OrderCanceled) and protects:
             self._leg_canceled(fact, before)
+        if not self._takes_brackets and after.terms.role == "stop" and not after.is_open:
+            self._end_kept_take(after.terms)
+
+    def _end_kept_take(self, stop: OrderTerms) -> None:
+        """A take-profit that is kept here ends with its stop."""
+        take = take_of(stop, [self.orders[name] for name in self.waiting if name in self.orders])
+        if take is not None:
+            self._cancel(take, "its stop has ended")
 
     def _leg_canceled(self, fact: ev.OrderCanceled, before: Order) -> None:
         consequence = of_canceled_leg(
@@ -489,7 +510,10 @@ class OrderManager:
     def adopt(self, orders: Iterable[Order]) -> None:
         """Take over orders that worked before the session began."""
         for order in orders:
-            self.orders[order.client_order_id] = self.carried[order.client_order_id] = order
+            name = order.client_order_id
+            self.orders[name] = self.carried[name] = order
+            if not self._takes_brackets and kept_here((order.terms,)):
+                self.waiting.append(name)
 
     def working(self) -> list[Order]:
         """Orders that may still trade, by symbol and role."""

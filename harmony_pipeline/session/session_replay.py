@@ -238,7 +238,12 @@ class _RecordedTrader(Trader):
         self.gateway.record("", fact, batch.start, batch.end)
 
     def _make_gateway(self) -> OrderGateway:
-        manager = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
+        manager = OrderManager(
+            self.portfolio,
+            in_process=False,
+            stale_after=self.plan.bar,
+            takes_brackets=self.plan.stop_limit_bps is None,
+        )
         return _ComparingGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self._records
         )
@@ -301,7 +306,7 @@ class _WrittenBroker:
                 order.client_order_id, order.terms.symbol, order.terms.side, order.quantity,
                 order.filled_quantity, order.status,
             )
-            for order in carried_orders(self._plan, self._ledger).values()
+            for order in carried_orders(self._plan, self._ledger, in_process=False).values()
         ]  # fmt: skip
 
     def positions(self) -> list[BrokerPosition]:

@@ -125,7 +125,12 @@ class Trader:
 
     def _make_gateway(self) -> OrderGateway:
         in_process = isinstance(self.broker, BarDriven)
-        manager = OrderManager(self.portfolio, in_process=in_process, stale_after=self.plan.bar)
+        manager = OrderManager(
+            self.portfolio,
+            in_process=in_process,
+            stale_after=self.plan.bar,
+            takes_brackets=self.plan.stop_limit_bps is None,
+        )
         return OrderGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self.telemetry
         )
@@ -141,7 +146,7 @@ class Trader:
         """
         now = self.clock.now()
         plan = self.plan
-        carried = carried_orders(plan, self.ledger)
+        carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
         shares, known = self._after_lives(carried)
         found: tuple[str, ...] = ()
         if self._exchange is None:
@@ -305,6 +310,7 @@ class Trader:
         signals = self._heard(batch) if signals is None else signals
         self._stop_failed(signals, batch)
         self.portfolio.put_signals(bars, signals.rows)
+        self.portfolio.watch_levels(bars)
         self._decide(bars, batch)
 
     def _meet(self, bars: Records, batch: Batch) -> None:

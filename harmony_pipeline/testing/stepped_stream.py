@@ -86,8 +86,8 @@ class SteppedStream(_Moments):
     def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """Every minute; at the end everything is read."""
         batches = (each for each in self._inner.moments() if isinstance(each, Batch))
-        for number, batch in enumerate(batches):
-            yield from self._open(number)
+        for batch in batches:
+            yield from self._open((batch.start - self._world.start_of(0)) // _MINUTE)
             self._broker.clock.hear(batch.end)
             yield batch
         yield from self._end()
