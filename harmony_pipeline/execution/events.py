@@ -347,10 +347,13 @@ class CandidateRefused(Fact, frozen=True, kw_only=True):
 
 
 class StrategyStopped(Fact, frozen=True, kw_only=True):
-    """A strategy of a portfolio trades no more in this session: `reason` says what it raised."""
+    """A strategy of a portfolio trades no more in this session: `reason` says what it raised;
+    `hung`: it gave no answer.
+    """
 
     strategy: str
     reason: str
+    hung: bool = False
 
 
 class SymbolsWatched(Fact, frozen=True, kw_only=True):

@@ -60,6 +60,7 @@ class Supervision:
     heartbeat_seconds: float = 5.0
     stale_after_seconds: float = 90.0
     reconcile_seconds: float = 60.0
+    strategy_seconds: float = 30.0
     redis: str = ""
     telemetry: str = ""
     is_live: bool = False
@@ -75,6 +76,7 @@ class Supervision:
             settings.heartbeat_seconds,
             settings.stale_after_seconds,
             settings.reconcile_seconds,
+            settings.strategy_seconds,
             settings.redis,
             settings.telemetry,
             is_live,
@@ -112,7 +114,9 @@ def run_session(
             telemetry = after_all.enter_context(
                 telemetry_of(watch.telemetry, plan, is_live=watch.is_live, tell=tell)
             )
-            trader = Trader(plan, ledger, broker, clock, telemetry)
+            patience = watch.strategy_seconds if watch.is_live else None
+            trader = Trader(plan, ledger, broker, clock, telemetry, patience)
+            after_all.callback(trader.signals.close)
             trader.begin()
             loop = _Loop(trader, clock, watch, ledger, run)
             with _hot_state(watch, plan.account) as hot:

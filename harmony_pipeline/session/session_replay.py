@@ -159,6 +159,7 @@ class _SimulatedReplay:
             self._plan, self._copy, simulated_broker(self._plan, self._copy), clock
         )
         self.trader.begin()
+        self.trader.signals.expect_hung(written)
         for batch in _batches(frame, clock, written):
             self.trader.process(batch)
         _pull_switch(self.trader, written)
@@ -185,6 +186,7 @@ class _BrokerReplay:
         broker = _WrittenBroker(self._plan, self._copy)
         self.trader = _RecordedTrader(self._plan, self._copy, broker, clock, self._records)
         self.trader.begin()
+        self.trader.signals.expect_hung(written)
         gateway = self.trader.gateway
         broker.gateway = gateway
         # what was heard after a mark is not heard before it

@@ -20,6 +20,7 @@ Between two moments a machine with `on_quote` hears the quotes that came
 from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from harmony_pipeline.execution import events as ev
@@ -42,6 +43,7 @@ from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
+from harmony_pipeline.session.member_workers import Deadline
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_events import (
     BooksCompared,
@@ -63,7 +65,8 @@ REGULAR = "regular"
 
 class Trader:
     """One session over one ledger and one broker. Call `begin` once, then `process` for every batch
-    of the day from its first bar, then `end`.
+    of the day from its first bar, then `end`. `strategy_seconds`: time that a strategy of a
+    portfolio has for a moment; None: as long as it takes.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Trader:
         broker: Broker,
         clock: Clock,
         telemetry: Telemetry = OFF,
+        strategy_seconds: float | None = None,
     ) -> None:
         self.plan = plan
         self.ledger = ledger
@@ -84,7 +88,10 @@ class Trader:
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         in_process = self._exchange is not None
-        self.signals = StrategySignals(plan, ledger, in_process=in_process)
+        patience = (
+            None if strategy_seconds is None else partial(Deadline.after, strategy_seconds, clock)
+        )
+        self.signals = StrategySignals(plan, ledger, in_process=in_process, patience=patience)
         self.folded: datetime | None = None  # start of the last batch that features know
         self.quotes = QuoteDecisions(self)
 
@@ -111,6 +118,7 @@ class Trader:
         self.manager.restore(saved.body["desk"])
         for name in self.manager.ended_strategies:
             self.signals.stop(name)
+        self.signals.expect_hung(event for _, event in self.ledger.events(self.session_id))
         self.gateway.moment = (
             moment(saved.body["moment"]) if saved.body["moment"] is not None else None
         )
@@ -277,16 +285,24 @@ class Trader:
                 self._record(f"candidate:{slot}:{micros(batch.start)}", fact, batch.end)
 
     def _stop_failed(self, signals: Signals, batch: Batch) -> None:
-        """Stop the strategies that raised: their entries are taken back and they enter nothing more
-        today. A bracket and its horizon go on closing what they hold; what only their signals would
-        have closed is closed now.
+        """Stop the strategies that raised or hang: their entries are taken back and they enter
+        nothing more today. A bracket and its horizon go on closing what they hold; what only their
+        signals would have closed is closed now.
         """
         for name, reason in signals.failures.items():
-            self._stop(name, reason, batch.start, batch.end)
+            self._stop(name, reason, batch.start, batch.end, hung=name in signals.hung)
 
-    def _stop(self, name: str, reason: str, happened_at: datetime, known_at: datetime) -> None:
+    def _stop(
+        self,
+        name: str,
+        reason: str,
+        happened_at: datetime,
+        known_at: datetime,
+        *,
+        hung: bool = False,
+    ) -> None:
         fact = ev.StrategyStopped(
-            happened_at=happened_at, known_at=known_at, strategy=name, reason=reason
+            happened_at=happened_at, known_at=known_at, strategy=name, reason=reason, hung=hung
         )
         self._record(f"strategy_stopped:{name}", fact, known_at)
         self.signals.stop(name)

@@ -246,6 +246,7 @@ class SteppedWorld:
     market: pl.DataFrame | None = None
     """The bars, minute after minute from `opens` on; else those of the seed."""
     opens: datetime = OPEN
+    strategy_seconds: float = 30.0
     generation: int = 0
     is_disturbed: bool = False
 
@@ -298,7 +299,9 @@ class SteppedWorld:
         """One process's part of the session. Raises Crash when the fuse has burnt."""
         plan = self.plan(ledger, self.rules)
         broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
-        supervision = Supervision(is_live=True, stale_after_seconds=1e6)
+        supervision = Supervision(
+            is_live=True, stale_after_seconds=1e6, strategy_seconds=self.strategy_seconds
+        )
         try:
             stream = self.stream(broker, plan)
             return run_session(plan, ledger, broker, stream, broker.clock, supervision)
