@@ -35,6 +35,7 @@ from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quote_frames import QuoteFrames
+from harmony_pipeline.session.watch_list import quoted_first
 
 _MINUTE = timedelta(minutes=1)
 _RECONNECTS = 20  # in a row, before a day is given up: minutes, longer than any slot is held
@@ -90,10 +91,11 @@ def alpaca_bars(
         factors,
         settings.quiet_seconds,
         close=stream.close,
+        hear_only=stream.hear_only,
     )
     if plan.hears_quotes:
         queue = bars.hear_quotes(plan.symbols, conflates=plan.conflates_quotes)
-        stream.take_quotes = QuoteFrames(queue).take
+        stream.take_quotes, stream.quoted = QuoteFrames(queue).take, quoted_first(plan)
     return bars
 
 

@@ -42,9 +42,10 @@ from harmony_pipeline.session.quotes import CountsQuotes, Quotes
 from harmony_pipeline.session.reconciliation import Reconciler
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
-from harmony_pipeline.session.stream import BarStream, Batch
+from harmony_pipeline.session.stream import BarStream, Batch, ChangesSymbols
 from harmony_pipeline.session.telemetry_setup import telemetry_of
 from harmony_pipeline.session.trader import Trader
+from harmony_pipeline.session.watch_list import quoted_first
 
 _CANCEL_SECONDS = 10.0
 _LOOK_SECONDS = 0.25  # between two looks at streams and broker while quotes come
@@ -214,6 +215,12 @@ class _Loop:
         self._counts = stream if isinstance(stream, CountsQuotes) else None
         if self._counts is not None:
             self._telemetry.hear_quotes(self._counts)
+        changing = stream if isinstance(stream, ChangesSymbols) else None
+        # what a stream begins with
+        told: tuple[frozenset[str] | None, frozenset[str]] = (
+            None,
+            quoted_first(self._trader.plan),
+        )
         self._beat()
         for item in stream.moments():
             ended = self._interrupted()
@@ -227,6 +234,9 @@ class _Loop:
                     hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
                 if self._bar_log is not None:
                     self._bar_log.append(item)
+                if changing is not None and self._wanted() != told:
+                    told = self._wanted()
+                    changing.hear_only(*told)
             elif isinstance(item, Quotes):
                 self._hear(item, hot)
             else:
@@ -237,6 +247,10 @@ class _Loop:
             self._telemetry.look(now, self._risk_state)
             self._beat()
         return self._interrupted() or (COMPLETED, None)
+
+    def _wanted(self) -> tuple[frozenset[str] | None, frozenset[str]]:
+        """Symbols whose bars (None: of all) and whose quotes still matter."""
+        return self._trader.heard, self._trader.quoted
 
     def _process(self, batch: Batch) -> bool:
         """A moment; False when it was done before a restart, and is not counted again."""

@@ -74,6 +74,16 @@ class StrategySignals:
         for name in list(self._workers):
             self._workers.pop(name).close()
 
+    @property
+    def chosen(self) -> frozenset[str] | None:
+        """The symbols that may be entered now; None: all."""
+        return self._watch.chosen
+
+    @property
+    def is_last_choice(self) -> bool:
+        """Whether no scan of the day is left."""
+        return self._watch.is_final
+
     def expect_hung(self, events: Iterable[Event]) -> None:
         """Strategies that hung when these events were written are not asked again from then on:
         whether they would answer now depends on the machine.

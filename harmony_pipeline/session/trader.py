@@ -59,6 +59,7 @@ from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.session.telemetry import OFF, Telemetry
+from harmony_pipeline.session.watch_list import drops_bars, quoted_first
 
 REGULAR = "regular"
 
@@ -94,6 +95,9 @@ class Trader:
         self.signals = StrategySignals(plan, ledger, in_process=in_process, patience=patience)
         self.folded: datetime | None = None  # start of the last batch that features know
         self.quotes = QuoteDecisions(self)
+        self.heard: frozenset[str] | None = None  # symbols whose bars still matter; None: all
+        self.quoted = quoted_first(plan)  # symbols whose quotes do
+        self._chosen_before: tuple[frozenset[str] | None, bool] = (None, False)
 
     @property
     def session_id(self) -> str:
@@ -116,6 +120,8 @@ class Trader:
         self.portfolio.restore_factors(saved.body["factors"])
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
+        heard = saved.body.get("heard")  # snapshots of earlier code have none
+        self.heard = None if heard is None else frozenset(heard)
         for name in self.manager.ended_strategies:
             self.signals.stop(name)
         self.signals.expect_hung(event for _, event in self.ledger.events(self.session_id))
@@ -206,6 +212,11 @@ class Trader:
         restart.
         """
         done = self.cursor is not None and batch.start <= self.cursor
+        if not done and self.heard is not None:
+            bars = tuple(bar for bar in batch.bars if bar.symbol in self.heard)
+            if not bars:
+                return False
+            batch = Batch(batch.start, batch.end, bars)
         # the past, too: features and strategies are folded anew after a restart
         self.quotes.hear_those_before(batch, done=done)
         signals = None if self.signals.hears_fills and not done else self._update(batch)
@@ -251,7 +262,20 @@ class Trader:
             self.gateway.receive_reports()
             self._stop_failed(self._heard(batch) if signals is None else signals, batch)
         self.cursor = batch.start
+        self._choose_heard()
         self._snapshot()
+
+    def _choose_heard(self) -> None:
+        """After a scan: whose quotes, and after the last one whose bars, still matter."""
+        chosen = self.signals.chosen
+        now = (chosen, self.signals.is_last_choice)
+        if chosen is None or now == self._chosen_before or not self.plan.scans:
+            return
+        self._chosen_before = now
+        busy = {order.terms.symbol for order in self.manager.working()}
+        self.quoted = chosen | busy | frozenset(self.portfolio.shares())
+        if self.heard is None and self.signals.is_last_choice and drops_bars(self.plan):
+            self.heard = self.quoted
 
     def _heard(self, batch: Batch) -> Signals:
         """Signals that could only be made once the batch's fills were known."""
@@ -552,6 +576,7 @@ class Trader:
             "factors": self.portfolio.factors,
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
             "strategies": self.plan.sleeves.strategies,
+            "heard": None if self.heard is None else sorted(self.heard),
         }
         self.ledger.save_snapshot(
             Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body)

@@ -247,6 +247,8 @@ class SteppedWorld:
     """The bars, minute after minute from `opens` on; else those of the seed."""
     opens: datetime = OPEN
     strategy_seconds: float = 30.0
+    subscriptions: list[tuple[datetime, dict[str, set[str]]]] = field(default_factory=list)
+    """What was listened to after each change, by the exchange's clock."""
     generation: int = 0
     is_disturbed: bool = False
 
@@ -271,8 +273,14 @@ class SteppedWorld:
         market = ReplayMarket(self.bars, calendar)
         venue = Venue(market, self.rules, store=Store(self.folder / "exchange.sqlite"))
         server = ExchangeServer(venue, KEYS, port=self._port, requests_per_minute=1_000_000)
+        server.hub.subscribed = self._subscribed
         server.__enter__()
         return server
+
+    async def _subscribed(self) -> None:
+        hub = self.exchange.hub
+        for listener in hub.listeners:
+            self.subscriptions.append((self.exchange.venue.now, dict(listener.wanted)))
 
     def restart_exchange(self) -> None:
         """End it, and start it where it stood, at the same address."""

@@ -105,6 +105,10 @@ class HeardStream(_Moments):
         market = MarketSettings(timeframe="1Min")
         self._bars = alpaca_bars(settings, keys, market, plan, broker.clock, until=self._last)
 
+    def hear_only(self, bars: frozenset[str] | None, quotes: frozenset[str]) -> None:
+        """See `ChangesSymbols`."""
+        self._bars.hear_only(bars, quotes)
+
     def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """Every minute, then what is still on its way."""
         inner = self._bars.moments()

@@ -196,7 +196,10 @@ class AlpacaBarStream:
         self._task: asyncio.Task[None] | None = None
         self._stream: _Reporting | None = None
         self.take_quotes: TakeQuotes | None = None
-        """Takes the quotes of the symbols out of frames; None: they are not subscribed to."""
+        """Takes the quotes out of frames; None: they are not subscribed to."""
+        self.quoted: frozenset[str] | None = None
+        """Symbols whose quotes are subscribed to; None: all."""
+        self._changes = threading.Lock()
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each
@@ -215,6 +218,42 @@ class AlpacaBarStream:
                 yield from self._cut([*minutes, *self._minutes.over()])
         finally:
             self._stop(thread)
+
+    def hear_only(self, bars: frozenset[str] | None, quotes: frozenset[str]) -> None:
+        """Change what the stream brings, on the connection that stands: bars of these symbols
+        (None: of all that it began with) and, where quotes are taken, quotes of these. Another
+        thread reads `frames`. While no connection stands, the next one is subscribed so.
+        """
+        with self._changes:
+            if bars is not None and self.symbols is not None:
+                gone = sorted(set(self.symbols) - bars)
+                self.symbols = sorted(set(self.symbols) & bars)
+                self._change("bars", (), gone)
+                self._change("updatedBars", (), gone)
+            if self.take_quotes is not None:
+                before = frozenset(self.symbols or ()) if self.quoted is None else self.quoted
+                self.quoted = quotes
+                self._change("quotes", sorted(quotes - before), sorted(before - quotes))
+
+    def _change(self, channel: str, more: Sequence[str], gone: Sequence[str]) -> None:
+        """Subscribe and unsubscribe. A connection that breaks meanwhile is opened anew with what
+        is subscribed then.
+        """
+        ear = self._stream
+        if ear is None:
+            return
+        with contextlib.suppress(Exception):  # the connection's; the handlers are set all the same
+            if more:
+                # alpaca-py declares a tuple of one
+                ear._subscribe(ear.keep, tuple(more), ear._handlers[channel])  # type: ignore[arg-type]
+        known = [symbol for symbol in gone if symbol in ear._handlers[channel]]
+        if not known:
+            return
+        try:
+            ear._unsubscribe(channel, known)
+        except Exception:  # it broke: nothing of these is asked for on the next one
+            for symbol in known:
+                ear._handlers[channel].pop(symbol, None)
 
     def close(self) -> None:
         """End `frames`, which another thread reads."""
@@ -351,7 +390,7 @@ class AlpacaBarStream:
 
         ear.take_quotes = self.take_quotes
         if self.take_quotes is not None:
-            ear.subscribe_quotes(ear.keep, *names)
+            ear.subscribe_quotes(ear.keep, *(names if self.quoted is None else self.quoted))
         ear.subscribe_bars(ear.keep, *names)
         ear.subscribe_updated_bars(ear.keep, *names)
         try:
