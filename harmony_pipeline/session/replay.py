@@ -167,8 +167,7 @@ def plan_day(
     """
     behind, due = _events_around(opening, empty_events() if lives is None else lives, watched, day)
     symbols = tuple(sorted({*opening.symbols(watched), *symbols_of(due)}))
-    states = _states_of(symbols, feature_states, feature_set)
-    _refuse_states_inside(day, states, calendar, timeframe)
+    states = _states_of(symbols, feature_states, feature_set, (day, calendar, timeframe))
     return SessionPlan(
         date=day,
         account=opening.account,
@@ -198,9 +197,17 @@ def plan_day(
     )
 
 
-def _states_of(symbols: Sequence[str], states: States, feature_set: FeatureSet) -> dict[str, State]:
+def _states_of(
+    symbols: Sequence[str],
+    states: States,
+    feature_set: FeatureSet,
+    day: tuple[date, Calendar, str],
+) -> dict[str, State]:
+    """Those of the symbols. Raises DataError when one lies inside the day."""
     known = states_by_symbol(states, feature_set)
-    return {symbol: known[symbol] for symbol in symbols if symbol in known}
+    found = {symbol: known[symbol] for symbol in symbols if symbol in known}
+    _refuse_states_inside(day[0], found, day[1], day[2])
+    return found
 
 
 def plan_portfolio_day(

@@ -51,7 +51,7 @@ class _Elsewhere(ExchangeClient):
 
     def __init__(self, url: str, ws_url: str) -> None:
         super().__init__(url)
-        self.ws_url = ws_url
+        self.ws_url, self.data_stream_url = ws_url, f"{ws_url}/v2/iex"
 
 
 class _WorldElsewhere(SteppedWorld):

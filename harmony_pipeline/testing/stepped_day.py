@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -244,8 +245,7 @@ class SteppedWorld:
     """Bars come over the exchange's market-data stream; else from this process."""
     plan: Callable[[Ledger, TradingRules], SessionPlan] = plan_of
     market: pl.DataFrame | None = None
-    """The bars, minute after minute from `opens` on; else those of the seed."""
-    opens: datetime = OPEN
+    """The bars; else those of the seed."""
     strategy_seconds: float = 30.0
     subscriptions: list[tuple[datetime, dict[str, set[str]]]] = field(default_factory=list)
     """What was listened to after each change, by the exchange's clock."""
@@ -324,7 +324,17 @@ class SteppedWorld:
 
     def start_of(self, minute: int) -> datetime:
         """When a minute of the day begins."""
-        return self.opens + timedelta(minutes=minute)
+        starts = self._starts
+        return starts[minute] if minute < len(starts) else starts[-1] + timedelta(minutes=1)
+
+    def minute_of(self, start: datetime) -> int:
+        """The inverse of `start_of`."""
+        return self._starts.index(start)
+
+    @cached_property
+    def _starts(self) -> list[datetime]:
+        starts: list[datetime] = self.bars["timestamp"].unique().sort().to_list()
+        return starts
 
     def advance(self, minute: int, event: int) -> None:
         """Let an event of a minute happen, once, however often the day is read."""

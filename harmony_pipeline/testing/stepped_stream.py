@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import polars as pl
@@ -17,7 +17,6 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quotes import Quotes
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
-_MINUTE = timedelta(minutes=1)
 _QUIET_SECONDS = 0.05
 _MOST_QUIET = 12  # of them, for a minute whose bars were lost
 
@@ -29,6 +28,9 @@ class World(Protocol):
 
     def start_of(self, minute: int) -> datetime:
         """When a minute of the day begins."""
+
+    def minute_of(self, start: datetime) -> int:
+        """The inverse of `start_of`."""
 
     def happen(self, minute: int, moment: int) -> None:
         """Commit what is due."""
@@ -87,7 +89,7 @@ class SteppedStream(_Moments):
         """Every minute; at the end everything is read."""
         batches = (each for each in self._inner.moments() if isinstance(each, Batch))
         for batch in batches:
-            yield from self._open((batch.start - self._world.start_of(0)) // _MINUTE)
+            yield from self._open(self._world.minute_of(batch.start))
             self._broker.clock.hear(batch.end)
             yield batch
         yield from self._end()

@@ -61,7 +61,7 @@ class CoinWorld(SteppedWorld):
 
     def __init__(self, folder: Path, bars: pl.DataFrame | None = None) -> None:
         market = coin_market() if bars is None else bars
-        super().__init__(SEED, folder, MINUTES, rules=coin_rules(), market=market, opens=BEGIN)
+        super().__init__(SEED, folder, MINUTES, rules=coin_rules(), market=market)
         self.taken_away_at: int | None = None
         self.taken_away: list[str] = []
 
