@@ -142,6 +142,16 @@ class Runner:
         """
         self.materialize(JOBS[name].assets, first, last, options)
 
+    def sense(self, sensor: str) -> tuple[list[str], str]:
+        """Evaluate a sensor, as the daemon does: partition keys of the runs that it asks for, and
+        why it asks for none.
+        """
+        repository = self.definitions.get_repository_def()
+        context = dg.build_sensor_context(instance=self.instance, repository_def=repository)
+        found = repository.get_sensor_def(sensor).evaluate_tick(context)
+        keys = [str(each.partition_key) for each in found.run_requests or ()]
+        return keys, found.skip_message or ""
+
     def _job(self, assets: Sequence[str]) -> dg.JobDefinition:
         """The smallest named job that holds these assets, so that the run stands under it in the
         UI; else the job of all assets.

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -636,13 +637,27 @@ def demo(
     monitor: Annotated[
         bool, typer.Option("--monitor/--no-monitor", help="serve the page about the session, too")
     ] = True,
+    through_sensor: Annotated[
+        bool,
+        typer.Option("--through-sensor", help="Dagster's sensor starts the session, by its run"),
+    ] = False,
 ) -> None:
     """Paper-trade a day offline: a simulated exchange, a session with alpaca-py, both books
     compared.
     """
     from harmony_pipeline.cli.demo import demo as run_demo
+    from harmony_pipeline.cli.demo import session_process
 
-    if not run_demo(context.obj, date, speed=speed, symbols=symbols, with_monitor=monitor):
+    start = session_process
+    if through_sensor:
+        from assets.runner import Runner
+        from harmony_pipeline.cli.demo_sensor import session_by_sensor
+
+        start = partial(session_by_sensor, Runner.of)
+    agrees = run_demo(
+        context.obj, date, speed=speed, symbols=symbols, with_monitor=monitor, start=start
+    )
+    if not agrees:
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
     harmony demo                                       a small simulated market of its own
     harmony --config examples/us_equity_minute.toml demo --date 2025-02-06    real minute bars
+    harmony demo --through-sensor                      started by Dagster's sensor (demo_sensor.py)
 
 The exchange is a process on loopback that speaks Alpaca's protocols. The session is the one that
 `paper_session_sensor` starts: a process of its own, with the unmodified alpaca-py, supervised by
@@ -67,7 +68,7 @@ maximum_selections = 20
 """
 
 
-def _session_process(pipeline: PipelineContext, day: date) -> StageResult:
+def session_process(pipeline: PipelineContext, day: date) -> StageResult:
     """The session as the run of `paper_session_sensor` starts it: a process, supervised here."""
     return live.paper_session(pipeline, [day], require_promoted=True, own_process=True)
 
@@ -79,7 +80,7 @@ def demo(
     speed: float | None,
     symbols: int,
     with_monitor: bool = True,
-    start: Callable[[PipelineContext, date], StageResult] = _session_process,
+    start: Callable[[PipelineContext, date], StageResult] = session_process,
 ) -> bool:
     """Run the demo; whether both books agree. `speed`: at most so many times real time while the
     exchange is open; None: as fast as the session goes. `with_monitor`: `harmony monitor` runs
@@ -207,7 +208,7 @@ def _trade(
     start: Callable[[PipelineContext, date], StageResult],
 ) -> None:
     """The session as its sensor starts it, while a thread moves the exchange and tells how far it
-    is. Whatever ends the session ends the thread; run_session_process ends the session's process.
+    is. Whatever ends the session ends the thread; runsession_process ends the session's process.
     """
     names = watched(pipeline, day)
     bars = bars_of(pipeline, day).filter(pl.col("symbol").is_in(names))

@@ -8,16 +8,14 @@ exchange, at whatever speed the machine allows. How far the session is, its hear
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harmony_pipeline.cli.demo_process import CommandProcess
-from harmony_pipeline.errors import HarmonyError
+from harmony_pipeline.exchange.control_client import ExchangeClient
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
 from harmony_pipeline.session.process_control import HEARTBEAT
 
@@ -54,29 +52,30 @@ class ExchangeProcess(CommandProcess):
         return self.addresses["HARMONY_ALPACA__TRADING_URL"]
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """One request with the keys; its JSON. Raises HarmonyError when nobody answers."""
-        request = urllib.request.Request(  # noqa: S310 - its own loopback address
-            f"{self.url}{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"apca-api-key-id": self._keys[0], "apca-api-secret-key": self._keys[1]},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30.0) as answer:  # noqa: S310
-                return json.load(answer)
-        except (OSError, urllib.error.URLError) as error:
-            raise HarmonyError(f"the exchange does not answer {path}: {error}") from error
+        """See `ExchangeClient.ask`."""
+        return self._client.ask(method, path, body)
 
     def status(self) -> dict[str, Any]:
         """`/control/status`."""
-        found: dict[str, Any] = self.ask("GET", "/control/status")
-        return found
+        return self._client.status()
 
     def step(self, events: int = 1, *, hold_bars: bool = False) -> dict[str, Any]:
         """Let events happen; the status after them. `hold_bars`: the next step sends their bars."""
-        asked = {"events": events, "hold_bars": hold_bars}
-        found: dict[str, Any] = self.ask("POST", "/control/step", asked)
-        return found
+        return self._client.step(events, hold_bars=hold_bars)
+
+    @property
+    def _client(self) -> ExchangeClient:
+        return ExchangeClient(self.url, self._keys)
+
+
+class Stepped(Protocol):
+    """An exchange that is stepped from outside."""
+
+    def status(self) -> dict[str, Any]:
+        """`/control/status`."""
+
+    def step(self, events: int = 1, *, hold_bars: bool = False) -> dict[str, Any]:
+        """Let events happen; the status after them. `hold_bars`: the next step sends their bars."""
 
 
 class Pacing:
@@ -87,7 +86,7 @@ class Pacing:
 
     def __init__(
         self,
-        exchange: ExchangeProcess,
+        exchange: Stepped,
         state: Path,
         moments: Sequence[datetime],
         opens_at: datetime,

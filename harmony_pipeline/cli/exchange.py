@@ -72,7 +72,7 @@ def _lines(server: ExchangeServer, keys: tuple[str, str], *, own: bool) -> list[
     )
     streams = (
         f"export HARMONY_ALPACA__TRADING_STREAM_URL={server.ws_url}/stream"
-        f" HARMONY_ALPACA__DATA_STREAM_URL={server.ws_url}/v2/iex"
+        f" HARMONY_ALPACA__DATA_STREAM_URL={server.data_stream_url}"
     )
     return [
         head,

@@ -14,12 +14,24 @@ from harmony_pipeline.exchange.admission import (
     held_for_orders,
     market_value,
 )
-from harmony_pipeline.exchange.orders import Json, asset_id, exact, nanoseconds_of, plain, stamp
+from harmony_pipeline.exchange.books import Posting
+from harmony_pipeline.exchange.orders import (
+    Json,
+    asset_class,
+    asset_id,
+    exact,
+    nanoseconds_of,
+    plain,
+    stamp,
+)
 from harmony_pipeline.exchange.refusals import NOT_FOUND, Refused, invalid
 from harmony_pipeline.exchange.venue import Venue
+from harmony_pipeline.execution.coins import base_of, is_pair, position_name
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY
 
 _CENT = Decimal("0.01")
+_SHARES = "XNYS"
 _MOST_ACTIVITIES = 100
 
 
@@ -47,7 +59,7 @@ def account_json(venue: Venue) -> Json:
         "id": account_id(venue),
         "account_number": "PA0000000001",
         "status": "ACTIVE",
-        "crypto_status": "INACTIVE",
+        "crypto_status": "ACTIVE" if venue.market.is_crypto else "INACTIVE",
         "currency": "USD",
         **{name: plain(value) for name, value in amounts.items()},
         "multiplier": str(venue.multiplier),
@@ -62,6 +74,7 @@ def account_json(venue: Venue) -> Json:
 
 def position_json(venue: Venue, symbol: str) -> Json:
     """One position. Raises Refused where there is none."""
+    symbol = venue.market.symbol_of(symbol)
     held = venue.books.shares(symbol) if symbol in venue.market.symbols else Decimal(0)
     if not held:
         raise Refused(404, NOT_FOUND, "position does not exist")
@@ -72,10 +85,10 @@ def position_json(venue: Venue, symbol: str) -> Json:
     share = gain / abs(cost) if cost else Decimal(0)
     return {
         "asset_id": asset_id(symbol),
-        "symbol": symbol,
-        "exchange": "NYSE",
-        "asset_class": "us_equity",
-        "asset_marginable": True,
+        "symbol": position_name(symbol),
+        "exchange": "CRYPTO" if is_pair(symbol) else "NYSE",
+        "asset_class": asset_class(symbol),
+        "asset_marginable": not is_pair(symbol),
         "side": "long" if held > 0 else "short",
         "qty": plain(held),
         "qty_available": plain(available if held > 0 else -available),
@@ -113,7 +126,7 @@ def close_position(venue: Venue, symbol: str, query: Mapping[str, str]) -> Json:
             "qty": str(quantity),
             "side": "sell" if held > 0 else "buy",
             "type": "market",
-            "time_in_force": "day",
+            "time_in_force": "gtc" if venue.market.is_crypto else "day",
         }
     )
 
@@ -124,12 +137,12 @@ def close_all_positions(venue: Venue, *, cancel_orders: bool) -> list[Json]:
         venue.cancel_all()
     answers: list[Json] = []
     for symbol, _ in list(venue.books.holdings()):
+        answer: Json = {"symbol": position_name(symbol)}
         try:
-            answers.append(
-                {"symbol": symbol, "status": 200, "body": close_position(venue, symbol, {})}
-            )
+            answer |= {"status": 200, "body": close_position(venue, symbol, {})}
         except Refused as refused:
-            answers.append({"symbol": symbol, "status": refused.status, "body": refused.body})
+            answer |= {"status": refused.status, "body": refused.body}
+        answers.append(answer)
     return answers
 
 
@@ -153,6 +166,7 @@ def activities_json(venue: Venue, kinds: set[str], query: Mapping[str, str]) -> 
         for posting in venue.books.postings
         if posting.debit == "fees"
     ]
+    rows += [_coin_fee_activity(venue, each) for each in venue.books.postings if _in_coins(each)]
     rows = [row for row in rows if not kinds or row["activity_type"] in kinds]
     for name, keeps in (("after", 1), ("until", -1)):
         if query.get(name):
@@ -165,6 +179,27 @@ def activities_json(venue: Venue, kinds: set[str], query: Mapping[str, str]) -> 
         rows = rows[place + 1 :]
     size = min(int(query.get("page_size", _MOST_ACTIVITIES)), _MOST_ACTIVITIES)
     return [{name: value for name, value in row.items() if name != "at"} for row in rows[:size]]
+
+
+def _in_coins(posting: Posting) -> bool:
+    return posting.debit.startswith("fees:")
+
+
+def _coin_fee_activity(venue: Venue, posting: Posting) -> Json:
+    """CFEE: coins that a purchase did not bring."""
+    at = posting.at * 1000
+    return {
+        "id": f"{_day(at)}::{uuid5(NAMESPACE_URL, f'fee {posting.number}')}",
+        "account_id": account_id(venue),
+        "activity_type": "CFEE",
+        "date": (stamp(at) or "")[:10],
+        "net_amount": "0",
+        "symbol": posting.unit,
+        "qty": plain(-Decimal(posting.amount)),
+        "description": f"Coin Pair Transaction Fee ({base_of(posting.unit)})",
+        "status": "executed",
+        "at": at,
+    }
 
 
 def _fill_activity(venue: Venue, update: Json) -> Json:
@@ -195,11 +230,17 @@ def _day(nanoseconds: int) -> str:
 
 def assets_json(venue: Venue) -> list[Json]:
     """The replayed symbols."""
-    return wire.asset_rows(list(venue.market.symbols))
+    if not venue.market.is_crypto:
+        return wire.asset_rows(list(venue.market.symbols))
+    return [
+        wire.pair_row(symbol, *map(plain, venue.matcher.coin_terms(symbol)))
+        for symbol in venue.market.symbols
+    ]
 
 
 def asset_json(venue: Venue, name: str) -> Json:
     """One asset by symbol or id. Raises Refused."""
+    name = venue.market.symbol_of(name)
     for row in assets_json(venue):
         if name in (row["symbol"], row["id"]):
             return row
@@ -209,7 +250,7 @@ def asset_json(venue: Venue, name: str) -> Json:
 def clock_json(venue: Venue) -> Json:
     """GET /v2/clock."""
     day = venue.now.date()
-    schedule = venue.market.calendar.schedule(day - timedelta(days=10), day + timedelta(days=10))
+    schedule = _calendar_of(venue).schedule(day - timedelta(days=10), day + timedelta(days=10))
     return wire.clock_row(schedule, venue.now)
 
 
@@ -218,7 +259,12 @@ def calendar_json(venue: Venue, query: Mapping[str, str]) -> list[Json]:
     today = venue.now.date()
     first = date.fromisoformat(query.get("start", (today - timedelta(days=30)).isoformat())[:10])
     last = date.fromisoformat(query.get("end", (today + timedelta(days=30)).isoformat())[:10])
-    return wire.day_rows(venue.market.calendar.schedule(first, last + timedelta(days=1)))
+    return wire.day_rows(_calendar_of(venue).schedule(first, last + timedelta(days=1)))
+
+
+def _calendar_of(venue: Venue) -> Calendar:
+    """Alpaca's clock and calendar are those of shares, whatever an account trades."""
+    return Calendar.of(_SHARES) if venue.market.is_crypto else venue.market.calendar
 
 
 def quote_of(venue: Venue, symbol: str) -> Json | None:

@@ -3,15 +3,18 @@ figures that these rules need.
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from harmony_pipeline.exchange import coin_rules
 from harmony_pipeline.exchange.order_requests import OrderRequest
 from harmony_pipeline.exchange.orders import VenueOrder, exact, plain
 from harmony_pipeline.exchange.refusals import denied, invalid
 from harmony_pipeline.exchange.venue_state import VenueState
+from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY
 
@@ -74,6 +77,8 @@ def reserved(venue: VenueState, order: VenueOrder) -> Decimal:
 
 def buying_power(venue: VenueState) -> Decimal:
     """Equity times the multiplier, less positions and open orders; never below zero."""
+    if venue.market.is_crypto:  # nothing is lent on coins
+        return coin_rules.spendable(venue)
     used = sum((abs(market_value(venue, name)) for name, _ in venue.books.holdings()), Decimal(0))
     waiting = sum(
         (reserved(venue, order) for name in venue.market.symbols for order in venue.working(name)),
@@ -132,7 +137,9 @@ def set_entry(
 # --- rules ----------------------------------------------------------------------------------------
 
 
-def check(venue: VenueState, request: OrderRequest) -> None:
+def check(
+    venue: VenueState, request: OrderRequest, coin_terms: Callable[[str], coin_rules.CoinTerms]
+) -> None:
     """Raises Refused when the account may not send the order."""
     if venue.blocked:
         raise denied("account is not authorized to trade")
@@ -142,8 +149,13 @@ def check(venue: VenueState, request: OrderRequest) -> None:
         raise invalid(f'asset "{request.symbol}" not found')
     if request.notional is not None and request.symbol not in venue.marks:
         raise denied(f"{request.symbol} has no price yet")
-    _check_auction(venue, request)
     quantity = quantity_of(venue, request)
+    if is_pair(request.symbol):
+        coin_rules.check_words(request)
+        _check_opposite(venue, request, reduces(venue, request.symbol, request.side))
+        coin_rules.check(venue, request, quantity, coin_terms(request.symbol))
+        return
+    _check_auction(venue, request)
     closes = reduces(venue, request.symbol, request.side)
     _check_opposite(venue, request, closes)
     if closes or request.order_class == "oco":

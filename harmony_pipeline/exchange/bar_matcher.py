@@ -20,8 +20,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from harmony_pipeline.exchange.coin_rules import CoinTerms
+from harmony_pipeline.exchange.coin_rules import fees_of as coin_fees_of
 from harmony_pipeline.exchange.market import MarketBar
 from harmony_pipeline.exchange.orders import VenueOrder, exact
+from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.costs import fee
 from harmony_pipeline.execution.matching import fillable, has_arrived, is_rejected, write_fill
 from harmony_pipeline.execution.random_draws import symbol_keys
@@ -42,15 +45,17 @@ from harmony_pipeline.portfolio.kernel_types import (
 
 _IMMEDIATE = frozenset({"ioc", "fok"})
 _AUCTIONS = frozenset({"opg", "cls"})
+_COIN_DIGITS = 9
 
 
 class Fill(NamedTuple):
-    """One execution; fee in money units."""
+    """One execution; fee in money units, or in coins that are withheld."""
 
     order: VenueOrder
     quantity: Decimal
     price: Decimal
     fee: int
+    withheld: Decimal = Decimal(0)
 
 
 class End(NamedTuple):
@@ -76,6 +81,10 @@ class BarMatcher:
     def lot_size(self, symbol: str) -> float:
         """The smallest quantity of whole orders."""
         return float(self._rules[symbol]["lot_size"])
+
+    def coin_terms(self, symbol: str) -> CoinTerms:
+        """What orders in a pair keep to."""
+        return CoinTerms.of(self._rules[symbol])
 
     def is_rejected_by_chance(self, order: VenueOrder) -> bool:
         """Whether the market turns the order down as it arrives."""
@@ -233,10 +242,18 @@ class BarMatcher:
         if order.limit_price is not None and not maker:
             limit = float(order.limit_price)
             price = min(price, limit) if order.sign > 0 else max(price, limit)
+        if is_pair(order.symbol):
+            return self._of_coins(order, exact(round(quantity, _COIN_DIGITS)), exact(price))
         return Fill(order, exact(quantity), exact(price), int(report["fee"]))
+
+    def _of_coins(self, order: VenueOrder, quantity: Decimal, price: Decimal) -> Fill:
+        owed, held_back = coin_fees_of(self._rules[order.symbol], order, quantity, price)
+        return Fill(order, quantity, price, owed, held_back)
 
     def at_last(self, order: VenueOrder, quantity: Decimal, price: float) -> Fill:
         """A fill outside of the bars, at a price that was said; its fee is that of any other."""
+        if is_pair(order.symbol):
+            return self._of_coins(order, quantity, exact(price))
         owed = fee(self._rules[order.symbol], order.sign, price, float(quantity))
         return Fill(order, quantity, exact(price), int(owed))
 

@@ -2,7 +2,8 @@
 
 Every posting has two sides and the sum over all accounts is zero at any time. Money moves between
 `cash`, `trading:SYMBOL` (what purchases cost less what sales brought), `fees` and `equity`; shares
-between `held:SYMBOL` and `market:SYMBOL`. Nothing is ever changed: a mistake is posted back.
+between `held:SYMBOL` and `market:SYMBOL`, and fees in coins to `fees:SYMBOL`. Nothing is ever
+changed: a mistake is posted back.
 """
 
 from collections.abc import Iterable, Iterator
@@ -46,11 +47,23 @@ class Books:
             number = len(self.postings) + 1
             self._add(Posting(number, at, debit, credit, unit, str(amount), **of))
 
-    def trade(self, at: int, symbol: str, shares: Decimal, value: int, fee: int, **of: Any) -> None:
-        """One execution: signed shares, signed value and fee in money units."""
+    def trade(
+        self,
+        at: int,
+        symbol: str,
+        shares: Decimal,
+        value: int,
+        fee: int,
+        withheld: Decimal = Decimal(0),
+        **of: Any,
+    ) -> None:
+        """One execution: signed shares, signed value and fee in money units; `withheld`: the fee in
+        coins, taken from those that were bought.
+        """
         self.post(at, f"held:{symbol}", f"market:{symbol}", symbol, shares, **of)
         self.post(at, f"trading:{symbol}", "cash", "money", Decimal(value), **of)
         self.post(at, "fees", "cash", "money", Decimal(fee), **of)
+        self.post(at, f"fees:{symbol}", f"held:{symbol}", symbol, withheld, **of)
 
     @property
     def cash(self) -> int:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from harmony_pipeline.exchange.market import MarketBar
 from harmony_pipeline.exchange.orders import Json
+from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.events import moment
 
 _HALTED, _TRADING = ("H", "Halt"), ("T", "Trading Resumption")
@@ -60,6 +61,9 @@ def print_messages(bars: Iterable[MarketBar], *, at_open: bool) -> list[Json]:
     messages: list[Json] = []
     for bar in bars:
         price, at = (bar.open, bar.at) if at_open else (bar.close, bar.end - 1)
+        if is_pair(bar.symbol):
+            messages += _pair_messages(bar, price, at)
+            continue
         when, size = moment(at), max(1, int(bar.volume // 2))
         messages += [
             {"T": "q", "S": bar.symbol, "t": when, "ax": "V", "ap": price, "as": 1, "bx": "V",
@@ -68,6 +72,15 @@ def print_messages(bars: Iterable[MarketBar], *, at_open: bool) -> list[Json]:
              "c": ["@"], "z": "C"},
         ]  # fmt: skip
     return messages
+
+
+def _pair_messages(bar: MarketBar, price: float, at: int) -> list[Json]:
+    """Of a pair: no exchange, tape or conditions; `tks` is the taker's side."""
+    when, size = moment(at), bar.volume / 2
+    return [
+        {"T": "q", "S": bar.symbol, "t": when, "ap": price, "as": size, "bp": price, "bs": size},
+        {"T": "t", "S": bar.symbol, "t": when, "i": at, "p": price, "s": size, "tks": "B"},
+    ]
 
 
 def status_message(symbol: str, now: datetime, *, halted: bool) -> Json:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.execution.coins import is_pair, position_name
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.market.calendars import Calendar
 
@@ -70,11 +71,19 @@ class ReplayMarket:
             raise DataError("there are no bars to trade on: ingest the days to be replayed first")
         self.calendar, self.timeframe = calendar, timeframe
         self.symbols: Sequence[str] = sorted(self.frame["symbol"].unique().to_list())
+        self.is_crypto = is_pair(self.symbols[0])
+        if any(is_pair(symbol) != self.is_crypto for symbol in self.symbols):
+            raise DataError("shares and pairs of coins trade by different hours: replay them apart")
+        self._by_name = {position_name(symbol): symbol for symbol in self.symbols}
         stamps = self.frame["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
         ends = self.frame["bar_end"].to_numpy().astype("datetime64[us]").astype(np.int64)
         self._firsts = np.flatnonzero(np.r_[True, stamps[1:] != stamps[:-1]])
         self._starts = stamps[self._firsts]
         self._ends = np.maximum.reduceat(ends, self._firsts)
+
+    def symbol_of(self, name: str) -> str:
+        """The symbol that a name means: BTC/USD is asked for as BTCUSD, too; other names stay."""
+        return self._by_name.get(name, name)
 
     @property
     def start(self) -> int:

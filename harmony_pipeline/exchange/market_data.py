@@ -40,12 +40,22 @@ def quotes_page(venue: Venue, query: Mapping[str, str]) -> Json:
     return _page(query, "quotes", _prints(venue), _quote_rows, venue.now)
 
 
+def pair_trades_page(venue: Venue, query: Mapping[str, str]) -> Json:
+    """GET /v1beta3/crypto/us/trades."""
+    return _page(query, "trades", _prints(venue), _pair_trade_rows, venue.now)
+
+
+def pair_quotes_page(venue: Venue, query: Mapping[str, str]) -> Json:
+    """GET /v1beta3/crypto/us/quotes."""
+    return _page(query, "quotes", _prints(venue), _pair_quote_rows, venue.now)
+
+
 def latest(venue: Venue, kind: str, query: Mapping[str, str]) -> Json:
     """GET /v2/stocks/{bars,trades,quotes}/latest."""
     frames: dict[str, tuple[pl.DataFrame, Callable[[pl.DataFrame], list[Json]]]] = {
         "bars": (_minutes(venue), wire.bar_rows),
-        "trades": (_prints(venue), _trade_rows),
-        "quotes": (_prints(venue), _quote_rows),
+        "trades": (_prints(venue), _pair_trade_rows if venue.market.is_crypto else _trade_rows),
+        "quotes": (_prints(venue), _pair_quote_rows if venue.market.is_crypto else _quote_rows),
     }
     frame, rows = frames[kind]
     wanted = frame.filter(pl.col("symbol").is_in(_symbols(query)))
@@ -107,6 +117,26 @@ def _quote_rows(frame: pl.DataFrame) -> list[Json]:
         {
             "t": wire.rfc3339(row["timestamp"]), "ax": "V", "ap": row["price"], "as": 1, "bx": "V",
             "bp": row["price"], "bs": 1, "c": ["R"], "z": "C",
+        }
+        for row in frame.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def _pair_trade_rows(frame: pl.DataFrame) -> list[Json]:
+    return [
+        {
+            "t": wire.rfc3339(row["timestamp"]), "p": row["price"], "s": row["size"] / 2,
+            "i": int(row["timestamp"].timestamp() * 1_000_000), "tks": "B",
+        }
+        for row in frame.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def _pair_quote_rows(frame: pl.DataFrame) -> list[Json]:
+    return [
+        {
+            "t": wire.rfc3339(row["timestamp"]), "ap": row["price"], "as": row["size"] / 2,
+            "bp": row["price"], "bs": row["size"] / 2,
         }
         for row in frame.iter_rows(named=True)
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from harmony_pipeline.exchange.refusals import Refused, invalid, malformed, missing
+from harmony_pipeline.execution.coins import is_pair
 
 TYPES = ("market", "limit", "stop", "stop_limit", "trailing_stop")
 TIMES = ("day", "gtc", "opg", "cls", "ioc", "fok")
@@ -177,7 +178,8 @@ def _check_prices(request: OrderRequest) -> None:
         }.get(name, name)
         if price is not None and price <= 0:
             raise missing(f"{shown} must be > 0")
-        check_increment(shown, price)
+        if not is_pair(request.symbol):
+            check_increment(shown, price)
 
 
 def _check_class(request: OrderRequest) -> None:
@@ -205,6 +207,8 @@ def _check_class(request: OrderRequest) -> None:
 
 
 def _check_quantity(request: OrderRequest) -> None:
+    if is_pair(request.symbol):  # coins come in fractions, see coin_rules.py
+        return
     fractional = request.notional is not None or (
         request.qty is not None and request.qty != request.qty.to_integral_value()
     )

@@ -12,6 +12,8 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import msgspec
 
+from harmony_pipeline.execution.coins import is_pair
+
 Json = dict[str, Any]
 
 OPEN_STATUSES = frozenset(
@@ -105,7 +107,7 @@ def order_json(order: VenueOrder, legs: list[VenueOrder] | None = None) -> Json:
         "replaces": order.replaces,
         "asset_id": asset_id(order.symbol),
         "symbol": order.symbol,
-        "asset_class": "us_equity",
+        "asset_class": asset_class(order.symbol),
         "notional": None if order.notional is None else plain(order.notional),
         "qty": None if order.notional is not None else plain(order.qty),
         "filled_qty": plain(order.filled_qty),
@@ -153,6 +155,11 @@ def exact(value: float) -> Decimal:
 def asset_id(symbol: str) -> str:
     """The id of a symbol's asset; the same in every run."""
     return str(uuid5(NAMESPACE_DNS, symbol))
+
+
+def asset_class(symbol: str) -> str:
+    """Alpaca's word for what a symbol is."""
+    return "crypto" if is_pair(symbol) else "us_equity"
 
 
 def stamp(nanoseconds: int | None) -> str | None:

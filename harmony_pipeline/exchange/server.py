@@ -68,8 +68,9 @@ class ExchangeServer(LocalServer):
         self.requests_per_minute, self.decision_seconds = requests_per_minute, decision_seconds
         self.bars_behind_seconds = bars_behind_seconds
         self.trade_stream = TradeStream(keys)
+        feeds = ("us",) if venue.market.is_crypto else ("iex", "sip", "test")
         self.hub = StreamHub(
-            keys, ("iex", "sip", "test"), symbol_limit=symbol_limit,
+            keys, feeds, symbol_limit=symbol_limit,
             connection_limit=connection_limit, slot_hold_seconds=slot_hold_seconds,
         )  # fmt: skip
         self.data_faults, self.bar_faults = DataFaults(), MessageFaults()
@@ -94,9 +95,35 @@ class ExchangeServer(LocalServer):
             Route("/v1/corporate-actions", self._data(_no_actions)),
             WebSocketRoute("/stream", self._listen),
             WebSocketRoute("/v2/{feed}", self._stream),
+            *self._coin_routes(),
             *control.routes(self),
         ]
         return routes
+
+    def _coin_routes(self) -> list[Any]:
+        """Market data of pairs, by a version and folder of their own; Alpaca asks for no keys by
+        REST.
+        """
+        if not self.venue.market.is_crypto:
+            return []
+        folder = "/v1beta3/crypto/us"
+        return [
+            Route(f"{folder}/bars", self._data(market_data.bars_page, needs_keys=False)),
+            Route(f"{folder}/trades", self._data(market_data.pair_trades_page, needs_keys=False)),
+            Route(f"{folder}/quotes", self._data(market_data.pair_quotes_page, needs_keys=False)),
+            Route(f"{folder}/latest/{{kind}}", self._latest),
+            WebSocketRoute("/v1beta3/crypto/{feed}", self._stream),
+        ]
+
+    @property
+    def data_path(self) -> str:
+        """What the path of the market-data stream begins with."""
+        return "/v1beta3/crypto/" if self.venue.market.is_crypto else "/v2/"
+
+    @property
+    def data_stream_url(self) -> str:
+        """Whole address of the market-data stream."""
+        return f"{self.ws_url}{self.data_path}{'us' if self.venue.market.is_crypto else 'iex'}"
 
     # --- for tests and the command line -----------------------------------------------------------
 
@@ -148,7 +175,7 @@ class ExchangeServer(LocalServer):
 
     async def drop(self, stream: str | None) -> None:
         """Cut the streams of one kind (trades, data), or all."""
-        path = {"trades": "/stream", "data": "/v2/", None: "/"}[stream]
+        path = {"trades": "/stream", "data": self.data_path, None: "/"}[stream]
         await self.cut_streams(path)
 
     # --- its own clock ----------------------------------------------------------------------------
@@ -241,10 +268,13 @@ class ExchangeServer(LocalServer):
 
         return answer
 
-    def _data(self, page: Callable[..., Any]) -> Callable[[Request], Awaitable[Response]]:
+    def _data(
+        self, page: Callable[..., Any], *, needs_keys: bool = True
+    ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
-                self._check_keys(request)
+                if needs_keys:
+                    self._check_keys(request)
                 self.move_clock()
                 return _response(page(self.venue, request.query_params), 200, {})
             except Refused as refused:
@@ -256,7 +286,10 @@ class ExchangeServer(LocalServer):
         kind = request.path_params["kind"]
         if kind not in {"bars", "trades", "quotes"}:
             return JSONResponse({"message": "not found"}, 404)
-        answer = self._data(lambda venue, query: market_data.latest(venue, kind, query))
+        needs_keys = not self.venue.market.is_crypto
+        answer = self._data(
+            lambda venue, query: market_data.latest(venue, kind, query), needs_keys=needs_keys
+        )
         return await answer(request)
 
     def _check_keys(self, request: Request) -> None:

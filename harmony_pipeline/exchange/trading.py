@@ -181,10 +181,10 @@ ROUTES: tuple[tuple[str, str, Callable[[Venue, Request, Any], Any]], ...] = (
     ("DELETE", "/v2/orders/{order_id}", _cancel),
     ("GET", "/v2/positions", _positions),
     ("DELETE", "/v2/positions", _close_all),
-    ("GET", "/v2/positions/{symbol}", _position),
-    ("DELETE", "/v2/positions/{symbol}", _close),
+    ("GET", "/v2/positions/{symbol:path}", _position),
+    ("DELETE", "/v2/positions/{symbol:path}", _close),
     ("GET", "/v2/clock", _clock),
     ("GET", "/v2/calendar", _calendar),
     ("GET", "/v2/assets", _assets),
-    ("GET", "/v2/assets/{symbol}", _asset),
+    ("GET", "/v2/assets/{symbol:path}", _asset),
 )

@@ -150,10 +150,12 @@ class Venue(VenueState):
 
     def submit(self, body: Any) -> Json:
         """Place what a body asks for; the order as POST answers it. Raises Refused."""
+        if isinstance(body, dict) and isinstance(body.get("symbol"), str):
+            body = {**body, "symbol": self.market.symbol_of(body["symbol"])}
         request = read_order(body)
         if request.client_order_id is not None and request.client_order_id in self._names:
             raise Refused(422, 40010001, "client_order_id must be unique")
-        admission.check(self, request)
+        admission.check(self, request, self.matcher.coin_terms)
         order = self._order_of(request)
         legs = self._legs_of(request, order)
         for each in (order, *legs):
@@ -255,6 +257,7 @@ class Venue(VenueState):
         """A market order that somebody else sends (the dashboard), filled at once at the last
         price. Raises Refused where there is none.
         """
+        symbol = self.market.symbol_of(symbol)
         price = self.marks.get(symbol)
         if price is None or side not in {"buy", "sell"} or quantity <= 0:
             raise invalid(f"{symbol} cannot be traded by hand: no price yet, or no such order")
@@ -351,11 +354,17 @@ class Venue(VenueState):
             order.failed_at = self.next_stamp()
             self._close(order, "rejected")
             self._end_group(order)
-        elif trick == "partial_then_cancel" and order.qty > 1 and order.symbol in self.marks:
+        elif trick == "partial_then_cancel" and self._half(order) and order.symbol in self.marks:
             self.tricks.pop(0)
-            part = Decimal(int(order.qty / 2))
+            part = self._half(order)
             self._fill(self.matcher.at_last(order, part, self.marks[order.symbol]), self._time)
             self._end(order, "canceled")
+
+    def _half(self, order: VenueOrder) -> Decimal:
+        """Half of an order, in whole shares or in the steps of a pair."""
+        crypto = self.market.is_crypto
+        step = self.matcher.coin_terms(order.symbol).quantity_step if crypto else Decimal(1)
+        return order.qty / 2 // step * step
 
     def _fill(self, fill: Fill, at: int) -> None:
         """Book one execution, and do what follows for its group."""
@@ -366,9 +375,10 @@ class Venue(VenueState):
         value = order.sign * int(notional(float(fill.price), float(fill.quantity)))
         held = self.books.shares(order.symbol)
         self.books.trade(
-            at, order.symbol, signed, value, fill.fee, order_id=order.id, execution_id=execution
-        )
-        admission.set_entry(self, order, held, signed, fill.price)
+            at, order.symbol, signed, value, fill.fee, fill.withheld, order_id=order.id,
+            execution_id=execution,
+        )  # fmt: skip
+        admission.set_entry(self, order, held, signed - fill.withheld, fill.price)
         order.filled_qty += fill.quantity
         order.filled_value += fill.price * fill.quantity
         order.filled_at = at * _NANOS

@@ -158,6 +158,27 @@ def asset_rows(symbols: Sequence[str], inactive: Sequence[str] = ()) -> list[Jso
     ]
 
 
+def pair_row(symbol: str, minimum: str, quantity_step: str, price_step: str) -> Json:
+    """A pair of a coin and a currency that can be traded."""
+    return {
+        "id": str(uuid5(NAMESPACE_DNS, symbol)),
+        "class": "crypto",
+        "exchange": "CRYPTO",
+        "symbol": symbol,
+        "name": f"{symbol} pair",
+        "status": "active",
+        "tradable": True,
+        "marginable": False,
+        "shortable": False,
+        "easy_to_borrow": False,
+        "fractionable": True,
+        "min_order_size": minimum,
+        "min_trade_increment": quantity_step,
+        "price_increment": price_step,
+        "attributes": [],
+    }
+
+
 def day_rows(schedule: pl.DataFrame) -> list[Json]:
     """Rows of `Calendar.schedule` as /v2/calendar writes them: New York times, with a colon in two
     and without in the others.

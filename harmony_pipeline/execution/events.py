@@ -18,7 +18,7 @@ import msgspec
 
 Side = Literal["buy", "sell"]
 Role = Literal["entry", "exit", "stop", "take"]
-OrderKind = Literal["market", "limit", "stop"]
+OrderKind = Literal["market", "limit", "stop", "stop_limit"]
 TimeInForce = Literal["ioc", "day", "gtc"]
 RiskState = Literal["ACTIVE", "REDUCING", "HALTED"]
 ReconciliationRule = Literal["take", "cancel", "ask", "adopt", "report"]
@@ -198,6 +198,13 @@ class OrderPartiallyFilled(OrderFact, frozen=True, kw_only=True):
     fee: float = 0.0
     slippage: float = 0.0
     liquidity: Literal["taker", "maker"] = "taker"
+    # coins that a purchase did not bring: they are the fee, whose worth `fee` tells
+    withheld: float = 0.0
+
+    @property
+    def received(self) -> float:
+        """What the execution moved: the quantity, less what was withheld."""
+        return self.quantity - self.withheld
 
 
 class OrderFilled(OrderPartiallyFilled, frozen=True, kw_only=True):
@@ -340,10 +347,13 @@ class CandidateRefused(Fact, frozen=True, kw_only=True):
 
 
 class StrategyStopped(Fact, frozen=True, kw_only=True):
-    """A strategy of a portfolio trades no more in this session: `reason` says what it raised."""
+    """A strategy of a portfolio trades no more in this session: `reason` says what it raised;
+    `hung`: it gave no answer.
+    """
 
     strategy: str
     reason: str
+    hung: bool = False
 
 
 class SymbolsWatched(Fact, frozen=True, kw_only=True):

@@ -166,7 +166,7 @@ def asset_class_of(symbol: str, market: MarketSettings) -> str:
     if symbol.endswith("=X"):
         return "fx"
     if market.source == "alpaca":
-        return "us_equity"
+        return "crypto" if "/" in symbol else "us_equity"
     if market.source == "crypto":
         return "crypto"
     return _asset_class_of_calendar(market.calendar)

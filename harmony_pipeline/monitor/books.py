@@ -149,7 +149,7 @@ class Books:
         }
         self._tell(table.FILLS, event.execution_id, row)
         whose = order.terms.strategy if order else None
-        signed = event.quantity if event.side == "buy" else -event.quantity
+        signed = event.received if event.side == "buy" else -event.received
         self._position(whose, event.symbol).fill(signed, event.price, event.fee)
         self._tell_position(ev.slot_name(whose, event.symbol))
 

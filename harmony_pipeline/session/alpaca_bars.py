@@ -3,30 +3,39 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import polars as pl
 
 from harmony_pipeline.errors import BrokerUnavailable, ConfigError, DataError
 from harmony_pipeline.execution.brokers.alpaca.broker import Reference
 from harmony_pipeline.execution.brokers.alpaca.clock import VenueClock
-from harmony_pipeline.execution.brokers.alpaca.facts import Fees
+from harmony_pipeline.execution.brokers.alpaca.facts import Charge, Fees
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
-from harmony_pipeline.execution.costs import fee
+from harmony_pipeline.execution.coins import is_pair, withheld
+from harmony_pipeline.execution.costs import fee, notional
 from harmony_pipeline.market.settings import (
     TIMEFRAME_MINUTES,
     AlpacaSourceSettings,
     MarketSettings,
     RetrySettings,
 )
-from harmony_pipeline.market.sources.alpaca.client import KEY, SECRET, AlpacaClient
+from harmony_pipeline.market.sources.alpaca.client import (
+    COIN_QUOTES,
+    KEY,
+    SECRET,
+    AlpacaClient,
+    Room,
+)
 from harmony_pipeline.market.sources.alpaca.longer import Longer
 from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
 from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream
-from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quote_frames import QuoteFrames
+from harmony_pipeline.session.watch_list import quoted_first
 
 _MINUTE = timedelta(minutes=1)
 _RECONNECTS = 20  # in a row, before a day is given up: minutes, longer than any slot is held
@@ -82,10 +91,11 @@ def alpaca_bars(
         factors,
         settings.quiet_seconds,
         close=stream.close,
+        hear_only=stream.hear_only,
     )
     if plan.hears_quotes:
         queue = bars.hear_quotes(plan.symbols, conflates=plan.conflates_quotes)
-        stream.take_quotes = QuoteFrames(queue).take
+        stream.take_quotes, stream.quoted = QuoteFrames(queue).take, quoted_first(plan)
     return bars
 
 
@@ -125,10 +135,13 @@ def quote_before(settings: AlpacaSettings, keys: Keys) -> Reference:
             "end": moment.isoformat(),
             "limit": 1,
             "sort": "desc",
-            "feed": settings.feed,
         }
+        room: Room = "coins" if is_pair(symbol) else "data"
+        path = COIN_QUOTES if is_pair(symbol) else "/stocks/quotes"
+        if room == "data":
+            asked["feed"] = settings.feed
         try:
-            rows = client.page("data", "/stocks/quotes", asked)["quotes"].get(symbol) or []
+            rows = client.page(room, path, asked)["quotes"].get(symbol) or []
         except (DataError, ConfigError, KeyError, AttributeError):
             return None
         quote = rows[0] if rows else {}
@@ -138,6 +151,17 @@ def quote_before(settings: AlpacaSettings, keys: Keys) -> Reference:
     return middle
 
 
+def _of_coins(rules: Record, quantity: float, price: float, rested: bool) -> Charge:
+    """The coins that a purchase does not bring, and what they would have cost: what is paid for all
+    less what is paid for those that came.
+    """
+    ordered = Decimal(repr(quantity))
+    bps = float(rules["maker_fee_bps" if rested else "fee_bps"])
+    kept = withheld(ordered, bps, Decimal(repr(float(rules["lot_size"]))))
+    worth = notional(price, quantity) - notional(price, float(ordered - kept))
+    return Charge(worth / MONEY, float(kept))
+
+
 def fees_of(plan: SessionPlan) -> Fees:
     """What the plan's rules say that an execution costs: Alpaca books its fees at the day's end
     only, and a session's cash has to have them at once.
@@ -145,10 +169,13 @@ def fees_of(plan: SessionPlan) -> Fees:
     rules = plan.rules.records(plan.slots, plan.date)  # the first are of the symbols, in order
     rows = {symbol: row for row, symbol in enumerate(plan.symbols)}
 
-    def fees(symbol: str, side: str, quantity: float, price: float, rested: bool) -> float:
+    def fees(symbol: str, side: str, quantity: float, price: float, rested: bool) -> Charge:
         if symbol not in rows:
-            return 0.0
+            return Charge(0.0)
+        record = rules[rows[symbol]]
+        if side == "buy" and is_pair(symbol):
+            return _of_coins(record, quantity, price, rested)
         sign = 1 if side == "buy" else -1
-        return float(fee(rules[rows[symbol]], sign, price, quantity, rested) / MONEY)
+        return Charge(float(fee(record, sign, price, quantity, rested) / MONEY))
 
     return fees

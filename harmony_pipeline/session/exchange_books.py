@@ -20,7 +20,9 @@ _SHARES = 1e-9
 
 @dataclass
 class OrderBooks:
-    """What one order did: signed shares, and what it cost in dollars, fee apart."""
+    """What one order did: signed shares, and what it cost in dollars, fee apart; coins that are
+    withheld as a fee count among the shares, and in dollars as the fee.
+    """
 
     shares: float = 0.0
     value: float = 0.0
@@ -109,6 +111,7 @@ def _duplicates(orders: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _of_postings(postings: Iterable[Mapping[str, Any]]) -> dict[str, OrderBooks]:
     found: dict[str, OrderBooks] = {}
+    kept: dict[str, float] = {}  # coins that purchases did not bring
     for row in postings:
         if row["order_id"] is None:
             continue
@@ -120,6 +123,11 @@ def _of_postings(postings: Iterable[Mapping[str, Any]]) -> dict[str, OrderBooks]
             books.value += amount * _UNIT
         elif row["debit"] == "fees":
             books.fee += amount * _UNIT
+        elif row["debit"].startswith("fees:"):
+            kept[row["order_id"]] = kept.get(row["order_id"], 0.0) + amount
+    for identity, coins in kept.items():
+        books = found[identity]
+        books.fee += coins * books.value / books.shares
     return found
 
 

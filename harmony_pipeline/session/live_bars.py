@@ -53,10 +53,12 @@ class LiveBars:
         factors: Mapping[str, float] | None = None,
         quiet_seconds: float = 0.5,
         close: Callable[[], None] | None = None,
+        hear_only: Callable[[frozenset[str] | None, frozenset[str]], None] | None = None,
     ) -> None:
         self._frames, self._calendar, self._timeframe = frames, calendar, timeframe
         self._clock, self._until, self._quiet = clock, until, quiet_seconds
         self._factors, self._grace, self._close = dict(factors or {}), grace, close
+        self._hear_only = hear_only
         self._heard: queue.Queue[Any] = queue.Queue()  # frames, errors, None, _QUOTES_WAIT
         self._quotes: QuoteQueue | None = None
         self._ending = threading.Event()
@@ -132,6 +134,11 @@ class LiveBars:
             self._heard.put(_QUOTES_WAIT)
         if taken:
             yield Quotes(taken)
+
+    def hear_only(self, bars: frozenset[str] | None, quotes: frozenset[str]) -> None:
+        """See `ChangesSymbols`; where the frames' source cannot change, everything still comes."""
+        if self._hear_only is not None:
+            self._hear_only(bars, quotes)
 
     def close(self) -> None:
         """End `moments`, which another thread reads."""

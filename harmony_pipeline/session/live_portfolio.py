@@ -81,6 +81,7 @@ from harmony_pipeline.portfolio.moments import (
 from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.ledger_rows import money
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
+from harmony_pipeline.session.single_stops import as_stop_limit, reason_to_leave
 from harmony_pipeline.session.stream import SessionBar
 
 _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
@@ -328,6 +329,19 @@ class LivePortfolio:
         """Value the symbols of `bars[start:stop]` at their close, in that order."""
         mark_bars(self.positions, self.portfolio.account, self._rules, bars, start, stop)
 
+    def watch_levels(self, bars: Records) -> None:
+        """Where the broker takes no brackets: have positions closed that these bars took to their
+        profit, or past their stop.
+        """
+        bps = self._plan.stop_limit_bps
+        if bps is None:
+            return
+        for bar in bars:
+            row = bar["symbol"]
+            reason = reason_to_leave(self.positions[row], bar, self._rules[row], bps)
+            if reason != NO_REASON:
+                self.positions[row]["exit_reason"] = reason
+
     def check_breakers(self) -> list[tuple[str, float]]:
         """Judge the marked equity; (name, measure) of each breaker that tripped now."""
         account, latches = self.account, ("entries_stopped", "week_stopped", "halted")
@@ -480,7 +494,7 @@ class LivePortfolio:
         )
         if isinstance(fact, ev.OrderPartiallyFilled):
             report["quantity"], report["price"], report["factor"] = (
-                fact.quantity,
+                fact.received,
                 fact.price,
                 self._factor[symbol],
             )
@@ -512,6 +526,9 @@ class LivePortfolio:
                 CANCELED, slot, ROLE_NAMES[role], None, REASON_NAMES[intent["reason"]] or None
             )
         terms = order_terms(intent, float(intent["quantity"]), self.portfolio.models, self._plan)
+        bps = self._plan.stop_limit_bps
+        if bps is not None and role == STOP:
+            terms = as_stop_limit(terms, self._rules[intent["symbol"]], bps)
         return OrderRequest(
             REFUSED if intent["status"] == REFUSED else ORDER_OPEN, slot, ROLE_NAMES[role], terms
         )

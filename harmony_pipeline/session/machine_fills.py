@@ -51,7 +51,7 @@ def _fill(event: ev.OrderPartiallyFilled) -> Fill:
         event.symbol,
         event.happened_at,
         1 if event.side == "buy" else -1,
-        event.quantity,
+        event.received,
         event.price,
         event.fee,
     )

@@ -15,13 +15,18 @@ from harmony_pipeline.session.live_portfolio import order_terms
 from harmony_pipeline.session.plan import SessionPlan
 
 
-def carried_orders(plan: SessionPlan, ledger: Ledger) -> dict[tuple[str, str], Order]:
+def carried_orders(
+    plan: SessionPlan, ledger: Ledger, *, in_process: bool
+) -> dict[tuple[str, str], Order]:
     """The orders of the plan's opening state that work: (slot, role) -> order, under the name that
-    the ledger knows or, if it knows none, a new one.
+    the ledger knows or, if it knows none, a new one. Orders at a broker outside of this process are
+    not part of that state: they are those that the ledger has open.
     """
     known: dict[tuple[str, str], Order] = {
         (order.terms.slot, order.terms.role): order for order in ledger.open_orders(plan.account)
     }
+    if not in_process:
+        return {key: order for key, order in known.items() if key[0] in plan.slot_names}
     carried: dict[tuple[str, str], Order] = {}
     for index, place in enumerate(plan.slot_names):
         for role, name in enumerate(ROLE_NAMES):

@@ -19,7 +19,7 @@ from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_portfolio import OrderRequest
-from harmony_pipeline.session.order_manager import (
+from harmony_pipeline.session.order_events import (
     Action,
     Cancel,
     CancelAll,
@@ -32,7 +32,6 @@ from harmony_pipeline.session.order_manager import (
     NewsEnded,
     OrderEvent,
     OrderLookedUp,
-    OrderManager,
     OrderReported,
     Restarted,
     SettleDue,
@@ -40,6 +39,7 @@ from harmony_pipeline.session.order_manager import (
     Write,
     fact_head,
 )
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.telemetry import OFF, Telemetry
 
 

@@ -8,16 +8,13 @@ event. After a crash the same `step` is fed from the ledger (`session/event_repl
   client order id: no crash and no repetition makes two orders of one intent.
 - `gate` decides whether an order may leave. It is asked when the order is decided, and again when
   it is sent, because it may have waited, or the books may have come into dispute since.
-- Alpaca refuses an order that could trade with an open one of the same account (a wash trade);
-  legs of brackets are exempt. Strategies of a portfolio may want that: one leaves a symbol that the
-  other enters on the same side. The exit goes first: an entry waits until it is done, and one that
-  works already is taken back. `_crossing` has the rule.
+- An order waits for those that stand in its way at the broker (`session/crossing_orders.py`).
+- A position whose bracket ended without a fill is closed (`session/bracket_orders.py`).
 - A broker's fact passes `execution/lifecycle.py` before it changes anything. A fact that the
   lifecycle does not allow is a dispute, and a dispute halts the session.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +22,6 @@ import msgspec
 
 from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.brokers.base import BrokerOrder
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
@@ -37,219 +33,60 @@ from harmony_pipeline.execution.events import (
 )
 from harmony_pipeline.execution.lifecycle import Order, Status, apply, start
 from harmony_pipeline.portfolio.kernel_types import CANCELED, REFUSED, ROLE_NAMES
+from harmony_pipeline.session.bracket_orders import (
+    Consequence,
+    is_leg,
+    legs_of,
+    of_canceled_leg,
+)
+from harmony_pipeline.session.crossing_orders import crossing_orders, due_at, is_blocked
 from harmony_pipeline.session.event_replay import OWN_FACTS
 from harmony_pipeline.session.freshness import stricter
-from harmony_pipeline.session.ledger_rows import Execution, execution_of
+from harmony_pipeline.session.ledger_rows import execution_of
 from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest
-
-_LEGS = ("stop", "take")
-_SIMPLE = ("entry", "exit")
-_OTHER_SIDE = {"buy": "sell", "sell": "buy"}
-ENDED_AT_BROKER = "ended at the broker"
-"""Why an order is canceled that nobody told us of: reconciliation found it."""
-
-# --- events: what the machine is told -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class IntentsKept:
-    """The intents of these orders are on disk."""
-
-    orders: tuple[OrderTerms, ...]
-
-
-@dataclass(frozen=True)
-class OrderReported:
-    """A fact about an order; `known` is the ledger's order where the machine no longer holds it."""
-
-    fact: AnyOrderFact
-    known: Order | None = None
-
-
-@dataclass(frozen=True)
-class OrderLookedUp:
-    """The broker's answer to `LookUp`: the order, None (unknown there), or why it cannot say."""
-
-    client_order_id: str
-    found: BrokerOrder | None
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class CancelUnanswered:
-    """A cancel may or may not have arrived."""
-
-    client_order_id: str
-
-
-@dataclass(frozen=True)
-class NewsEnded:
-    """The broker has nothing more to report: orders that waited may be free to go."""
-
-
-@dataclass(frozen=True)
-class SettleDue:
-    """A timer: look up what is unclear, repeat what had no answer."""
-
-
-@dataclass(frozen=True)
-class CancelOne:
-    """Take this order back."""
-
-    client_order_id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class SymbolHalted:
-    """No entry into the symbol for the rest of the session."""
-
-    symbol: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class CashDoubted:
-    """Whether the broker's cash differs from ours: no entry leaves while it does."""
-
-    doubted: bool
-
-
-@dataclass(frozen=True)
-class StrategyEnded:
-    """A strategy of a portfolio enters nothing any more in this session: its entries are taken
-    back.
-    """
-
-    strategy: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class CancelAll:
-    """Take every working order back."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class StreamsJudged:
-    """What the streams, or the kill switch, allow from now on."""
-
-    state: RiskState
-    reason: str
-
-
-@dataclass(frozen=True)
-class Flattening:
-    """Whether every position is being closed, so that nothing is entered any more."""
-
-    on: bool
-
-
-@dataclass(frozen=True)
-class BooksCompared:
-    """Sentences about what ledger and broker disagree on; any of them halts."""
-
-    differences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """What was written after the snapshot that the machine was restored from."""
-
-    past: tuple[Event, ...]
-
-
-@dataclass(frozen=True)
-class JournalBroken:
-    """After a restart this process decides differently than the one before; `rest` was not met."""
-
-    sentence: str
-    rest: tuple[Event, ...]
-
-
-OrderEvent = (
-    OrderRequest
-    | IntentsKept
-    | OrderReported
-    | OrderLookedUp
-    | CancelUnanswered
-    | NewsEnded
-    | SettleDue
-    | CancelAll
-    | CancelOne
-    | StrategyEnded
-    | SymbolHalted
-    | CashDoubted
-    | StreamsJudged
-    | Flattening
-    | BooksCompared
-    | Restarted
-    | JournalBroken
+from harmony_pipeline.session.order_events import (
+    Action,
+    BooksCompared,
+    Cancel,
+    CancelAll,
+    CancelOne,
+    CancelUnanswered,
+    CashDoubted,
+    Entry,
+    Flattening,
+    IntentsKept,
+    JournalBroken,
+    LookUp,
+    NewsEnded,
+    OrderEvent,
+    OrderLookedUp,
+    OrderReported,
+    Restarted,
+    SettleDue,
+    StrategyEnded,
+    StreamsJudged,
+    Submit,
+    SymbolHalted,
+    Write,
+    fact_head,
 )
-
-# --- actions: what the machine asks for -----------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One event for the ledger, with the order as it then stands and, of a fill, its execution."""
-
-    key: str
-    event: Event
-    happened_at: datetime
-    known_at: datetime
-    order: Order | None = None
-    execution: Execution | None = None
-
-
-@dataclass(frozen=True)
-class Write:
-    """Write these entries in one transaction. `intents` are confirmed by `IntentsKept`."""
-
-    entries: tuple[Entry, ...]
-    intents: tuple[OrderTerms, ...] = ()
-
-
-@dataclass(frozen=True)
-class Submit:
-    """Send an order, or both legs of a bracket. The answer is a fact about each."""
-
-    command: SubmitOrder
-
-    @property
-    def orders(self) -> list[OrderTerms]:
-        """The orders of the command."""
-        return [order for order in (self.command.order, self.command.other) if order is not None]
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Ask the broker to take an order back. `repeated`: it was asked before, without an answer."""
-
-    command: CancelOrder
-    repeated: bool = False
-
-
-@dataclass(frozen=True)
-class LookUp:
-    """Ask the broker what it knows of an order; the answer is `OrderLookedUp`."""
-
-    client_order_id: str
-
-
-Action = Write | Submit | Cancel | LookUp
+from harmony_pipeline.session.single_stops import kept_here, take_of
 
 
 class OrderManager:
     """Orders of one session. `in_process`: the exchange lives in this process and is driven by
-    bars.
+    bars. `takes_brackets` False: of a bracket the stop leaves alone (`session/single_stops.py`).
     """
 
     def __init__(
-        self, portfolio: LivePortfolio, *, in_process: bool, stale_after: timedelta
+        self,
+        portfolio: LivePortfolio,
+        *,
+        in_process: bool,
+        stale_after: timedelta,
+        takes_brackets: bool = True,
     ) -> None:
+        self._takes_brackets = takes_brackets
         self._portfolio = portfolio
         self._in_process = in_process
         self._stale_after = stale_after
@@ -444,6 +281,10 @@ class OrderManager:
 
     def _send_or_wait(self, both: tuple[OrderTerms, ...]) -> None:
         self._unconfirmed -= {terms.client_order_id for terms in both}
+        if not self._takes_brackets:
+            kept = kept_here(both)
+            self.waiting.extend(terms.client_order_id for terms in kept)
+            both = tuple(terms for terms in both if terms not in kept)
         if not self._in_process and self._is_blocked(both[0]):
             self.waiting.append(both[0].client_order_id)
             self._clear_way(both[0])
@@ -462,7 +303,7 @@ class OrderManager:
         reason = self._gate(both[0])
         if reason is not None:
             self._end_unsent(both, reason)
-        elif not self._in_process and self._now - _due_at(both[0]) > self._stale_after:
+        elif not self._in_process and self._now - due_at(both[0]) > self._stale_after:
             # Decided before a crash or an outage: sent only if the broker has it already.
             self._late[both[0].client_order_id] = both
             self._actions.append(LookUp(both[0].client_order_id))
@@ -477,39 +318,14 @@ class OrderManager:
             self._take(ev.OrderCanceled(**fact_head(terms, self._now), reason=reason))
 
     def _is_blocked(self, terms: OrderTerms) -> bool:
-        """A real broker lets legs hold their shares until their cancel is confirmed, and knows
-        nothing of reversals, nor of the rate at which orders may leave.
-        """
-        if _due_at(terms) > self._now and terms.release_at is not None:
+        if not self._takes_brackets and kept_here((terms,)):
             return True
-        ahead = _LEGS if terms.role == "exit" else ("exit",) if terms.after_exit else ()
-        return any(
-            order.is_open and order.terms.slot == terms.slot and order.terms.role in ahead
-            for order in self.orders.values()
-        ) or bool(self._crossing(terms))
-
-    def _crossing(self, terms: OrderTerms) -> list[Order]:
-        """Open orders of other strategies that the broker would take for the other side of this
-        one, and that go before it: exits before an entry, and before an exit the entries that have
-        left already.
-        """
-        if terms.strategy is None or terms.role not in _SIMPLE:
-            return []
-        role = "exit" if terms.role == "entry" else "entry"
-        return [
-            order
-            for order in self.orders.values()
-            if order.is_open
-            and order.terms.role == role
-            and (order.terms.symbol, order.terms.side) == (terms.symbol, _OTHER_SIDE[terms.side])
-            and order.terms.strategy != terms.strategy
-            and (role == "exit" or order.client_order_id not in self.waiting)
-        ]
+        return is_blocked(terms, self.orders.values(), self.waiting, self._now)
 
     def _clear_way(self, terms: OrderTerms) -> None:
         """Take back the entries that an exit waits for."""
         if terms.role == "exit":
-            for order in self._crossing(terms):
+            for order in crossing_orders(terms, self.orders.values(), self.waiting):
                 if order.status is not Status.CANCEL_REQUESTED:
                     self._cancel(order, f"an exit of {terms.strategy} would cross it")
 
@@ -568,7 +384,7 @@ class OrderManager:
         """An order that never left and is late. What protects a position has no moment: an entry
         may have filled long after it was decided.
         """
-        is_needed = both[0].role in _LEGS and self._portfolio.is_protected_by(both[0])
+        is_needed = is_leg(both[0]) and self._portfolio.is_protected_by(both[0])
         reason = self._gate(both[0]) if is_needed else "its moment has passed"
         if reason is None:
             self._submit(both)
@@ -598,7 +414,7 @@ class OrderManager:
         """
         for order in self.working():
             self._cancel(order, reason)
-            if order.terms.role in _LEGS:
+            if is_leg(order.terms):
                 self._portfolio.distrust(order.terms.slot)
 
     # --- facts ------------------------------------------------------------------------------------
@@ -624,42 +440,27 @@ class OrderManager:
         self._actions.append(Write((entry,)))
         self.orders[name] = after
         self._answer(fact, before, after)
-        is_leg = after.terms.role in _LEGS and after.terms.symbol not in self._portfolio.in_transit
-        if isinstance(fact, ev.OrderCanceled) and is_leg:
+        protects = is_leg(after.terms) and after.terms.symbol not in self._portfolio.in_transit
+        if isinstance(fact, ev.OrderCanceled) and protects:
             self._leg_canceled(fact, before)
+        if not self._takes_brackets and after.terms.role == "stop" and not after.is_open:
+            self._end_kept_take(after.terms)
+
+    def _end_kept_take(self, stop: OrderTerms) -> None:
+        """A take-profit that is kept here ends with its stop."""
+        take = take_of(stop, [self.orders[name] for name in self.waiting if name in self.orders])
+        if take is not None:
+            self._cancel(take, "its stop has ended")
 
     def _leg_canceled(self, fact: ev.OrderCanceled, before: Order) -> None:
-        """A position whose bracket never left, or that somebody else took away, is closed. A leg
-        that we took back, or whose twin was reached, leaves nothing behind.
-        """
-        slot = before.terms.slot
-        if not self._portfolio.is_protected_by(before.terms):
+        consequence = of_canceled_leg(
+            fact, before, self.orders.values(), self._portfolio, self._canceled_before
+        )
+        if consequence is Consequence.NONE:
             return
-        is_ours = (
-            before.status is Status.CANCEL_REQUESTED
-            or before.client_order_id in self._canceled_before
-        )
-        if before.status is Status.INTENDED:
-            self._portfolio.distrust(slot)
-        elif fact.reason == ENDED_AT_BROKER or not (is_ours or self._twin_has_filled(before)):
-            self._close_unprotected(slot)
-
-    def _twin_has_filled(self, leg: Order) -> bool:
-        return any(
-            order.executions
-            for order in self.orders.values()
-            if order.terms.role in _LEGS
-            and order.terms.slot == leg.terms.slot
-            and order.terms.decided_at == leg.terms.decided_at
-        )
-
-    def _close_unprotected(self, slot: str) -> None:
-        """Half a bracket protects nothing: take the other half back, and close the position at the
-        next decision.
-        """
-        self._portfolio.distrust(slot)
-        for order in self.working():
-            if order.terms.slot == slot and order.terms.role in _LEGS:
+        self._portfolio.distrust(before.terms.slot)
+        if consequence is Consequence.CLOSE_AND_CANCEL:
+            for order in legs_of(before.terms.slot, self.working()):
                 self._cancel(order, "the other leg of its bracket ended at the broker")
 
     def _answer(self, fact: AnyOrderFact, before: Order, after: Order) -> None:
@@ -709,7 +510,10 @@ class OrderManager:
     def adopt(self, orders: Iterable[Order]) -> None:
         """Take over orders that worked before the session began."""
         for order in orders:
-            self.orders[order.client_order_id] = self.carried[order.client_order_id] = order
+            name = order.client_order_id
+            self.orders[name] = self.carried[name] = order
+            if not self._takes_brackets and kept_here((order.terms,)):
+                self.waiting.append(name)
 
     def working(self) -> list[Order]:
         """Orders that may still trade, by symbol and role."""
@@ -753,21 +557,6 @@ class OrderManager:
         self.halted_symbols = dict(saved.get("halted_symbols", {}))
         self.cash_doubted = bool(saved.get("cash_doubted", False))
         self.ended_strategies = dict(saved.get("ended_strategies", {}))
-
-
-def _due_at(terms: OrderTerms) -> datetime:
-    """When an order is to leave: at its decision, or later where it was queued."""
-    return terms.decided_at if terms.release_at is None else terms.release_at
-
-
-def fact_head(terms: OrderTerms, now: datetime) -> dict[str, Any]:
-    """The fields that every fact about an order has."""
-    return {
-        "happened_at": now,
-        "known_at": now,
-        "client_order_id": terms.client_order_id,
-        "symbol": terms.symbol,
-    }
 
 
 def _key(fact: AnyOrderFact) -> str:

@@ -85,6 +85,9 @@ class SessionPlan:
 
     selected: the symbols that may be entered as the day begins; None: all. scans: those of the day
     that choose anew (session/watch_list.py).
+
+    stop_limit_bps: at a broker that takes no brackets the stop rests there alone, as a stop-limit
+    order whose limit lies so far behind it (session/single_stops.py); None: it takes brackets.
     """
 
     date: date
@@ -111,6 +114,7 @@ class SessionPlan:
     members: tuple[MemberPlan, ...] = ()
     selected: tuple[str, ...] | None = None
     scans: tuple[IntradayScan, ...] = ()
+    stop_limit_bps: float | None = None
 
     def __post_init__(self) -> None:
         for plan in self.by_strategy.values():
@@ -213,6 +217,7 @@ class SessionPlan:
                 if self.scans
                 else {}
             ),
+            **({} if self.stop_limit_bps is None else {"stop_limit": self.stop_limit_bps}),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)

@@ -15,6 +15,7 @@ from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult, read_session
+from harmony_pipeline.session.single_stops import is_kept
 
 _SHARES = 1e-9  # quantities travel as decimal text at real brokers
 _CENT = 0.005
@@ -91,7 +92,7 @@ def books_differ(
 
 
 def _orders(working: Iterable[Order], broker: Broker | BrokerRequests) -> list[Difference]:
-    ours = {order.client_order_id: order for order in working}
+    ours = {order.client_order_id: order for order in working if not is_kept(order)}
     theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
     found = []
     for name in sorted({*ours, *theirs}):

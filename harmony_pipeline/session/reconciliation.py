@@ -23,10 +23,11 @@ from datetime import datetime, timedelta
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, BrokerOrder, BrokerPosition, Rereads
+from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros, slot_name
 from harmony_pipeline.execution.lifecycle import FINAL, Order, Status
 from harmony_pipeline.portfolio.kernel_types import MONEY
-from harmony_pipeline.session.order_manager import (
+from harmony_pipeline.session.order_events import (
     ENDED_AT_BROKER,
     CashDoubted,
     OrderReported,
@@ -36,7 +37,7 @@ from harmony_pipeline.session.order_manager import (
 from harmony_pipeline.session.trader import Trader
 
 SHARES, CASH = 0.001, 0.01
-"""Larger differences count: shares, and currency."""
+"""Larger differences count: shares, and currency; of coins, those worth more than that."""
 _ON_THEIR_WAY = frozenset({Status.INTENDED, Status.SUBMITTED, Status.UNKNOWN})
 
 
@@ -187,7 +188,7 @@ class Reconciler:
         for symbol in sorted({*ours, *theirs} - moving):
             mine = ours.get(symbol, 0.0)
             there = theirs[symbol].quantity if symbol in theirs else 0.0
-            if abs(mine - there) <= SHARES + 1e-12:
+            if abs(mine - there) <= self._tolerance(symbol) + 1e-12:
                 continue
             traded = symbol in self._trader.plan.symbols
             what = "adopted" if traded else "not traded in this session, so it is only reported"
@@ -195,6 +196,18 @@ class Reconciler:
             rule: ReconciliationRule = "adopt" if traded else "report"
             found.append(Found("position", symbol, symbol, mine, there, rule, sentence))
         return found
+
+    def _tolerance(self, symbol: str) -> float:
+        """The largest difference that does not count: of coins, one that is worth a cent."""
+        if not is_pair(symbol):
+            return SHARES
+        portfolio = self._trader.portfolio
+        prices = [
+            portfolio.last_price(row)
+            for row, (_, owned) in enumerate(portfolio.owners)
+            if owned == symbol
+        ]
+        return min(SHARES, CASH / max(prices)) if prices and max(prices) > 0.0 else SHARES
 
     # --- rules ------------------------------------------------------------------------------------
 

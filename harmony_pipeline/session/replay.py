@@ -159,6 +159,7 @@ def plan_day(
     members: Sequence[MemberPlan] = (),
     selected: Sequence[str] | None = None,
     scans: Sequence[IntradayScan] = (),
+    stop_limit_bps: float | None = None,
 ) -> SessionPlan:
     """The plan of one day; of a portfolio see `plan_portfolio_day`. `feature_states` may name more
     symbols than are needed, `actions` and `lives` reach back as far as they like. Raises DataError
@@ -166,9 +167,7 @@ def plan_day(
     """
     behind, due = _events_around(opening, empty_events() if lives is None else lives, watched, day)
     symbols = tuple(sorted({*opening.symbols(watched), *symbols_of(due)}))
-    known = states_by_symbol(feature_states, feature_set)
-    states = {symbol: known[symbol] for symbol in symbols if symbol in known}
-    _refuse_states_inside(day, states, calendar, timeframe)
+    states = _states_of(symbols, feature_states, feature_set, (day, calendar, timeframe))
     return SessionPlan(
         date=day,
         account=opening.account,
@@ -194,7 +193,21 @@ def plan_day(
         members=tuple(members),
         selected=selected if selected is None else tuple(sorted(selected)),
         scans=tuple(scans),
+        stop_limit_bps=stop_limit_bps,
     )
+
+
+def _states_of(
+    symbols: Sequence[str],
+    states: States,
+    feature_set: FeatureSet,
+    day: tuple[date, Calendar, str],
+) -> dict[str, State]:
+    """Those of the symbols. Raises DataError when one lies inside the day."""
+    known = states_by_symbol(states, feature_set)
+    found = {symbol: known[symbol] for symbol in symbols if symbol in known}
+    _refuse_states_inside(day[0], found, day[1], day[2])
+    return found
 
 
 def plan_portfolio_day(
@@ -347,7 +360,7 @@ def simulated_broker(plan: SessionPlan, ledger: Ledger) -> SimulatedBroker:
         opening.portfolio.models,
         int(opening.portfolio.account[0]["cash"]),
         shares,
-        carried_orders(plan, ledger),
+        carried_orders(plan, ledger, in_process=True),
         [(name, symbol) for name in plan.by_strategy for symbol in plan.symbols],
     )
 

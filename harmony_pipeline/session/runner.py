@@ -42,9 +42,10 @@ from harmony_pipeline.session.quotes import CountsQuotes, Quotes
 from harmony_pipeline.session.reconciliation import Reconciler
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.settings import SessionSettings
-from harmony_pipeline.session.stream import BarStream, Batch
+from harmony_pipeline.session.stream import BarStream, Batch, ChangesSymbols
 from harmony_pipeline.session.telemetry_setup import telemetry_of
 from harmony_pipeline.session.trader import Trader
+from harmony_pipeline.session.watch_list import quoted_first
 
 _CANCEL_SECONDS = 10.0
 _LOOK_SECONDS = 0.25  # between two looks at streams and broker while quotes come
@@ -60,6 +61,7 @@ class Supervision:
     heartbeat_seconds: float = 5.0
     stale_after_seconds: float = 90.0
     reconcile_seconds: float = 60.0
+    strategy_seconds: float = 30.0
     redis: str = ""
     telemetry: str = ""
     is_live: bool = False
@@ -75,6 +77,7 @@ class Supervision:
             settings.heartbeat_seconds,
             settings.stale_after_seconds,
             settings.reconcile_seconds,
+            settings.strategy_seconds,
             settings.redis,
             settings.telemetry,
             is_live,
@@ -112,7 +115,9 @@ def run_session(
             telemetry = after_all.enter_context(
                 telemetry_of(watch.telemetry, plan, is_live=watch.is_live, tell=tell)
             )
-            trader = Trader(plan, ledger, broker, clock, telemetry)
+            patience = watch.strategy_seconds if watch.is_live else None
+            trader = Trader(plan, ledger, broker, clock, telemetry, patience)
+            after_all.callback(trader.signals.close)
             trader.begin()
             loop = _Loop(trader, clock, watch, ledger, run)
             with _hot_state(watch, plan.account) as hot:
@@ -210,6 +215,12 @@ class _Loop:
         self._counts = stream if isinstance(stream, CountsQuotes) else None
         if self._counts is not None:
             self._telemetry.hear_quotes(self._counts)
+        changing = stream if isinstance(stream, ChangesSymbols) else None
+        # what a stream begins with
+        told: tuple[frozenset[str] | None, frozenset[str]] = (
+            None,
+            quoted_first(self._trader.plan),
+        )
         self._beat()
         for item in stream.moments():
             ended = self._interrupted()
@@ -223,6 +234,9 @@ class _Loop:
                     hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
                 if self._bar_log is not None:
                     self._bar_log.append(item)
+                if changing is not None and self._wanted() != told:
+                    told = self._wanted()
+                    changing.hear_only(*told)
             elif isinstance(item, Quotes):
                 self._hear(item, hot)
             else:
@@ -233,6 +247,10 @@ class _Loop:
             self._telemetry.look(now, self._risk_state)
             self._beat()
         return self._interrupted() or (COMPLETED, None)
+
+    def _wanted(self) -> tuple[frozenset[str] | None, frozenset[str]]:
+        """Symbols whose bars (None: of all) and whose quotes still matter."""
+        return self._trader.heard, self._trader.quoted
 
     def _process(self, batch: Batch) -> bool:
         """A moment; False when it was done before a restart, and is not counted again."""
@@ -249,7 +267,7 @@ class _Loop:
         """Quotes between two moments. What depends on the hour alone is looked at by the clock:
         there may be thousands of lots a second.
         """
-        self._trader.process_quotes(item.quotes)
+        self._trader.quotes.hear(item.quotes)
         if hot is not None:
             hot.show_quotes(item.quotes)
         now = time.monotonic()

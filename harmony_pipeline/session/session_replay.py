@@ -29,8 +29,11 @@ from harmony_pipeline.session.event_replay import REPEATED
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import copy_earlier
 from harmony_pipeline.session.open_orders import carried_orders
+from harmony_pipeline.session.order_events import (
+    Entry,
+)
 from harmony_pipeline.session.order_gateway import OrderGateway
-from harmony_pipeline.session.order_manager import Entry, OrderManager
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.stream import Batch, ReplayStream
@@ -156,6 +159,7 @@ class _SimulatedReplay:
             self._plan, self._copy, simulated_broker(self._plan, self._copy), clock
         )
         self.trader.begin()
+        self.trader.signals.expect_hung(written)
         for batch in _batches(frame, clock, written):
             self.trader.process(batch)
         _pull_switch(self.trader, written)
@@ -182,6 +186,7 @@ class _BrokerReplay:
         broker = _WrittenBroker(self._plan, self._copy)
         self.trader = _RecordedTrader(self._plan, self._copy, broker, clock, self._records)
         self.trader.begin()
+        self.trader.signals.expect_hung(written)
         gateway = self.trader.gateway
         broker.gateway = gateway
         # what was heard after a mark is not heard before it
@@ -204,7 +209,7 @@ class _BrokerReplay:
             gateway.settle()
             head = gateway.journal_head
             if isinstance(head, ev.QuoteActed):
-                self.trader.decide_again(hear=True)
+                self.trader.quotes.decide_again(hear=True)
             elif isinstance(head, ev.PositionAdopted):
                 self.trader.portfolio.adopt(head)
                 gateway.record(f"adopted:{left}", head, head.happened_at, head.known_at)
@@ -235,7 +240,12 @@ class _RecordedTrader(Trader):
         self.gateway.record("", fact, batch.start, batch.end)
 
     def _make_gateway(self) -> OrderGateway:
-        manager = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
+        manager = OrderManager(
+            self.portfolio,
+            in_process=False,
+            stale_after=self.plan.bar,
+            takes_brackets=self.plan.stop_limit_bps is None,
+        )
         return _ComparingGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self._records
         )
@@ -298,7 +308,7 @@ class _WrittenBroker:
                 order.client_order_id, order.terms.symbol, order.terms.side, order.quantity,
                 order.filled_quantity, order.status,
             )
-            for order in carried_orders(self._plan, self._ledger).values()
+            for order in carried_orders(self._plan, self._ledger, in_process=False).values()
         ]  # fmt: skip
 
     def positions(self) -> list[BrokerPosition]:

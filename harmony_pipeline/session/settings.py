@@ -59,6 +59,12 @@ class SessionSettings(FrozenSettings):
     reconcile_seconds: float = Field(
         60.0, gt=0.0, description="how often ledger and broker are compared, in the venue's time"
     )
+    strategy_seconds: float = Field(
+        30.0,
+        gt=0.0,
+        description="a strategy of a portfolio that gives no answer to a moment for so long, in the"
+        " venue's time or this machine's, is stopped, and the others go on",
+    )
     demote_after_sessions: int = Field(
         3,
         ge=1,
@@ -105,7 +111,7 @@ class SessionSettings(FrozenSettings):
 
 
 NOT_OF_THE_BOOKS = (
-    "ledger", "redis", "telemetry", "reconcile_seconds", "demote_after_sessions",
-    "maximum_divergence", "hung_after_seconds", "readmit",
+    "ledger", "redis", "telemetry", "reconcile_seconds", "strategy_seconds",
+    "demote_after_sessions", "maximum_divergence", "hung_after_seconds", "readmit",
 )  # fmt: skip
 """Settings that change neither what a session decides nor what its books say."""

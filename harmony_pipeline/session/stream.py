@@ -14,7 +14,7 @@ them needs saving.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -83,6 +83,16 @@ class BarStream(Protocol):
     def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """The whole day from its first bar, and the quotes between its batches where the strategy
         hears them.
+        """
+
+
+@runtime_checkable
+class ChangesSymbols(Protocol):
+    """A stream whose symbols can be changed while it runs."""
+
+    def hear_only(self, bars: frozenset[str] | None, quotes: frozenset[str]) -> None:
+        """Bring bars of these symbols (None: of all) and quotes of these from now on. A bar or a
+        quote that is on its way may still come.
         """
 
 

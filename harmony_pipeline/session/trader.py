@@ -13,15 +13,14 @@ functions in the same order; there is no second definition of anything here.
     now, since it hears what was filled decide     exits and entries through the one gate
     snapshot   everything a restart needs
 
-Between two moments a machine with `on_quote` hears the quotes that came. Where it changes what it
-holds, the same decision is made at once, with the quote's price and the features of the symbol's
-last bar. An exchange in this process knows bars only, so there it is made with the next bars.
+Between two moments a machine with `on_quote` hears the quotes that came
+(session/quote_decisions.py).
 """
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from harmony_pipeline.execution import events as ev
@@ -44,28 +43,31 @@ from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
+from harmony_pipeline.session.member_workers import Deadline
 from harmony_pipeline.session.open_orders import carried_orders
-from harmony_pipeline.session.order_gateway import OrderGateway
-from harmony_pipeline.session.order_manager import (
+from harmony_pipeline.session.order_events import (
     BooksCompared,
     Flattening,
-    OrderManager,
     StrategyEnded,
     StreamsJudged,
 )
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.quote_decisions import QuoteDecisions
 from harmony_pipeline.session.reconcile import books_differ
 from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.session.telemetry import OFF, Telemetry
-from harmony_pipeline.strategies.events import Quote
+from harmony_pipeline.session.watch_list import drops_bars, quoted_first
 
 REGULAR = "regular"
 
 
 class Trader:
     """One session over one ledger and one broker. Call `begin` once, then `process` for every batch
-    of the day from its first bar, then `end`.
+    of the day from its first bar, then `end`. `strategy_seconds`: time that a strategy of a
+    portfolio has for a moment; None: as long as it takes.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Trader:
         broker: Broker,
         clock: Clock,
         telemetry: Telemetry = OFF,
+        strategy_seconds: float | None = None,
     ) -> None:
         self.plan = plan
         self.ledger = ledger
@@ -86,13 +89,15 @@ class Trader:
         self.cursor: datetime | None = None  # start of the last batch that is done
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
         in_process = self._exchange is not None
-        self._open = plan.calendar.session_open(plan.date)
-        self._close = plan.calendar.session_close(plan.date)
-        self._signals = StrategySignals(plan, ledger, in_process=in_process)
-        self._folded: datetime | None = None  # start of the last batch that features know
-        self._decided_at = 0  # when the last decision on a quote was made, in microseconds
-        # of a process before this one, with the start of the bars that came next, if any did
-        self._acted: deque[tuple[datetime | None, ev.QuoteActed]] = deque()
+        patience = (
+            None if strategy_seconds is None else partial(Deadline.after, strategy_seconds, clock)
+        )
+        self.signals = StrategySignals(plan, ledger, in_process=in_process, patience=patience)
+        self.folded: datetime | None = None  # start of the last batch that features know
+        self.quotes = QuoteDecisions(self)
+        self.heard: frozenset[str] | None = None  # symbols whose bars still matter; None: all
+        self.quoted = quoted_first(plan)  # symbols whose quotes do
+        self._chosen_before: tuple[frozenset[str] | None, bool] = (None, False)
 
     @property
     def session_id(self) -> str:
@@ -115,23 +120,31 @@ class Trader:
         self.portfolio.restore_factors(saved.body["factors"])
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
+        heard = saved.body.get("heard")  # snapshots of earlier code have none
+        self.heard = None if heard is None else frozenset(heard)
         for name in self.manager.ended_strategies:
-            self._signals.stop(name)
+            self.signals.stop(name)
+        self.signals.expect_hung(event for _, event in self.ledger.events(self.session_id))
         self.gateway.moment = (
             moment(saved.body["moment"]) if saved.body["moment"] is not None else None
         )
         if self._exchange is not None:
             self._exchange.restore(saved.body["exchange"])
         else:
-            self._remember_acted()
+            self.quotes.remember()
             self.gateway.recover(
                 event for _, event in self.ledger.events(self.session_id, after=saved.sequence)
             )
-            self.decide_again()
+            self.quotes.decide_again()
 
     def _make_gateway(self) -> OrderGateway:
         in_process = isinstance(self.broker, BarDriven)
-        manager = OrderManager(self.portfolio, in_process=in_process, stale_after=self.plan.bar)
+        manager = OrderManager(
+            self.portfolio,
+            in_process=in_process,
+            stale_after=self.plan.bar,
+            takes_brackets=self.plan.stop_limit_bps is None,
+        )
         return OrderGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self.telemetry
         )
@@ -147,7 +160,7 @@ class Trader:
         """
         now = self.clock.now()
         plan = self.plan
-        carried = carried_orders(plan, self.ledger)
+        carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
         shares, known = self._after_lives(carried)
         found: tuple[str, ...] = ()
         if self._exchange is None:
@@ -199,10 +212,14 @@ class Trader:
         restart.
         """
         done = self.cursor is not None and batch.start <= self.cursor
+        if not done and self.heard is not None:
+            bars = tuple(bar for bar in batch.bars if bar.symbol in self.heard)
+            if not bars:
+                return False
+            batch = Batch(batch.start, batch.end, bars)
         # the past, too: features and strategies are folded anew after a restart
-        while self._acted and self._is_before(self._acted[0][0], batch, done=done):
-            self._hear_again(self._acted.popleft()[1])
-        signals = None if self._signals.hears_fills and not done else self._update(batch)
+        self.quotes.hear_those_before(batch, done=done)
+        signals = None if self.signals.hears_fills and not done else self._update(batch)
         if done:
             return False
         # An exchange in this process dies with it, so a moment is one transaction: whole or not at
@@ -211,87 +228,10 @@ class Trader:
             self._live_through(batch, signals)
         return True
 
-    def process_quotes(self, quotes: Sequence[Quote]) -> None:
-        """Give the machine these quotes, and decide where it changes what it holds. After a restart
-        nothing is heard before the bars that were told again.
-        """
-        if self.cursor is not None and (self._folded is None or self._folded < self.cursor):
-            return
-        while self._acted:
-            self._hear_again(self._acted.popleft()[1])
-        for quote, symbols in self._signals.hear_quotes(quotes):
-            for symbol in symbols:
-                self._act_on(quote, symbol)
-
-    def _act_on(self, quote: Quote, symbol: str) -> None:
-        """Decide on what the machine holds of the symbol since this quote, while the exchange is
-        open.
-        """
-        found = self._signals.held_now(symbol)
-        if self._exchange is not None or found is None or not self.portfolio.is_open:
-            return
-        bar, signal = found
-        if bar.session_date != self.plan.date or not self._open <= quote.timestamp < self._close:
-            return
-        has_price = symbol == quote.symbol and quote.bid > 0.0 and quote.ask > 0.0
-        moved = max(micros(quote.timestamp), self._decided_at + 1)
-        fact = ev.QuoteActed(
-            happened_at=quote.timestamp, known_at=moment(moved), symbol=symbol,
-            side=signal["side"], strength=signal["strength"],
-            price=(quote.bid + quote.ask) / 2.0 if has_price else bar.close,
-            signal_timestamp=bar.start, factor=bar.factor, volatility=signal["volatility"],
-            quoted_symbol=quote.symbol, bid=quote.bid, bid_size=quote.bid_size, ask=quote.ask,
-            ask_size=quote.ask_size, probability=signal["probability"],
-            model_id=signal["model_id"],
-        )  # fmt: skip
-        with self.telemetry.quote(fact):
-            self._decide_on(fact)
-            self._snapshot()
-
-    def _decide_on(self, fact: ev.QuoteActed) -> None:
-        """The decision that follows from this fact, and from nothing else."""
-        self._decided_at = micros(fact.known_at)
-        self._record(f"quote:{fact.symbol}:{self._decided_at}", fact, fact.known_at)
-        self.gateway.receive_reports()
-        self.gateway.send(self.portfolio.decide(self.portfolio.quote_record(fact)))
-
-    def decide_again(self, *, hear: bool = False) -> None:
-        """Make the decisions on quotes that the journal of an interrupted session has next; `hear`:
-        the machine has heard the bars before them, and hears them now.
-        """
-        while isinstance(head := self.gateway.journal_head, ev.QuoteActed):
-            if hear:
-                self._hear_again(head)
-            self._decide_on(head)
-
-    def _remember_acted(self) -> None:
-        """The quotes that this session acted on, each before the bars that it was heard before."""
-        facts: list[ev.QuoteActed] = []
-        for _, event in self.ledger.events(self.session_id):
-            if isinstance(event, ev.QuoteActed):
-                facts.append(event)
-            elif isinstance(event, ev.BarsReceived):
-                self._acted.extend((event.happened_at, fact) for fact in facts)
-                facts = []
-        self._acted.extend((None, fact) for fact in facts)
-
-    @staticmethod
-    def _is_before(bars: datetime | None, batch: Batch, *, done: bool) -> bool:
-        """Whether a quote that came before the bars that start at `bars` came before the batch;
-        None: no bars came after it, so it came before the first batch that is new.
-        """
-        return bars <= batch.start if bars is not None else not done
-
-    def _hear_again(self, fact: ev.QuoteActed) -> None:
-        quote = Quote(
-            fact.quoted_symbol, fact.happened_at, fact.bid, fact.bid_size, fact.ask, fact.ask_size
-        )
-        self._signals.hear_again(quote, fact.symbol, fact.side, fact.strength)
-
     def _update(self, batch: Batch) -> Signals:
         """Signals of the batch; a machine with `on_fill` hears first what was filled."""
-        self._folded = batch.start
-        return self._signals.update(batch)
+        self.folded = batch.start
+        return self.signals.update(batch)
 
     def _live_through(self, batch: Batch, signals: Signals | None) -> None:
         """signals: of the batch; None: they depend on what its bars fill."""
@@ -322,7 +262,20 @@ class Trader:
             self.gateway.receive_reports()
             self._stop_failed(self._heard(batch) if signals is None else signals, batch)
         self.cursor = batch.start
+        self._choose_heard()
         self._snapshot()
+
+    def _choose_heard(self) -> None:
+        """After a scan: whose quotes, and after the last one whose bars, still matter."""
+        chosen = self.signals.chosen
+        now = (chosen, self.signals.is_last_choice)
+        if chosen is None or now == self._chosen_before or not self.plan.scans:
+            return
+        self._chosen_before = now
+        busy = {order.terms.symbol for order in self.manager.working()}
+        self.quoted = chosen | busy | frozenset(self.portfolio.shares())
+        if self.heard is None and self.signals.is_last_choice and drops_bars(self.plan):
+            self.heard = self.quoted
 
     def _heard(self, batch: Batch) -> Signals:
         """Signals that could only be made once the batch's fills were known."""
@@ -356,19 +309,27 @@ class Trader:
                 self._record(f"candidate:{slot}:{micros(batch.start)}", fact, batch.end)
 
     def _stop_failed(self, signals: Signals, batch: Batch) -> None:
-        """Stop the strategies that raised: their entries are taken back and they enter nothing more
-        today. A bracket and its horizon go on closing what they hold; what only their signals would
-        have closed is closed now.
+        """Stop the strategies that raised or hang: their entries are taken back and they enter
+        nothing more today. A bracket and its horizon go on closing what they hold; what only their
+        signals would have closed is closed now.
         """
         for name, reason in signals.failures.items():
-            self._stop(name, reason, batch.start, batch.end)
+            self._stop(name, reason, batch.start, batch.end, hung=name in signals.hung)
 
-    def _stop(self, name: str, reason: str, happened_at: datetime, known_at: datetime) -> None:
+    def _stop(
+        self,
+        name: str,
+        reason: str,
+        happened_at: datetime,
+        known_at: datetime,
+        *,
+        hung: bool = False,
+    ) -> None:
         fact = ev.StrategyStopped(
-            happened_at=happened_at, known_at=known_at, strategy=name, reason=reason
+            happened_at=happened_at, known_at=known_at, strategy=name, reason=reason, hung=hung
         )
         self._record(f"strategy_stopped:{name}", fact, known_at)
-        self._signals.stop(name)
+        self.signals.stop(name)
         self.gateway.handle(StrategyEnded(name, reason))
         self.gateway.receive_reports()
         self.portfolio.leave_without_signals(name)
@@ -389,6 +350,7 @@ class Trader:
         signals = self._heard(batch) if signals is None else signals
         self._stop_failed(signals, batch)
         self.portfolio.put_signals(bars, signals.rows)
+        self.portfolio.watch_levels(bars)
         self._decide(bars, batch)
 
     def _meet(self, bars: Records, batch: Batch) -> None:
@@ -614,6 +576,7 @@ class Trader:
             "factors": self.portfolio.factors,
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
             "strategies": self.plan.sleeves.strategies,
+            "heard": None if self.heard is None else sorted(self.heard),
         }
         self.ledger.save_snapshot(
             Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body)

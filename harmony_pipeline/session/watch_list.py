@@ -5,6 +5,9 @@ features folded from the first bar on, so that a symbol that is started decides 
 history and nothing later. What the latest scan does not select takes no side: nothing is entered, a
 bracket goes on, and a position that follows its strategy's signals is left.
 
+After the day's last scan, a symbol that is neither selected nor held can matter no more: its bars
+are left out from then on, and a live stream is told to bring them no longer.
+
 A selection holds for bars that end at its moment or later. The session applies it bar by bar
 (`WatchList`), the backtest of its day all at once (`is_watched`): the same scans over the same
 bars.
@@ -14,11 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.stream import COLUMNS, Batch, SessionBar
+from harmony_pipeline.strategies.base import Stepwise
 
 _SCHEMA = {
     "symbol": TEXT, "timestamp": TIME, "bar_end": TIME, "session_date": pl.Date(), "session": TEXT,
@@ -54,9 +59,37 @@ class WatchList:
             self._chosen = now
             yield WatchChange(scan.at, tuple(sorted(now - before)), tuple(sorted(before - now)))
 
+    @property
+    def chosen(self) -> frozenset[str] | None:
+        """The symbols that may be entered now; None: all."""
+        return self._chosen
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no scan of the day is left."""
+        return not self._scans
+
     def allows(self, symbol: str) -> bool:
         """Whether the symbol may be entered now."""
         return self._chosen is None or symbol in self._chosen
+
+
+def quoted_first(plan: SessionPlan) -> frozenset[str]:
+    """Symbols whose quotes are heard as the day begins: selected, or held."""
+    if plan.selected is None or not plan.scans:
+        return frozenset(plan.symbols)
+    held = np.flatnonzero(plan.opening.portfolio.positions["quantity"] != 0.0)
+    return frozenset(plan.selected) | {plan.symbols[row % len(plan.symbols)] for row in held}
+
+
+def drops_bars(plan: SessionPlan) -> bool:
+    """Whether bars of symbols that can be neither entered nor left any more may be left out: no
+    strategy decides about one symbol by the bars of another.
+    """
+    plans = plan.by_strategy.values()
+    return bool(plan.scans) and not any(
+        isinstance(each.strategy, Stepwise) or each.history is not None for each in plans
+    )
 
 
 def _frame(bars: list[SessionBar]) -> pl.DataFrame:

@@ -11,6 +11,8 @@ from harmony_pipeline.exchange.market import ReplayMarket
 from harmony_pipeline.exchange.server import ExchangeServer
 from harmony_pipeline.exchange.store import Store
 from harmony_pipeline.exchange.venue import Venue
+from harmony_pipeline.execution.coins import is_pair
+from harmony_pipeline.market.instrument_defaults import asset_class_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.session.plan import SCALE
 from harmony_pipeline.stages.backtests import trading_rules
@@ -39,6 +41,7 @@ def exchange_over(
             f"market.timeframe is {pipeline.timeframe}: an exchange replays bars within a day, such"
             " as 1Min or 15Min (examples/us_equity_minute.toml)"
         )
+    _require_pairs(pipeline)
     market = ReplayMarket(_bars(pipeline, days), pipeline.calendar, pipeline.timeframe)
     venue = Venue(
         market,
@@ -57,6 +60,16 @@ def exchange_over(
         bars_behind_seconds=settings.bars_behind_seconds,
         slot_hold_seconds=settings.slot_hold_seconds,
     )
+
+
+def _require_pairs(pipeline: PipelineContext) -> None:
+    """Raises ConfigError for coins that are not named as Alpaca names them."""
+    symbols = pipeline.settings.market.symbols
+    for symbol in symbols:
+        if asset_class_of(symbol, pipeline.settings.market) == "crypto" and not is_pair(symbol):
+            raise ConfigError(
+                f"market.symbols: {symbol} is no pair as Alpaca names it: write it like BTC/USD"
+            )
 
 
 def _bars(pipeline: PipelineContext, days: Sequence[date]) -> pl.DataFrame:

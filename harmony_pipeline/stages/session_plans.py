@@ -13,8 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.state import State
+from harmony_pipeline.market.instrument_defaults import asset_class_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.demotion import diverges
 from harmony_pipeline.models.trained import TrainedModel
@@ -128,6 +130,7 @@ def plan_of(
         ),
         "flatten_at_close": settings.session.flatten_at_close,
     }
+    shared["stop_limit_bps"] = _stop_limit_bps(settings)
     symbols, portfolio = watched(pipeline, day), settings.session.portfolio
     if settings.session.rescan_at:
         shared["selected"], shared["scans"] = symbols, _scans(pipeline, day)
@@ -154,6 +157,18 @@ def plan_of(
             **shared,
         )
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _stop_limit_bps(settings: Settings) -> float | None:
+    """How far the limit of a stop lies behind it, at a broker that takes no brackets: Alpaca, of
+    coins; None: brackets are taken.
+    """
+    market = settings.market
+    symbols = market.symbols or ("",)
+    coins = all(asset_class_of(symbol, market) == "crypto" for symbol in symbols)
+    if settings.session.broker != "alpaca" or not coins:
+        return None
+    return settings.alpaca.coin_stop_limit_bps
 
 
 def _scans(pipeline: PipelineContext, day: date) -> tuple[IntradayScan, ...]:

@@ -21,13 +21,12 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harmony_pipeline.exchange.control_client import ExchangeClient
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.testing.crashes import CrashingLedger, Fuse
@@ -47,24 +46,12 @@ class KillingFuse(Fuse):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-@dataclass(frozen=True)
-class _Elsewhere:
+class _Elsewhere(ExchangeClient):
     """An exchange in another process."""
 
-    url: str
-    ws_url: str
-
-    def step(self, events: int = 1) -> None:
-        """Let events happen."""
-        self.ask("/control/step", {"events": events})
-
-    def ask(self, path: str, body: Any = None) -> dict[str, Any]:
-        """An answer of the control addresses."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=data)  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=30.0) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-            return found
+    def __init__(self, url: str, ws_url: str) -> None:
+        super().__init__(url)
+        self.ws_url, self.data_stream_url = ws_url, f"{ws_url}/v2/iex"
 
 
 class _WorldElsewhere(SteppedWorld):
@@ -99,7 +86,7 @@ class _WorldElsewhere(SteppedWorld):
         """There are no faults."""
 
     def _status(self) -> dict[str, Any]:
-        return self.exchange.ask("/control/status")  # type: ignore[attr-defined,no-any-return]
+        return self.exchange.status()  # type: ignore[attr-defined,no-any-return]
 
 
 class _Victim:

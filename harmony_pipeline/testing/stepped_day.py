@@ -10,10 +10,11 @@ day takes about a second, and the same seed gives the same day.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,11 +33,14 @@ from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.execution.brokers.alpaca.orders import parted
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
+from harmony_pipeline.execution.coins import QUANTITY_STEP, is_pair
 from harmony_pipeline.execution.events import AnyOrderFact
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.state import States
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instruments import Instrument, Instruments
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
@@ -57,6 +61,8 @@ CALENDAR = Calendar.of("XNYS")
 DAY = date(2024, 3, 5)
 OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
 SYMBOLS = ("AAA", "BBB", "CCC")
+PAIRS = ("BTC/USD", "ETH/USD", "SOL/USD")
+AROUND_THE_CLOCK = Calendar.of("24/7")
 FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"))
 WARM = 20  # bars before the first signal
 DAY_SEED = 5  # a day that buys, sells and is stopped soon after the first signal
@@ -129,11 +135,17 @@ class Contrarian:
         ).sort("symbol", "timestamp")
 
 
-def day_of(seed: int, minutes: int) -> pl.DataFrame:
-    """BARS: random walks from the open on."""
+def day_of(
+    seed: int,
+    minutes: int,
+    symbols: Sequence[str] = SYMBOLS,
+    calendar: Calendar = CALENDAR,
+    start: datetime = OPEN,
+) -> pl.DataFrame:
+    """BARS: random walks from `start` on."""
     generator = np.random.default_rng(seed)
     frames = []
-    for symbol in SYMBOLS:
+    for symbol in symbols:
         closes = np.round(50 * np.exp(np.cumsum(generator.normal(0, 0.003, minutes))), 2)
         opens = np.round(np.concatenate([[50.0], closes[:-1]]), 2)
         wide = np.round(np.abs(generator.normal(0, 0.08, (2, minutes))), 2)
@@ -141,7 +153,7 @@ def day_of(seed: int, minutes: int) -> pl.DataFrame:
             pl.DataFrame(
                 {
                     "symbol": [symbol] * minutes,
-                    "timestamp": [OPEN + timedelta(minutes=number) for number in range(minutes)],
+                    "timestamp": [start + timedelta(minutes=number) for number in range(minutes)],
                     "open": opens,
                     "high": np.round(np.maximum(opens, closes) + wide[0], 2),
                     "low": np.round(np.minimum(opens, closes) - wide[1], 2),
@@ -155,7 +167,7 @@ def day_of(seed: int, minutes: int) -> pl.DataFrame:
         timeframe=pl.lit("1Min"),
         adjustment_factor=pl.lit(1.0),
     )
-    return CALENDAR.with_session(frame, "1Min").sort("symbol", "timestamp")
+    return calendar.with_session(frame, "1Min").sort("symbol", "timestamp")
 
 
 def trading_rules(**risk: Any) -> TradingRules:
@@ -168,6 +180,34 @@ def trading_rules(**risk: Any) -> TradingRules:
         StrategySettings(use="none:None", exits="barriers"),
         BacktestSettings(initial_cash=CASH),
     )
+
+
+def coin_rules(**risk: Any) -> TradingRules:
+    """The same of coins at Alpaca: no shorts, quantities to nine digits, fees by value."""
+    names = [
+        Instrument(
+            pair, asset_class="crypto", calendar="24/7", small_tick_size=None,
+            small_tick_below=None, lot_size=QUANTITY_STEP, minimum_quantity=0.001,
+        )
+        for pair in PAIRS
+    ]  # fmt: skip
+    costs = CostSettings(
+        half_spread_bps=0.0, impact_coefficient=0.0, fee_bps=25.0, maker_fee_bps=15.0
+    )
+    usual = trading_rules(allow_short=False, **risk)
+    return replace(usual, costs=costs, instruments=Instruments.of(names))
+
+
+def coin_plan_of(
+    ledger: Ledger, rules: TradingRules, day: date = DAY, states: States | None = None
+) -> SessionPlan:
+    """The plan of a day of coins."""
+    return plan_day(
+        day, opening_of(ledger, "paper", day, rules.initial_cash), PAIRS,
+        strategy_name="contrarian", strategy=Contrarian(), rules=rules, feature_set=FEATURES,
+        feature_states=states or {}, calendar=AROUND_THE_CLOCK, timeframe="1Min",
+        actions=CORPORATE_ACTIONS.empty(), stop_limit_bps=100.0,
+    )  # fmt: skip
 
 
 def plan_of(ledger: Ledger, rules: TradingRules) -> SessionPlan:
@@ -204,11 +244,16 @@ class SteppedWorld:
     hears_stream: bool = False
     """Bars come over the exchange's market-data stream; else from this process."""
     plan: Callable[[Ledger, TradingRules], SessionPlan] = plan_of
+    market: pl.DataFrame | None = None
+    """The bars; else those of the seed."""
+    strategy_seconds: float = 30.0
+    subscriptions: list[tuple[datetime, dict[str, set[str]]]] = field(default_factory=list)
+    """What was listened to after each change, by the exchange's clock."""
     generation: int = 0
     is_disturbed: bool = False
 
     def __enter__(self) -> Self:
-        self.bars = day_of(self.seed, self.minutes)
+        self.bars = day_of(self.seed, self.minutes) if self.market is None else self.market
         self._seen: set[tuple[int, int]] = set()
         self._port = 0
         self.exchange = self._start()
@@ -224,11 +269,18 @@ class SteppedWorld:
         self.exchange.__exit__(None, None, None)
 
     def _start(self) -> ExchangeServer:
-        market = ReplayMarket(self.bars, CALENDAR)
+        calendar = AROUND_THE_CLOCK if is_pair(self.bars["symbol"][0]) else CALENDAR
+        market = ReplayMarket(self.bars, calendar)
         venue = Venue(market, self.rules, store=Store(self.folder / "exchange.sqlite"))
         server = ExchangeServer(venue, KEYS, port=self._port, requests_per_minute=1_000_000)
+        server.hub.subscribed = self._subscribed
         server.__enter__()
         return server
+
+    async def _subscribed(self) -> None:
+        hub = self.exchange.hub
+        for listener in hub.listeners:
+            self.subscriptions.append((self.exchange.venue.now, dict(listener.wanted)))
 
     def restart_exchange(self) -> None:
         """End it, and start it where it stood, at the same address."""
@@ -243,9 +295,11 @@ class SteppedWorld:
         return AlpacaSettings(
             **{
                 "trading_url": url, "data_url": url, "trading_stream_url": f"{stream}/stream",
-                "data_stream_url": f"{stream}/v2/iex", "requests_per_minute": 1_000_000,
+                "data_stream_url": self.exchange.data_stream_url, "requests_per_minute": 1_000_000,
                 "timeout_seconds": 5.0, "wait_seconds": 0.01, "reconnect_seconds": 0.02,
-                "longest_reconnect_seconds": 0.05, "poll_seconds": poll, **changes,
+                "longest_reconnect_seconds": 0.05, "poll_seconds": poll,
+                # its time is heard; read by the machine's, a slow day had more requests
+                "clock_seconds": 3600.0, **changes,
             }
         )  # fmt: skip
 
@@ -255,7 +309,9 @@ class SteppedWorld:
         """One process's part of the session. Raises Crash when the fuse has burnt."""
         plan = self.plan(ledger, self.rules)
         broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
-        supervision = Supervision(is_live=True, stale_after_seconds=1e6)
+        supervision = Supervision(
+            is_live=True, stale_after_seconds=1e6, strategy_seconds=self.strategy_seconds
+        )
         try:
             stream = self.stream(broker, plan)
             return run_session(plan, ledger, broker, stream, broker.clock, supervision)
@@ -266,11 +322,21 @@ class SteppedWorld:
         """The day's bars as they come."""
         if self.hears_stream:
             return HeardStream(self, broker, plan, Keys(*KEYS))
-        return SteppedStream(self, broker, self.bars)
+        return SteppedStream(self, broker, self.bars.filter(pl.col("session_date") == plan.date))
 
     def start_of(self, minute: int) -> datetime:
         """When a minute of the day begins."""
-        return OPEN + timedelta(minutes=minute)
+        starts = self._starts
+        return starts[minute] if minute < len(starts) else starts[-1] + timedelta(minutes=1)
+
+    def minute_of(self, start: datetime) -> int:
+        """The inverse of `start_of`."""
+        return self._starts.index(start)
+
+    @cached_property
+    def _starts(self) -> list[datetime]:
+        starts: list[datetime] = self.bars["timestamp"].unique().sort().to_list()
+        return starts
 
     def advance(self, minute: int, event: int) -> None:
         """Let an event of a minute happen, once, however often the day is read."""

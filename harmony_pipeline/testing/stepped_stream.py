@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import polars as pl
@@ -17,7 +17,6 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quotes import Quotes
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
-_MINUTE = timedelta(minutes=1)
 _QUIET_SECONDS = 0.05
 _MOST_QUIET = 12  # of them, for a minute whose bars were lost
 
@@ -29,6 +28,9 @@ class World(Protocol):
 
     def start_of(self, minute: int) -> datetime:
         """When a minute of the day begins."""
+
+    def minute_of(self, start: datetime) -> int:
+        """The inverse of `start_of`."""
 
     def happen(self, minute: int, moment: int) -> None:
         """Commit what is due."""
@@ -86,8 +88,8 @@ class SteppedStream(_Moments):
     def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """Every minute; at the end everything is read."""
         batches = (each for each in self._inner.moments() if isinstance(each, Batch))
-        for number, batch in enumerate(batches):
-            yield from self._open(number)
+        for batch in batches:
+            yield from self._open(self._world.minute_of(batch.start))
             self._broker.clock.hear(batch.end)
             yield batch
         yield from self._end()
@@ -104,6 +106,10 @@ class HeardStream(_Moments):
         settings = world.settings(gather_seconds=0.02, quiet_seconds=_QUIET_SECONDS)
         market = MarketSettings(timeframe="1Min")
         self._bars = alpaca_bars(settings, keys, market, plan, broker.clock, until=self._last)
+
+    def hear_only(self, bars: frozenset[str] | None, quotes: frozenset[str]) -> None:
+        """See `ChangesSymbols`."""
+        self._bars.hear_only(bars, quotes)
 
     def moments(self) -> Iterator[Batch | Quiet | Quotes]:
         """Every minute, then what is still on its way."""

@@ -9,27 +9,20 @@ import subprocess
 import sys
 import time
 import urllib.request
-from datetime import UTC, date, datetime
+from datetime import date
+from functools import partial
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from assets.runner import Runner
 from harmony_pipeline.cli.demo import demo
 from harmony_pipeline.cli.demo_exchange import ExchangeProcess
+from harmony_pipeline.cli.demo_sensor import session_by_sensor
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import HarmonyError
-from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.periods import period_from_key
-from harmony_pipeline.models.settings import ModelSettings
-from harmony_pipeline.models.walk_forward import train_period
 from harmony_pipeline.session.process_control import is_running
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.result import StageResult
-from harmony_pipeline.testing.forecaster_contract import planted_samples
-
-CLOCK = Calendar.of("24/7")
 
 DAY = "2024-07-03"  # closes at 13:00
 MARKET = """
@@ -60,38 +53,16 @@ def settings_file(folder: Path) -> Path:
     return file
 
 
-def started_by_the_sensor(pipeline: PipelineContext, day: date) -> StageResult:
-    """A model is promoted; the sensor asks for the run of the day, and that run is executed."""
-    samples = planted_samples(600, 1.0, per_day=8)
-    period = period_from_key("2023-02", "month", "America/New_York")
-    chosen = ModelSettings(
-        forecaster="harmony_pipeline.models.logistic:Logistic", minimum_train_rows=60
-    )
-    trained = train_period(samples, period, 8, CLOCK, "1Min", chosen, "features").model
-    assert trained is not None
-    pipeline.registry.save(trained)
-    pipeline.registry.promote(trained.model_id, datetime(2024, 7, 1, tzinfo=UTC))
-    runner = Runner.of(pipeline.settings)
-    repository = runner.definitions.get_repository_def()
-    context = dg.build_sensor_context(instance=runner.instance, repository_def=repository)
-    sensor = repository.get_sensor_def("paper_session_sensor")
-    asked = sensor.evaluate_tick(context).run_requests
-    assert asked is not None
-    assert [each.partition_key for each in asked] == [day.isoformat()]
-    runner.run_job("paper_session", asked[0].partition_key)
-    return runner.results["paper_session"]
-
-
 @pytest.mark.slow
 def test_a_day_is_traded_offline_and_both_books_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     settings = load_settings(settings_file(tmp_path), environment={})
-    assert demo(
-        settings, DAY, speed=None, symbols=2, with_monitor=False, start=started_by_the_sensor
-    )
+    start = partial(session_by_sensor, Runner.of)
+    assert demo(settings, DAY, speed=None, symbols=2, with_monitor=False, start=start)
     shown = capsys.readouterr().out
+    assert "paper_session_sensor asks for the run of 2024-07-03" in shown
     assert "compared one by one: equal" in shown
     found = re.search(r"end of 2024-07-03: completed; (\d+) orders .* (\d+) fills", shown)
     assert found is not None
@@ -143,3 +114,9 @@ def test_an_exchange_that_cannot_start_is_one_line(
     with pytest.raises(HarmonyError, match=r"did not start: .*no bars"), exchange:
         pass
     assert exchange._process.poll() is not None
+
+
+def test_a_sensor_that_starts_nothing_says_why(tmp_path: Path) -> None:
+    pipeline = PipelineContext(load_settings(settings_file(tmp_path), environment={}))
+    with pytest.raises(HarmonyError, match="starts nothing: no trading day was scanned yet"):
+        session_by_sensor(Runner.of, pipeline, date(2024, 7, 3))

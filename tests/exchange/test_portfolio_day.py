@@ -2,10 +2,12 @@
 of the same day does, and never an order that Alpaca would take for a wash trade.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -13,12 +15,12 @@ from exchange.exchange_world import venue
 from session.days import fresh_ledger
 
 from harmony_pipeline.exchange.refusals import Refused
-from harmony_pipeline.execution.events import PositionAdopted
+from harmony_pipeline.execution.events import PositionAdopted, StrategyStopped
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session import crossing_orders, order_manager
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.replay import (
     backtest_day,
@@ -33,6 +35,7 @@ from harmony_pipeline.testing.stepped_day import (
     CALENDAR,
     DAY,
     FEATURES,
+    OPEN,
     SYMBOLS,
     Contrarian,
     Happening,
@@ -132,7 +135,8 @@ def test_strategies_that_cross_wait_for_each_other_and_are_never_refused(
     assert crossings(result) > 0
     assert result.fills["strategy"].n_unique() > 1
     assert "rejected" not in kinds(result)
-    monkeypatch.setattr(OrderManager, "_crossing", lambda *_: [])
+    for module in (crossing_orders, order_manager):
+        monkeypatch.setattr(module, "crossing_orders", lambda *_: [])
     events = session("without").tables["session_events"]
     rejected = events.filter(pl.col("kind") == "rejected")["detail"]
     assert rejected.len() > 0
@@ -225,3 +229,90 @@ def test_shares_that_somebody_else_traded_are_given_to_strategies_and_the_sum_is
         assert event.quantity_before * event.quantity_after >= 0.0 or event.strategy == "slow"
     again = replay_session(plan(ledger, RULES), world.bars, ledger, tmp_path / "again.sqlite")
     assert again.equal, again.summary()
+
+
+class Failing(Contrarian):
+    """Raises, or does not come back, at the bars of a certain minute."""
+
+    def __init__(self, threshold: float, release: threading.Event | None) -> None:
+        super().__init__(threshold)
+        self._release, self._asked = release, list[datetime]()
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        if features["timestamp"].max() >= FAILS_AT:  # type: ignore[operator]
+            self._asked.append(FAILS_AT)
+            if self._release is None:
+                raise ZeroDivisionError("a strategy with a fault")
+            self._release.wait(30.0)
+        return super().signals(features)
+
+
+FAILS_AT = OPEN + timedelta(minutes=23)
+
+
+def test_a_strategy_that_hangs_is_stopped_like_one_that_raises_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    """Orders, fills and equity are those of the day on which it raises; what was recorded is
+    replayed, and continued after a crash, without asking it again.
+    """
+    release = threading.Event()
+    plain = planner(("signal", "barriers", "barriers"), horizon=6)
+
+    def day(name: str, gate: threading.Event | None, point: int = 0) -> "Lived":
+        folder = tmp_path / name
+        folder.mkdir()
+        failing = Failing(0.002, gate)
+
+        def plan(ledger: Ledger, chosen: TradingRules) -> SessionPlan:
+            found = plain(ledger, chosen)
+            first, second, third = found.members
+            return replace(found, members=(first, replace(second, strategy=failing), third))
+
+        path, fuse = folder / "ledger.sqlite", Fuse()
+        with SteppedWorld(
+            3, folder, minutes=32, rules=RULES, plan=plan, strategy_seconds=2.0
+        ) as world:
+            if point:
+                dies = Fuse(point)
+                with pytest.raises(Crash), CrashingLedger(path, dies) as broken:
+                    world.session(broken, dies)
+            ledger = CrashingLedger(path, fuse)
+            result = world.session(ledger, fuse)
+            assert world.differences(result) == []
+        return Lived(result, ledger, plan(ledger, RULES), world.bars, failing, fuse.steps)
+
+    expected, hung = day("raises", None), day("hangs", release)
+    session_id = hung.result.session_id
+    [stopped] = [
+        event for _, event in hung.ledger.events(session_id) if isinstance(event, StrategyStopped)
+    ]
+    assert (stopped.strategy, stopped.hung, stopped.happened_at) == ("fast", True, FAILS_AT)
+    assert "no answer to the bars of 14:53" in stopped.reason
+    assert fills_of(hung.result).equals(fills_of(expected.result))
+    after = hung.result.fills.filter(pl.col("timestamp") > FAILS_AT)
+    assert "slow" in set(after["strategy"])
+    equity, there = (
+        each.result.tables["session_equity"].drop("session_id") for each in (hung, expected)
+    )
+    assert equity.equals(there)
+    again = replay_session(hung.plan, hung.bars, hung.ledger, tmp_path / "again.sqlite")
+    assert again.equal, again.summary()
+    assert hung.failing._asked == [FAILS_AT]
+    crashed = day("crashes", release, point=hung.steps - 20)
+    assert crashed.failing._asked == [FAILS_AT]
+    assert fills_of(crashed.result).equals(fills_of(expected.result))
+    release.set()
+    for lived in (expected, hung, crashed):
+        lived.ledger.close()
+
+
+class Lived(NamedTuple):
+    """A day, and what it left."""
+
+    result: SessionResult
+    ledger: Ledger
+    plan: SessionPlan
+    bars: pl.DataFrame
+    failing: Failing
+    steps: int

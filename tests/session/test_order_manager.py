@@ -21,8 +21,7 @@ from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_portfolio import LivePortfolio
-from harmony_pipeline.session.order_gateway import OrderGateway
-from harmony_pipeline.session.order_manager import (
+from harmony_pipeline.session.order_events import (
     Action,
     Cancel,
     CancelAll,
@@ -33,7 +32,6 @@ from harmony_pipeline.session.order_manager import (
     NewsEnded,
     OrderEvent,
     OrderLookedUp,
-    OrderManager,
     OrderReported,
     SettleDue,
     StreamsJudged,
@@ -41,6 +39,8 @@ from harmony_pipeline.session.order_manager import (
     Write,
     fact_head,
 )
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.stream import Batch, ReplayStream

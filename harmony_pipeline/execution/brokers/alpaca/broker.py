@@ -41,6 +41,7 @@ from harmony_pipeline.execution.brokers.alpaca.stream import (
     UpdateStream,
 )
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
+from harmony_pipeline.execution.coins import is_pair, pair_of
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
@@ -111,7 +112,9 @@ class AlpacaBroker:
         known = self._known(terms.client_order_id)
         if known is not None:
             return self._shown(known)
-        is_open = terms.time_in_force != "ioc" or self._is_market_open()
+        # coins trade around the clock, and the clock is that of shares
+        at_once = terms.time_in_force == "ioc" and not is_pair(terms.symbol)
+        is_open = not at_once or self._is_market_open()
         body = requests.body_of(
             command, is_open=is_open, is_short=terms.role == "entry" and terms.side == "sell"
         )
@@ -171,7 +174,7 @@ class AlpacaBroker:
         """Whatever is held, whoever bought it."""
         found = [
             BrokerPosition(
-                row["symbol"],
+                _symbol_of(row),
                 _signed(row),
                 float(Decimal(str(row["avg_entry_price"]))),
             )
@@ -222,12 +225,12 @@ class AlpacaBroker:
         if self._reference is None or not isinstance(fact, OrderPartiallyFilled):
             return fact
         order = self._latest[self._ids[fact.client_order_id]]
-        if order["type"] not in {"market", "stop"}:
+        if order["type"] not in {"market", "stop", "stop_limit"}:
             return fact
         price = self._reference(fact.symbol, fact.happened_at)
         if price is None:
             return fact
-        if order["type"] == "stop":
+        if order["type"] != "market":
             worse = min if order["side"] == "sell" else max
             price = worse(price, float(Decimal(str(order["stop_price"]))))
         return msgspec.structs.replace(
@@ -506,6 +509,12 @@ def _signed(row: Json) -> float:
     """Shares of a position, below zero when it is short, whichever way they are written."""
     quantity = abs(float(Decimal(str(row["qty"]))))
     return -quantity if row["side"] == "short" else quantity
+
+
+def _symbol_of(row: Json) -> str:
+    """A position's symbol; those of coins are named without the slash of their pair."""
+    name = str(row["symbol"])
+    return pair_of(name) if row.get("asset_class") == "crypto" else name
 
 
 def _is_no_uuid(name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerOrder
@@ -17,8 +17,19 @@ from harmony_pipeline.execution.events import AnyOrderFact
 from harmony_pipeline.execution.lifecycle import Status
 
 Json = dict[str, Any]
-Fees = Callable[[str, str, float, float, bool], float]
-"""(symbol, side, quantity, price, whether it rested) -> fee in dollars."""
+
+
+class Charge(NamedTuple):
+    """What an execution costs: dollars, and the coins that they stand for where the fee is taken
+    from a purchase.
+    """
+
+    fee: float
+    withheld: float = 0.0
+
+
+Fees = Callable[[str, str, float, float, bool], Charge]
+"""(symbol, side, quantity, price, whether it rested) -> charge."""
 
 STATUSES: dict[str, Status] = {
     "new": Status.ACCEPTED, "accepted": Status.ACCEPTED, "pending_new": Status.SUBMITTED,
@@ -163,8 +174,8 @@ class FactBook:
         told.executed += quantity
         told.filled = max(told.filled, total)
         rested = order["type"] == "limit"
-        fee = (
-            0.0
+        charge = (
+            Charge(0.0)
             if self._fees is None
             else self._fees(order["symbol"], order["side"], float(quantity), float(price), rested)
         )
@@ -177,7 +188,8 @@ class FactBook:
                 quantity=float(quantity),
                 price=float(price),
                 cumulative_quantity=float(total),
-                fee=fee,
+                fee=charge.fee,
+                withheld=charge.withheld,
                 liquidity="maker" if rested else "taker",
             )
         ]

@@ -3,6 +3,7 @@
 Amounts are texts with their exact digits: alpaca-py's request models turn them into floats. Both
 legs of a bracket are one OCO order at Alpaca, whose stop gets a name of its own there. So the OCO
 is sent under one name that holds both of ours (`joined`), and whoever reads it back knows them.
+Orders in coins are single ones (`session/single_stops.py`).
 """
 
 import math
@@ -10,10 +11,12 @@ from decimal import Decimal
 from typing import Any
 
 from harmony_pipeline.errors import BrokerContradiction, BrokerRejected
+from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.events import OrderTerms, ReplaceOrder, SubmitOrder
 
 Json = dict[str, Any]
 LONGEST_NAME = 128
+_COIN_DIGITS = 9
 _MARK = "~"
 _ONE, _CENT, _SUB = Decimal(1), Decimal("0.01"), Decimal("0.0001")
 
@@ -54,6 +57,8 @@ def body_of(command: SubmitOrder, *, is_open: bool, is_short: bool = False) -> J
     order would sell what is not held. Raises BrokerRejected with a sentence for what Alpaca would
     refuse.
     """
+    if is_pair(command.order.symbol):
+        return _of_pair(command, is_short=is_short)
     if command.other is None:
         return _simple(command.order, is_open=is_open, is_short=is_short)
     legs = {terms.kind: terms for terms in (command.order, command.other)}
@@ -78,6 +83,34 @@ def _simple(terms: OrderTerms, *, is_open: bool, is_short: bool) -> Json:
     if terms.kind == "limit":
         body["limit_price"] = text_of(_price(terms, "limit_price"))
     if terms.kind == "stop":
+        body["stop_price"] = text_of(_price(terms, "stop_price"))
+    return body
+
+
+def _of_pair(command: SubmitOrder, *, is_short: bool) -> Json:
+    """An order in coins: market, limit or stop-limit, in fractions, around the clock."""
+    terms = command.order
+    if command.other is not None:
+        raise _refusal(terms, "Alpaca takes no two coin orders of which one cancels the other")
+    if is_short:
+        raise _refusal(terms, "coins cannot be sold short: set risk.allow_short = false")
+    check(terms)
+    if terms.kind == "stop" or terms.time_in_force not in {"gtc", "ioc"}:
+        what = f"{terms.kind} {terms.time_in_force}"
+        raise _refusal(
+            terms, f"coins trade by market, limit and stop_limit, gtc or ioc: not {what}"
+        )
+    body = {
+        "symbol": terms.symbol,
+        "qty": text_of(round(terms.quantity, _COIN_DIGITS)),
+        "side": terms.side,
+        "type": terms.kind,
+        "time_in_force": terms.time_in_force,
+        "client_order_id": terms.client_order_id,
+    }
+    if terms.kind in {"limit", "stop_limit"}:
+        body["limit_price"] = text_of(_price(terms, "limit_price"))
+    if terms.kind == "stop_limit":
         body["stop_price"] = text_of(_price(terms, "stop_price"))
     return body
 
@@ -148,9 +181,9 @@ def check(terms: OrderTerms) -> None:
         raise _refusal(terms, f"quantity must be > 0, found {terms.quantity}")
     if len(terms.client_order_id) > LONGEST_NAME or _MARK in terms.client_order_id:
         raise _refusal(terms, f"its name is longer than {LONGEST_NAME} characters or has a {_MARK}")
-    if terms.kind == "limit":
+    if terms.kind in {"limit", "stop_limit"}:
         _price(terms, "limit_price")
-    if terms.kind == "stop":
+    if terms.kind in {"stop", "stop_limit"}:
         _price(terms, "stop_price")
 
 
@@ -158,7 +191,8 @@ def _price(terms: OrderTerms, name: str) -> float:
     price = getattr(terms, name)
     if price is None or not 0.0 < price < math.inf:
         raise _refusal(terms, f"a {terms.kind} order needs a {name} > 0, found {price}")
-    _check_increment(terms.client_order_id, price)
+    if not is_pair(terms.symbol):  # a pair has a step of its own, on which its prices are
+        _check_increment(terms.client_order_id, price)
     return float(price)
 
 

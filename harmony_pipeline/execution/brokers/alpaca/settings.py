@@ -22,7 +22,11 @@ class AlpacaSettings(FrozenSettings):
         None, description="order updates; none: wss://HOST/stream of trading_url"
     )
     data_stream_url: str | None = Field(
-        None, description="bars as they end; none: wss://stream.data.alpaca.markets/v2/FEED"
+        None,
+        description=(
+            "bars as they end; none: wss://stream.data.alpaca.markets/v2/FEED, of coins"
+            " /v1beta3/crypto/us"
+        ),
     )
     feed: Literal["iex", "sip"] = "iex"
     live: bool = Field(False, description="the first of two settings that real money needs")
@@ -50,6 +54,12 @@ class AlpacaSettings(FrozenSettings):
     )
     quiet_seconds: float = Field(
         0.5, gt=0.0, description="silence between bars after which news of orders is taken in"
+    )
+    coin_stop_limit_bps: float = Field(
+        100.0,
+        gt=0.0,
+        lt=10_000.0,
+        description="coins have no stop orders: the limit of a stop-limit lies so far behind it",
     )
     lookback_days: int = Field(
         4, ge=1, description="how far back ended orders are read when a process starts"

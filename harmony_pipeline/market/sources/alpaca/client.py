@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from requests import Session
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
-Room = Literal["data", "actions", "trading"]
+Room = Literal["data", "coins", "actions", "trading"]
+COIN_BARS, COIN_QUOTES = "/crypto/us/bars", "/crypto/us/quotes"
 Params = Mapping[str, Any]
 
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
@@ -187,6 +188,7 @@ class AlpacaClient:
 
     def _build(self, room: Room) -> "RESTClient":
         from alpaca.data.historical.corporate_actions import CorporateActionsClient
+        from alpaca.data.historical.crypto import CryptoHistoricalDataClient
         from alpaca.data.historical.stock import StockHistoricalDataClient
         from alpaca.trading.client import TradingClient
 
@@ -198,6 +200,10 @@ class AlpacaClient:
             )
         elif room == "actions":
             client = CorporateActionsClient(
+                key, secret, raw_data=True, url_override=self.settings.data_url
+            )
+        elif room == "coins":
+            client = CryptoHistoricalDataClient(
                 key, secret, raw_data=True, url_override=self.settings.data_url
             )
         else:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +23,7 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, AlpacaSourceSettings, MarketSettings
 from harmony_pipeline.market.sources.alpaca import translate
-from harmony_pipeline.market.sources.alpaca.client import AlpacaClient
+from harmony_pipeline.market.sources.alpaca.client import COIN_BARS, AlpacaClient
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     MarketDataSource,
@@ -127,8 +128,13 @@ class AlpacaSource(MarketDataSource):
         last = min(last, known)
         if start >= end or first > last:
             return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
+        names = self._names_of(symbols)
+        shares, pairs = split_pairs(names)
         more = {"timeframe": timeframe, "adjustment": self.settings.adjustment}
-        pages = self._pages("/stocks/bars", self._names_of(symbols), first, last, more)
+        pages = chain(
+            self._pages("/stocks/bars", shares, first, last, more) if shares else (),
+            self._coin_pages(pairs, first, last, timeframe) if pairs else (),
+        )
         bars = translate.bars_of_pages(pages, timeframe, self.origin)
         return bars.filter(
             (pl.col("timestamp") >= start)
@@ -367,6 +373,17 @@ class AlpacaSource(MarketDataSource):
         names, most = self._names_of(symbols), self.settings.symbols_per_request
         return [names[at : at + most] for at in range(0, len(names), most)]
 
+    def _coin_pages(
+        self, names: Sequence[str], first: datetime, last: datetime, timeframe: str
+    ) -> Iterator[Any]:
+        """Every page of pairs' bars, which have one feed and no adjustment."""
+        shared = {"start": _iso(first), "end": _iso(last), "limit": self.settings.page_rows}
+        asked = {**shared, "timeframe": timeframe, "sort": "asc"}
+        for group in self._groups(names):
+            yield from self.client.pages(
+                "coins", COIN_BARS, {"symbols": ",".join(group or ()), **asked}
+            )
+
     def _pages(
         self,
         path: str,
@@ -387,6 +404,11 @@ class AlpacaSource(MarketDataSource):
         }
         for group in self._groups(names):
             yield from self.client.pages("data", path, {"symbols": ",".join(group or ()), **shared})
+
+
+def split_pairs(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(shares, pairs of coins) among these names: a pair's holds a slash."""
+    return [name for name in names if "/" not in name], [name for name in names if "/" in name]
 
 
 def _minutes(timeframe: str) -> int:

@@ -22,7 +22,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+from alpaca.data.live.crypto import CryptoDataStream
 from alpaca.data.live.stock import StockDataStream
+from alpaca.data.live.websocket import DataStream
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
@@ -31,6 +33,7 @@ from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.translate import bars_of_messages
 
 LIVE_URL = "wss://stream.data.alpaca.markets/v2"
+COINS_URL = "wss://stream.data.alpaca.markets/v1beta3/crypto/us"
 
 _MINUTE = timedelta(minutes=1)
 _JOIN_SECONDS = 10.0
@@ -111,8 +114,8 @@ class _FrameSocket:
                 return _QUOTES_COME
 
 
-class _ReportingStream(StockDataStream):
-    """alpaca-py's stream that tells what it otherwise writes to a log only.
+class _Reporting(DataStream):
+    """alpaca-py's streams, which tell what they otherwise write to a log only.
 
     Bars are handed over by the frame: on a machine that is busy, a thread may stand still between
     two bars of a frame for longer than a minute is gathered, and the minute would be cut in two.
@@ -155,6 +158,14 @@ class _ReportingStream(StockDataStream):
         await super()._dispatch(msg)
 
 
+class _ReportingStream(_Reporting, StockDataStream):
+    """Of shares."""
+
+
+class _ReportingCoinStream(_Reporting, CryptoDataStream):
+    """Of pairs of coins."""
+
+
 class AlpacaBarStream:
     """Minute bars as they end, from now on, or from `since` on. `fetch(symbols, start, end)` asks
     REST; `now` is the present; `symbols` None means every symbol.
@@ -183,9 +194,12 @@ class AlpacaBarStream:
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._stream: _ReportingStream | None = None
+        self._stream: _Reporting | None = None
         self.take_quotes: TakeQuotes | None = None
-        """Takes the quotes of the symbols out of frames; None: they are not subscribed to."""
+        """Takes the quotes out of frames; None: they are not subscribed to."""
+        self.quoted: frozenset[str] | None = None
+        """Symbols whose quotes are subscribed to; None: all."""
+        self._changes = threading.Lock()
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """One frame a timestamp, oldest first, and a frame with an earlier timestamp for each
@@ -204,6 +218,42 @@ class AlpacaBarStream:
                 yield from self._cut([*minutes, *self._minutes.over()])
         finally:
             self._stop(thread)
+
+    def hear_only(self, bars: frozenset[str] | None, quotes: frozenset[str]) -> None:
+        """Change what the stream brings, on the connection that stands: bars of these symbols
+        (None: of all that it began with) and, where quotes are taken, quotes of these. Another
+        thread reads `frames`. While no connection stands, the next one is subscribed so.
+        """
+        with self._changes:
+            if bars is not None and self.symbols is not None:
+                gone = sorted(set(self.symbols) - bars)
+                self.symbols = sorted(set(self.symbols) & bars)
+                self._change("bars", (), gone)
+                self._change("updatedBars", (), gone)
+            if self.take_quotes is not None:
+                before = frozenset(self.symbols or ()) if self.quoted is None else self.quoted
+                self.quoted = quotes
+                self._change("quotes", sorted(quotes - before), sorted(before - quotes))
+
+    def _change(self, channel: str, more: Sequence[str], gone: Sequence[str]) -> None:
+        """Subscribe and unsubscribe. A connection that breaks meanwhile is opened anew with what
+        is subscribed then.
+        """
+        ear = self._stream
+        if ear is None:
+            return
+        with contextlib.suppress(Exception):  # the connection's; the handlers are set all the same
+            if more:
+                # alpaca-py declares a tuple of one
+                ear._subscribe(ear.keep, tuple(more), ear._handlers[channel])  # type: ignore[arg-type]
+        known = [symbol for symbol in gone if symbol in ear._handlers[channel]]
+        if not known:
+            return
+        try:
+            ear._unsubscribe(channel, known)
+        except Exception:  # it broke: nothing of these is asked for on the next one
+            for symbol in known:
+                ear._handlers[channel].pop(symbol, None)
 
     def close(self) -> None:
         """End `frames`, which another thread reads."""
@@ -320,8 +370,11 @@ class AlpacaBarStream:
 
     async def _connection(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        address = self.settings.stream_url or f"{LIVE_URL}/{self.settings.feed}"
-        ear = _ReportingStream(
+        coins = self.symbols is not None and any("/" in symbol for symbol in self.symbols)
+        usual = COINS_URL if coins else f"{LIVE_URL}/{self.settings.feed}"
+        address = self.settings.stream_url or usual
+        kind = _ReportingCoinStream if coins else _ReportingStream
+        ear = kind(
             *self._keys,
             raw_data=True,
             url_override=address,
@@ -337,7 +390,7 @@ class AlpacaBarStream:
 
         ear.take_quotes = self.take_quotes
         if self.take_quotes is not None:
-            ear.subscribe_quotes(ear.keep, *names)
+            ear.subscribe_quotes(ear.keep, *(names if self.quoted is None else self.quoted))
         ear.subscribe_bars(ear.keep, *names)
         ear.subscribe_updated_bars(ear.keep, *names)
         try:

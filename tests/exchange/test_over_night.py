@@ -1,0 +1,86 @@
+"""A position that is held over night at the exchange: its bracket works on, and the session of the
+next day takes both over.
+"""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+from session.days import fresh_ledger
+
+from harmony_pipeline.execution.events import BooksDiffered, BooksReconciled
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.replay import opening_of, plan_day, states_before
+from harmony_pipeline.session.session_replay import replay_session
+from harmony_pipeline.testing.stepped_day import (
+    CALENDAR,
+    DAY,
+    FEATURES,
+    OPEN,
+    SYMBOLS,
+    Contrarian,
+    SteppedWorld,
+    day_of,
+    trading_rules,
+)
+
+NEXT = date(2024, 3, 6)
+EVENING = 23  # the last minutes of the first day
+RULES = replace(trading_rules(), horizon=500)
+
+
+def two_days() -> pl.DataFrame:
+    """The second one opens a tenth lower, beyond the stops."""
+    close = CALENDAR.session_close(DAY)
+    first = day_of(5, EVENING, start=close - timedelta(minutes=EVENING))
+    lower = [(pl.col(name) * 0.9).round(2) for name in ("open", "high", "low", "close")]
+    return pl.concat([first, day_of(6, 6, start=OPEN + timedelta(days=1)).with_columns(lower)])
+
+
+def test_the_next_session_takes_over_what_works_at_the_exchange(tmp_path: Path) -> None:
+    bars, ledger = two_days(), fresh_ledger(tmp_path)
+
+    def plan_of(day: date, book: Ledger, chosen: TradingRules) -> SessionPlan:
+        start = datetime.combine(day, CALENDAR.session_open(day).timetz())
+        states = states_before(start, bars, FEATURES, None, CALENDAR, "1Min")
+        return plan_day(
+            day, opening_of(book, "paper", day, chosen.initial_cash), SYMBOLS,
+            strategy_name="contrarian", strategy=Contrarian(0.001), rules=chosen,
+            feature_set=FEATURES, feature_states=states, calendar=CALENDAR, timeframe="1Min",
+            actions=CORPORATE_ACTIONS.empty(),
+        )  # fmt: skip
+
+    with SteppedWorld(5, tmp_path, rules=RULES, market=bars) as world:
+        results = []
+        for number, day in enumerate((DAY, NEXT)):
+            world.plan = lambda book, chosen, day=day: plan_of(day, book, chosen)
+            plan = plan_of(day, ledger, RULES)
+            results.append(world.session(ledger))
+            assert int(results[-1].closing.portfolio.account[0]["cash"]) == (
+                world.exchange.venue.books.cash
+            )
+            mine = bars.filter(pl.col("session_date") == day)
+            again = replay_session(plan, mine, ledger, tmp_path / f"again{number}.sqlite")
+            assert again.equal, again.summary()
+        held = dict(world.exchange.venue.books.holdings())
+    first, second = results
+    assert first.shares
+    assert {order.terms.role for order in second.carried} == {"stop", "take"}
+    assert second.shares == {symbol: float(shares) for symbol, shares in held.items()}
+    # what was long is stopped at the open, at that price, by the bracket of the day before
+    long = {symbol for symbol, shares in first.shares.items() if shares > 0}
+    opened = second.fills.filter(pl.col("timestamp") == OPEN + timedelta(days=1))
+    stopped = opened.filter(pl.col("order_id").str.ends_with("-stop"))
+    assert long
+    assert set(stopped["symbol"]) == long
+    prices = bars.filter(pl.col("timestamp") == OPEN + timedelta(days=1))
+    assert dict(stopped.select("symbol", "price").rows()) == {
+        symbol: price for symbol, price in prices.select("symbol", "open").rows() if symbol in long
+    }
+    events = [event for each in results for _, event in ledger.events(each.session_id)]
+    assert not [event for event in events if isinstance(event, BooksDiffered)]
+    assert not [e for e in events if isinstance(e, BooksReconciled) and e.differences]
