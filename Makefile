@@ -9,7 +9,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export POLARS_ENGINE_AFFINITY := in-memory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test cover fast explore lint types golden ui bench lock clean
+.PHONY: help setup run demo test cover fast explore lint types golden ui bench lock audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -64,6 +64,11 @@ bench: setup ## time kernels, models and calendars, and the lake on a million ba
 
 lock: ## recompile requirements.lock (needs uv)
 	@uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --no-strip-extras -o requirements.lock
+
+audit: setup ## known holes in the locked packages, doubtful lines in the code, a list of what is inside (needs uv)
+	@uvx --quiet pip-audit --require-hashes --disable-pip -r requirements.lock
+	@uvx --quiet bandit --quiet --recursive --severity-level medium --configfile pyproject.toml harmony_pipeline assets resources
+	@uvx --quiet --from cyclonedx-bom cyclonedx-py requirements requirements.lock --output-file sbom.json && echo "wrote sbom.json"
 
 clean: ## remove what runs made: the default lake and state, not .venv
 	@find data_lake -mindepth 1 ! -name README.md -delete; rm -rf .harmony
