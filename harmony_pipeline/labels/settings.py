@@ -1,6 +1,6 @@
 """Settings of the triple barriers."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,21 @@ class LabelSettings(FrozenSettings):
     horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(8, 32),
         min_length=1,
-        description="short and medium horizon, in regular-session bars",
+        description="short and medium horizon, in what `vertical` says",
+    )
+    vertical: Literal["bars", "sessions"] = Field(
+        default="bars",
+        description=(
+            "what horizons count: the symbol's regular bars, or its sessions; a trade of h sessions"
+            " is decided at the close of the first bar of the h-th session after the entry's"
+        ),
+    )
+    touch: Literal["high_low", "close"] = Field(
+        default="high_low",
+        description=(
+            "what touches a barrier: the bar's range, filled at the barrier; or its close, filled"
+            " at the next open, without orders that rest at the broker"
+        ),
     )
     profit_take: float = Field(
         default=2.0, gt=0.0, description="upper barrier, in volatility_20 * sqrt(horizon)"
@@ -24,3 +38,11 @@ class LabelSettings(FrozenSettings):
     minimum_barrier_bps: float = Field(
         default=15.0, ge=0.0, description="no barrier is nearer than this"
     )
+
+    def scale_bars(self, horizon: int, bars_per_session: float) -> int:
+        """Bars of the volatility that the barriers of a horizon are scaled by: itself in bars; of
+        sessions, as many bars as they have, at least one.
+        """
+        if self.vertical == "bars":
+            return horizon
+        return max(1, round(horizon * bars_per_session))

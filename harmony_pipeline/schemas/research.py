@@ -75,7 +75,7 @@ LABELS = Table(
     {
         "symbol": Column(TEXT),
         "timestamp": Column(TIME, "the event's bar"),
-        "horizon": Column(WHOLE, "bars"),
+        "horizon": Column(WHOLE, "bars, or sessions where labels.vertical says so"),
         "side": Column(pl.Int8(), "-1 or 1"),
         "entry_timestamp": Column(TIME, "bar whose open is the entry", True),
         "entry_price": Column(REAL, "raw", True),

@@ -383,13 +383,11 @@ def label_events(pipeline: PipelineContext, keys: Sequence[str]) -> pl.DataFrame
 
 
 def _margin(pipeline: PipelineContext) -> timedelta:
-    """Calendar time that surely holds the longest horizon's bars: sessions with weekends, holidays
-    and missing bars.
+    """Calendar time that surely holds the longest horizon: sessions with weekends, holidays and
+    missing bars.
     """
-    sessions = (
-        max(pipeline.settings.labels.horizons_bars)
-        / pipeline.calendar.bars_per_session(pipeline.timeframe)
-        + 2
-    )
+    a_session = pipeline.calendar.bars_per_session(pipeline.timeframe)
+    labels = pipeline.settings.labels
+    sessions = labels.scale_bars(max(labels.horizons_bars), a_session) / a_session + 2
     days_each = 7 if pipeline.timeframe == "1Week" else 1
     return timedelta(days=(2 * sessions + 5) * days_each)

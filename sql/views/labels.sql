@@ -3,7 +3,7 @@
 -- columns:
 --   symbol
 --   timestamp: the event's bar
---   horizon: bars
+--   horizon: bars, or sessions where labels.vertical says so
 --   side: -1 or 1
 --   entry_timestamp: bar whose open is the entry (nullable)
 --   entry_price: raw (nullable)
