@@ -66,11 +66,13 @@ def label_table(
     labels: NDArray[np.int8],
     weights: FloatArray,
     keep: tuple[datetime | None, datetime | None],
+    has_barriers: bool,
 ) -> pl.DataFrame:
     """The rows of `found`; `times` are those of the entries, by event, and of the ends. `labels`
     and `weights` are by [horizon, event]. Rows are kept by `keep[0] <= timestamp < keep[1]`.
+    Without barriers their columns are null.
     """
-    parts = []
+    parts, nothing = [], pl.lit(None, pl.Float64)
     for row, horizon in enumerate(horizons):
         touched = found.touched[row]
         settled, entered = _bits(touched, 0), _bits(touched, NO_ENTRY + 1)
@@ -78,8 +80,8 @@ def label_table(
             "horizon": pl.lit(int(horizon), pl.Int64),
             "entry_timestamp": _times(times[0], entered),
             "entry_price": _column(found.entry_price, entered),
-            "upper_barrier": _column(found.upper[row], entered),
-            "lower_barrier": _column(found.lower[row], entered),
+            "upper_barrier": _column(found.upper[row], entered) if has_barriers else nothing,
+            "lower_barrier": _column(found.lower[row], entered) if has_barriers else nothing,
             "end_timestamp": _times(times[1][row], settled),
             "touched": name_column(np.maximum(touched, -1), TOUCHED),
             "return": _column(found.gain[row], settled),

@@ -51,13 +51,14 @@ class Blocks(NamedTuple):
 
 class Barriers(NamedTuple):
     """`horizons` rise. `scales` are the bars that the barriers of each are scaled by. `sessions`:
-    horizons count sessions, not bars; `closes`: only closes touch.
+    horizons count sessions, not bars; `closes`: only closes touch; not `watched`: nothing does.
     """
 
     horizons: IntArray
     scales: IntArray
     sessions: bool
     closes: bool
+    watched: bool
     profit_take: float
     stop_loss: float
     minimum_barrier_bps: float
@@ -227,7 +228,7 @@ def resolve_events(
             symbol += 1
         final, first = cuts[segment] - 1, position + 1
         if first > final:
-            _write_no_entry(found, event)
+            write_no_entry(found, event)
             continue
         term = 0
         if len(grids.changes) > 0:
@@ -259,23 +260,27 @@ def _resolve_event(
 ) -> None:
     price, start = bars.open[first], first
     for row in range(len(barriers.horizons)):
-        above, below = barrier_levels(
-            grid,
-            side,
-            price,
-            volatility,
-            barriers.scales[row],
-            barriers.profit_take,
-            barriers.stop_loss,
-            barriers.minimum_barrier_bps,
-        )
+        above, below = np.nan, np.nan
+        if barriers.watched:
+            above, below = barrier_levels(
+                grid,
+                side,
+                price,
+                volatility,
+                barriers.scales[row],
+                barriers.profit_take,
+                barriers.stop_loss,
+                barriers.minimum_barrier_bps,
+            )
         found.upper[row, event], found.lower[row, event] = above, below
         stop, take = (below, above) if side > 0 else (above, below)
-        limit = _last_watched(first, barriers.horizons[row], barriers.sessions, own_sessions)
+        limit = last_bar_of_horizon(first, barriers.horizons[row], barriers.sessions, own_sessions)
         watched = min(limit, final)
-        bar, kind, reference = first_exit(
-            side, stop, take, first, start, watched, barriers.closes, bars, blocks
-        )
+        bar, kind, reference = -1, NOTHING, np.nan
+        if barriers.watched:
+            bar, kind, reference = first_exit(
+                side, stop, take, first, start, watched, barriers.closes, bars, blocks
+            )
         start = bar if kind != NOTHING else watched + 1
         touched = VERTICAL
         if kind != NOTHING:
@@ -298,9 +303,9 @@ def _resolve_event(
 
 
 @inlined_kernel
-def _last_watched(first: int, horizon: int, sessions: bool, own: SessionStarts) -> int:
-    """The last bar on which the barriers of a trade entered at `first` are watched: its horizon's
-    last bar, or the first one of the session so many after the entry's.
+def last_bar_of_horizon(first: int, horizon: int, sessions: bool, own: SessionStarts) -> int:
+    """The last bar of a trade entered at `first`, on which its barriers are still watched: its
+    horizon's last, or the first one of the session so many after the entry's.
     """
     if not sessions:
         return first + horizon - 1
@@ -309,7 +314,8 @@ def _last_watched(first: int, horizon: int, sessions: bool, own: SessionStarts) 
 
 
 @inlined_kernel
-def _write_no_entry(found: Outcomes, event: int) -> None:
+def write_no_entry(found: Outcomes, event: int) -> None:
+    """Write that no bar follows the event's."""
     found.entry[event], found.entry_price[event] = -1, np.nan
     for row in range(found.end.shape[0]):
         found.end[row, event], found.touched[row, event] = -1, NO_ENTRY

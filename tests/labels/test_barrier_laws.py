@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labels.markets import STEP, micros, random_bars, random_events
 from labels.naive import SESSIONS, label, uniqueness
 
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 
@@ -30,12 +30,18 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-def labelled(bars, events, horizons=(8, 32), options=None, **keep):
+METHODS = st.sampled_from(["triple_barrier", "triple_barrier", "trend_scanning", "horizon"])
+
+
+def labelled(bars, events, horizons=(8, 32), options=None, method="triple_barrier", **keep):
+    if method == "trend_scanning":
+        horizons = tuple(max(one, 5) for one in horizons)
     chosen = LabelSettings(
+        method=method,
         horizons_bars=horizons, profit_take=1.5, stop_loss=1.0, minimum_barrier_bps=15.0,
         **options or {},
     )  # fmt: skip
-    return triple_barrier(bars, events, chosen, XNYS, "15Min", **keep).table
+    return label_events(bars, events, chosen, XNYS, "15Min", **keep).table
 
 
 def bar_end(start):
@@ -147,9 +153,9 @@ def test_the_fast_labels_equal_the_naive_ones(seed, horizons, missing, swing, de
 
 
 @FEW
-@given(seed=SEEDS, cut=st.floats(0.05, 0.95), horizons=HORIZONS, options=OPTIONS)
+@given(seed=SEEDS, cut=st.floats(0.05, 0.95), horizons=HORIZONS, options=OPTIONS, method=METHODS)
 def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(
-    seed, cut, horizons, options
+    seed, cut, horizons, options, method
 ):
     bars = random_bars(seed)
     events = random_events(seed, bars)
@@ -161,18 +167,22 @@ def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(
         [events.filter(ended), random_events(seed + 2, other.filter(~ended))]
     ).sort("symbol", "timestamp")
     known = pl.col("end_timestamp") <= moment
-    before = labelled(bars, events, horizons, options).filter(known)
-    assert before.equals(labelled(changed, changed_events, horizons, options).filter(known))
+    chosen = {"horizons": horizons, "options": options, "method": method}
+    before = labelled(bars, events, **chosen).filter(known)
+    assert before.equals(labelled(changed, changed_events, **chosen).filter(known))
     assert before.equals(
-        labelled(bars.filter(ended), events.filter(ended), horizons, options).filter(known)
+        labelled(bars.filter(ended), events.filter(ended), **chosen).filter(known)
     ), "the future may also be absent"
 
 
 @FEW
 @given(
-    seed=SEEDS, horizons=st.sampled_from([(1,), (8,), (3, 12)]), missing=st.sampled_from([0.0, 0.1])
+    seed=SEEDS,
+    horizons=st.sampled_from([(1,), (8,), (3, 12)]),
+    missing=st.sampled_from([0.0, 0.1]),
+    method=METHODS,
 )
-def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing):
+def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing, method):
     bars = random_bars(seed, missing=missing)
     events = random_events(seed, bars, 0.8)
     starts = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (*SESSIONS, "2024-07-10")]
@@ -184,10 +194,15 @@ def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing):
         )
         pieces.append(
             labelled(
-                bars.filter(near), events.filter(near), horizons, keep_from=start, keep_until=end
+                bars.filter(near),
+                events.filter(near),
+                horizons,
+                method=method,
+                keep_from=start,
+                keep_until=end,
             )
         )
-    whole = labelled(bars, events, horizons)
+    whole = labelled(bars, events, horizons, method=method)
     assert pl.concat(pieces).sort("horizon", "symbol", "timestamp").equals(whole)
 
 
