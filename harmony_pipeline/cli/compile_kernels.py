@@ -30,6 +30,7 @@ def main() -> None:
         _match_tickets(pipeline)
         _fill_a_machine(pipeline)
     _match_orders()
+    _draw_events()
     _fold_every_indicator()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
@@ -70,6 +71,15 @@ def _label_every_way(pipeline: PipelineContext) -> None:
     trends = LabelSettings(method="trend_scanning")
     for chosen in (trends, LabelSettings(vertical="sessions", touch="close", horizons_bars=(1,))):
         label_events(bars, events, chosen, pipeline.calendar, pipeline.timeframe)
+
+
+def _draw_events() -> None:
+    """A sequential bootstrap."""
+    import numpy as np
+
+    from harmony_pipeline.models.sequential_bootstrap import sequential_draws
+
+    sequential_draws(np.arange(3), np.arange(3) + 1, 2, 0)
 
 
 def _make_bars_of_trades(pipeline: PipelineContext) -> None:

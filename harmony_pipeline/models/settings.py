@@ -18,6 +18,15 @@ class ModelSettings(FrozenSettings):
     embargo_bars: int = Field(
         8, ge=0, description="bars between the last training outcome and the test period"
     )
+    oldest_weight: float = Field(
+        1.0,
+        gt=-1.0,
+        le=1.0,
+        description=(
+            "part of its weight that the oldest event to fit keeps; 1: no decay; below 0: that part"
+            " of the history counts nothing"
+        ),
+    )
     calibration_fraction: float = Field(
         0.25, gt=0.0, lt=0.9, description="latest part of the training rows, kept for calibration"
     )
