@@ -1,6 +1,6 @@
 """Settings of the labels."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,10 @@ class LabelSettings(FrozenSettings):
     """Barriers around the entry price; the same numbers drive the simulator's and the session's
     brackets.
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"method", "shortest_trend_bars", "vertical", "touch"}
+    )
 
     horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(8, 32),

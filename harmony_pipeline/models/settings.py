@@ -1,6 +1,6 @@
 """How models are trained and what they must prove before they may trade."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from harmony_pipeline.settings_base import FrozenSettings
 
 class ModelSettings(FrozenSettings):
     """Walk-forward training: one model a retraining period and horizon."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"oldest_weight"})
 
     forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
     parameters: dict[str, Any] = Field({}, description="over the forecaster's own defaults")

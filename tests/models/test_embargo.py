@@ -222,7 +222,8 @@ def test_no_label_of_any_fold_of_an_example_lives_in_its_test_period(file):
             )
             assert bars.filter(between).height >= chosen.model.embargo_bars
         trained_folds += trained.height > 0
-    assert trained_folds > 0 or len(periods) == 1
+    a_few_days = len(periods) == 1 or bars.height < 100
+    assert trained_folds > 0 or a_few_days
     settled = samples.frame.filter(died.is_not_null())["timestamp"].n_unique()
     if settled < chosen.cross_validation.groups:
         return  # a few days of data: nothing is cross-validated
