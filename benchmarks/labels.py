@@ -5,7 +5,7 @@ to bars, weights, the table.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 
 import numpy as np
@@ -13,30 +13,28 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harmony_pipeline.labels.barriers import triple_barrier
-from harmony_pipeline.labels.resolution import Prices, block_extremes, resolve_events
+from harmony_pipeline.labels.market_arrays import Prices
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.instruments import Instruments
 
 BARS, SYMBOLS, HORIZON, VOLATILITY = 1_000_000, 25, 32, 0.002
-QUARTER = 900_000_000
+PER_SYMBOL, QUARTER = BARS // SYMBOLS, 900_000_000
 
 
 def market(calendar: Calendar) -> pl.DataFrame:
     """15Min bars of a random walk, with a split in the middle of every symbol."""
     generator = np.random.default_rng(0)
-    per_symbol = BARS // SYMBOLS
     schedule = calendar.schedule(date(2015, 1, 2), date(2024, 1, 1))
     days = zip(schedule["open"].to_physical(), schedule["close"].to_physical(), strict=True)
     stamps = np.concatenate([np.arange(opens, closes, QUARTER) for opens, closes in days])[
-        :per_symbol
+        :PER_SYMBOL
     ]
     frames = []
     for number in range(SYMBOLS):
-        close = 100.0 * np.exp(np.cumsum(generator.normal(0.0, VOLATILITY, per_symbol)))
+        close = 100.0 * np.exp(np.cumsum(generator.normal(0.0, VOLATILITY, PER_SYMBOL)))
         opened = np.r_[100.0, close[:-1]]
         wick = close * VOLATILITY / 4.0
-        split = np.where(np.arange(per_symbol) < per_symbol // 2, 1.0, 2.0)
+        split = np.where(np.arange(PER_SYMBOL) < PER_SYMBOL // 2, 1.0, 2.0)
         prices = {
             "open": opened,
             "high": np.maximum(opened, close) + wick,
@@ -77,15 +75,17 @@ def lag_passes(bars: Prices, last_bar: NDArray[np.int64]) -> NDArray[np.int64]:
     return end
 
 
-def best(work: Callable[[], object], rounds: int = 5) -> float:
-    """Shortest of some rounds in seconds, after one that compiles."""
-    work()
-    seconds = []
+def best_of(work: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+    """Shortest of some rounds in seconds, the works side by side, after one that compiles."""
+    for do in work.values():
+        do()
+    seconds = dict.fromkeys(work, float("inf"))
     for _ in range(rounds):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
+        for name, do in work.items():
+            begun = time.perf_counter()
+            do()
+            seconds[name] = min(seconds[name], time.perf_counter() - begun)
+    return seconds
 
 
 def main() -> None:
@@ -94,38 +94,31 @@ def main() -> None:
     events = bars.select(
         "symbol", "timestamp", side=pl.lit(1, pl.Int8), volatility=pl.lit(VOLATILITY)
     )
-    settings = LabelSettings(horizons_bars=(HORIZON,))
-    prices = Prices(
-        *(np.array(bars[name].to_numpy()) for name in ("open", "high", "low", "adjustment_factor"))
-    )
-    position, side, volatility = np.arange(BARS), np.ones(BARS, np.int64), np.full(BARS, VOLATILITY)
-    symbol_of = position // (BARS // SYMBOLS)
-    last_bar = (symbol_of + 1) * (BARS // SYMBOLS) - 1
-    grids = Instruments().grids(bars["symbol"].unique().sort().to_list(), date(2024, 1, 2))
-    work: dict[str, Callable[[], object]] = {
-        "kernel": lambda: resolve_events(
-            position,
-            side,
-            volatility,
-            last_bar,
-            prices,
-            block_extremes(prices),
-            grids,
-            symbol_of,
-            HORIZON,
-            2.0,
-            1.0,
-            15.0,
-        ),
-        "frames to table with weights": lambda: triple_barrier(
-            bars, events, settings, calendar, "15Min"
-        ),
+    names = ("open", "high", "low", "close", "adjustment_factor")
+    prices = Prices(*(np.array(bars[name].to_numpy()) for name in names))
+    last_bar = (np.arange(BARS) // PER_SYMBOL + 1) * PER_SYMBOL - 1
+
+    def labelled(*horizons: int) -> Callable[[], object]:
+        settings = LabelSettings(horizons_bars=horizons)
+        return lambda: triple_barrier(bars, events, settings, calendar, "15Min")
+
+    work = {
+        "frames to table with weights": labelled(HORIZON),
+        "the same, horizons 8, 16 and 32": labelled(8, 16, HORIZON),
         "NumPy passes over lags": lambda: lag_passes(prices, last_bar),
     }
     print(f"{BARS:,} events on {BARS:,} bars of {SYMBOLS} symbols, horizon {HORIZON}")
-    for name, do in work.items():
-        seconds = best(do)
-        print(f"{name:30s}{seconds:8.3f} s {BARS / seconds:14,.0f} events/s")
+    seconds = best_of(work)
+    for name, taken in seconds.items():
+        print(f"{name:34s}{taken:8.3f} s {BARS / taken:14,.0f} events/s")
+    ours, three, peer = seconds.values()
+    report("NumPy over lags / frames to table", peer / ours, ">= 10", peer / ours >= 10.0)
+    report("three horizons / one", three / ours, "<= 3", three / ours <= 3.0)
+
+
+def report(what: str, ratio: float, wanted: str, met: bool) -> None:
+    """One line of the verdict."""
+    print(f"{what}: {ratio:.1f} (wanted {wanted}): {'met' if met else 'MISSED'}")
 
 
 if __name__ == "__main__":

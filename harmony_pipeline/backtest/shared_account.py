@@ -196,7 +196,12 @@ def _refuse_other_rules(rules: Mapping[str, TradingRules]) -> None:
     """Raises ConfigError where strategies of one account differ in more than their exits."""
     first_name = next(iter(rules))
     for name, own in rules.items():
-        first = replace(rules[first_name], barriers=own.barriers, horizon=own.horizon)
+        first = replace(
+            rules[first_name],
+            barriers=own.barriers,
+            horizon=own.horizon,
+            vertical_sessions=own.vertical_sessions,
+        )
         if own != first:
             differs = [
                 entry.name

@@ -15,7 +15,7 @@ from harmony_pipeline.backtest.input_arrays import MarketBars, SignalColumns
 from harmony_pipeline.backtest.logs import DAYS, EQUITIES, Curve
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import inlined_kernel
-from harmony_pipeline.portfolio.exit_rules import level_now
+from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_close, level_now
 from harmony_pipeline.portfolio.kernel_types import (
     ENTRY,
     EXIT,
@@ -132,15 +132,15 @@ def pass_held_bars(
     at: IntArray,
 ) -> int:
     """Pass bars with a position that only follows its price, up to a bar that reaches its bracket,
-    ends its horizon, bears a signal to leave or trips a breaker. Returns the first row that was not
-    passed.
+    closes beyond a barrier, ends its horizon, bears a signal to leave or trips a breaker. Returns
+    the first row that was not passed.
 
     What each bar does is `hold` (portfolio/decisions.py) and `check_breakers` (risk/breakers.py).
     Over 60 lines because all that a bar changes stays in registers from one bar to the next.
     """
     row, signal, end = span.row, span.signal, bars.end[0]
     follows = rules["barriers"] != 1
-    if not follows:
+    if not follows and rules["vertical_sessions"] == 0:
         end = min(end, row + rules["horizon"] - 1 - position["bars_held"])
     stop, take = orders[0, STOP], orders[0, TAKE]
     bound, long = stop["status"] == ORDER_OPEN, stop["side"] < 0
@@ -162,6 +162,8 @@ def pass_held_bars(
                     above, below = below, above
             if not (bars.low[row] > below and bars.high[row] < above):
                 break
+        if _close_touches(position, rules, bars.close[row], bars.factor[row]):
+            break
         if follows:
             signal = _signal_from(signals, signal, bars.at[row])
             if _ends(signals, signal, bars.at[row], position["side"]):
@@ -186,6 +188,19 @@ def pass_held_bars(
         position["last_factor"] = bars.factor[row - 1]
         curve.day_equity[at[DAYS] - 1] = account["equity"]
     return row
+
+
+@inlined_kernel
+def _close_touches(position: Record, rules: Record, close: float, factor: float) -> bool:
+    """Whether a close reaches a barrier of the position, where closes touch them."""
+    if rules["close_touch"] == 0 or rules["barriers"] == 0:
+        return False
+    if position["stop_level"] == 0.0 and position["take_level"] == 0.0:
+        return False
+    entry = position["entry_factor"]
+    stop = level_now(position["stop_level"], entry, factor)
+    take = level_now(position["take_level"], entry, factor)
+    return exit_at_close(position["side"], close, stop, take) != NOTHING
 
 
 @inlined_kernel

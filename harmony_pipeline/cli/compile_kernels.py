@@ -24,11 +24,13 @@ def main() -> None:
 
         run_stages(pipeline)
         _make_signals(pipeline)
+        _label_every_way(pipeline)
         _make_bars_of_trades(pipeline)
         _rest_orders(pipeline)
         _match_tickets(pipeline)
         _fill_a_machine(pipeline)
     _match_orders()
+    _draw_events()
     _fold_every_indicator()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
@@ -54,6 +56,30 @@ def _make_signals(pipeline: PipelineContext) -> None:
         features = FeatureSet.of(strategy.required_features())
         table = compute_features(bars, features, None, pipeline.calendar, pipeline.timeframe).table
         signals_of(strategy, table, lambda: bars)
+
+
+def _label_every_way(pipeline: PipelineContext) -> None:
+    """Labels by the methods and options that the tiny chain does not use."""
+    import polars as pl
+
+    from harmony_pipeline.labels.labelling import label_events
+    from harmony_pipeline.labels.settings import LabelSettings
+
+    bars = pipeline.lake.read("bars")
+    side, volatility = pl.lit(1, pl.Int8), pl.lit(0.01)
+    events = bars.select("symbol", "timestamp", side=side, volatility=volatility)
+    trends = LabelSettings(method="trend_scanning")
+    for chosen in (trends, LabelSettings(vertical="sessions", touch="close", horizons_bars=(1,))):
+        label_events(bars, events, chosen, pipeline.calendar, pipeline.timeframe)
+
+
+def _draw_events() -> None:
+    """A sequential bootstrap."""
+    import numpy as np
+
+    from harmony_pipeline.models.sequential_bootstrap import sequential_draws
+
+    sequential_draws(np.arange(3), np.arange(3) + 1, 2, 0)
 
 
 def _make_bars_of_trades(pipeline: PipelineContext) -> None:

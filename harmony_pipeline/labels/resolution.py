@@ -1,7 +1,10 @@
 """The kernels of the triple barriers; the rules themselves are `portfolio/exit_rules.py`.
 
-Bars of all symbols are stored one symbol after the other. A position is an index into that order. A
-whole block of eight bars is skipped if its highest and lowest adjusted prices are clear of both
+All horizons of an event are settled by one walk from its entry. A longer horizon has wider
+barriers, so none of its bars up to where the shorter one ended can have touched them: its walk goes
+on from there.
+
+A whole block of eight bars is skipped if its highest and lowest adjusted prices are clear of both
 levels. Otherwise its bars are tested one by one, with the arithmetic of the simulator. So the
 skipping never changes a result.
 """
@@ -12,30 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray, IntArray
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
+from harmony_pipeline.labels.market_arrays import (
+    BarEnds,
+    EventArrays,
+    Grids,
+    Prices,
+    Sessions,
+    session_near,
+)
+from harmony_pipeline.market.session_position import DAY
 from harmony_pipeline.portfolio.exit_rules import (
     NOTHING,
     TAKE,
     barrier_levels,
     exit_at_bar,
+    exit_at_close,
     level_now,
     trade_return,
 )
 
-UNRESOLVED, UPPER, LOWER, VERTICAL = -1, 0, 1, 2  # what a label touched
+NO_ENTRY, UNRESOLVED, UPPER, LOWER, VERTICAL = -2, -1, 0, 1, 2  # what a label touched
 _BLOCK = 8  # 4, 16 and 32 were no faster at horizons of 8 and 32 bars
 # adjusted prices and exact levels differ by about 1e-16: the block test may only err towards no
 # skip
 _SLACK = 1e-9
-
-
-class Prices(NamedTuple):
-    """Raw prices of the regular bars and their forward adjustment factors."""
-
-    open: FloatArray
-    high: FloatArray
-    low: FloatArray
-    factor: FloatArray
 
 
 class Blocks(NamedTuple):
@@ -45,44 +49,118 @@ class Blocks(NamedTuple):
     trough: FloatArray
 
 
+class Barriers(NamedTuple):
+    """`horizons` rise. `scales` are the bars that the barriers of each are scaled by. `sessions`:
+    horizons count sessions, not bars; `closes`: only closes touch; not `watched`: nothing does.
+    """
+
+    horizons: IntArray
+    scales: IntArray
+    sessions: bool
+    closes: bool
+    watched: bool
+    profit_take: float
+    stop_loss: float
+    minimum_barrier_bps: float
+
+
+class SessionStarts(NamedTuple):
+    """The sessions in which each symbol has bars, numbered through: `number` of each bar, and the
+    position of the first bar of each. Empty where horizons count bars.
+    """
+
+    number: Sessions
+    first: IntArray
+
+
 class Outcomes(NamedTuple):
-    """One row an event: bar positions (-1: none yet), the barrier touched, raw levels and return
-    (nan: none yet).
+    """What became of every event. `entry` and `entry_price` by event, the others by [horizon,
+    event]. `entry` and `end` are positions of bars, -1: none yet; then numbers are nan.
     """
 
     entry: IntArray
+    entry_price: FloatArray
     end: IntArray
-    touched: IntArray
+    touched: NDArray[np.int8]
     upper: FloatArray
     lower: FloatArray
     gain: FloatArray
 
 
-@kernel
-def block_extremes(bars: Prices) -> Blocks:
-    """The extremes of every block, across symbols too. A block with two symbols only prevents a
-    skip.
+def room_for(horizons: int, events: int) -> Outcomes:
+    """Outcomes to be written."""
+    # in one piece, which the system hands out in larger pages than many small ones
+    numbers = np.empty((4 * horizons + 2, events))
+    entry_price, upper, lower, gain = numbers[0], *np.split(numbers[1:-1], 4)[:3]
+    return Outcomes(
+        numbers[-1].view(np.int64),
+        entry_price,
+        numbers[1 + 3 * horizons : -1].view(np.int64),
+        np.empty((horizons, events), np.int8),
+        upper,
+        lower,
+        gain,
+    )
+
+
+@kernel_without_allocation
+def block_extremes(bars: Prices, first: int, stop: int, closes: bool, blocks: Blocks) -> None:
+    """Write the extremes of the blocks `first` to `stop`, across symbols too: of the ranges of
+    their bars, or of their `closes`. A block with two symbols only prevents a skip.
     """
-    blocks = (bars.open.size + _BLOCK - 1) // _BLOCK
-    peak, trough = np.full(blocks, -np.inf), np.full(blocks, np.inf)
-    for bar in range(bars.open.size):
-        block = bar // _BLOCK
-        peak[block] = max(peak[block], max(bars.high[bar], bars.open[bar]) * bars.factor[bar])
-        trough[block] = min(trough[block], min(bars.low[bar], bars.open[bar]) * bars.factor[bar])
-    return Blocks(peak, trough)
+    for block in range(first, stop):
+        peak, trough = -np.inf, np.inf
+        for bar in range(block * _BLOCK, min(block * _BLOCK + _BLOCK, bars.open.size)):
+            if closes:
+                peak = max(peak, bars.close[bar] * bars.factor[bar])
+                trough = min(trough, bars.close[bar] * bars.factor[bar])
+            else:
+                peak = max(peak, max(bars.high[bar], bars.open[bar]) * bars.factor[bar])
+                trough = min(trough, min(bars.low[bar], bars.open[bar]) * bars.factor[bar])
+        blocks.peak[block], blocks.trough[block] = peak, trough
+
+
+def empty_blocks(bars: int) -> Blocks:
+    """Blocks of so many bars, to be written."""
+    count = (bars + _BLOCK - 1) // _BLOCK
+    return Blocks(np.empty(count), np.empty(count))
 
 
 @kernel
+def session_starts(session: Sessions, starts: IntArray) -> SessionStarts:
+    """From each bar's session in the calendar; `starts` are the first positions of the symbols."""
+    number, first = np.empty(session.size, np.int32), np.empty(session.size + 1, np.int64)
+    count = 0
+    for run in range(starts.size - 1):
+        for bar in range(starts[run], starts[run + 1]):
+            if bar == starts[run] or session[bar] != session[bar - 1]:
+                first[count] = bar
+                count += 1
+            number[bar] = count - 1
+    first[count] = session.size
+    return SessionStarts(number, first[: count + 1].copy())
+
+
+@inlined_kernel
 def first_exit(
-    side: int, upper: float, lower: float, entry: int, last: int, bars: Prices, blocks: Blocks
+    side: int,
+    stop: float,
+    take: float,
+    entry: int,
+    start: int,
+    last: int,
+    closes: bool,
+    bars: Prices,
+    blocks: Blocks,
 ) -> tuple[int, int, float]:
-    """(bar, kind, reference price) of the first exit on bars `entry` .. `last`; kind is NOTHING
-    when there is none.
+    """(bar, kind, reference price) of the first touch on bars `start` .. `last` of a trade entered
+    at the open of `entry`; kind is NOTHING when there is none. Where `closes` touch there is no
+    reference price.
     """
-    stop, take = (lower, upper) if side > 0 else (upper, lower)
     entry_factor = bars.factor[entry]
-    ceiling, floor = upper * entry_factor * (1.0 - _SLACK), lower * entry_factor * (1.0 + _SLACK)
-    bar = entry
+    high, low = max(stop, take), min(stop, take)
+    ceiling, floor = high * entry_factor * (1.0 - _SLACK), low * entry_factor * (1.0 + _SLACK)
+    bar = start
     while bar <= last:
         block = bar // _BLOCK
         block_end = min(block * _BLOCK + _BLOCK - 1, last)
@@ -90,19 +168,31 @@ def first_exit(
             while bar <= block_end:
                 stop_now, take_now = stop, take
                 if bars.factor[bar] != entry_factor:
-                    stop_now, take_now = (
-                        level_now(stop, entry_factor, bars.factor[bar]),
-                        level_now(take, entry_factor, bars.factor[bar]),
+                    stop_now = level_now(stop, entry_factor, bars.factor[bar])
+                    take_now = level_now(take, entry_factor, bars.factor[bar])
+                elif not closes and (
+                    (bars.high[bar] < high)
+                    & (bars.low[bar] > low)
+                    & (bars.open[bar] < high)
+                    & (bars.open[bar] > low)
+                ):
+                    bar += 1
+                    continue
+                if closes:
+                    kind, reference = (
+                        exit_at_close(side, bars.close[bar], stop_now, take_now),
+                        np.nan,
                     )
-                kind, reference = exit_at_bar(
-                    side,
-                    bars.open[bar],
-                    bars.high[bar],
-                    bars.low[bar],
-                    stop_now,
-                    take_now,
-                    bar == entry,
-                )
+                else:
+                    kind, reference = exit_at_bar(
+                        side,
+                        bars.open[bar],
+                        bars.high[bar],
+                        bars.low[bar],
+                        stop_now,
+                        take_now,
+                        bar == entry,
+                    )
                 if kind != NOTHING:
                     return bar, kind, reference
                 bar += 1
@@ -110,79 +200,123 @@ def first_exit(
     return -1, NOTHING, np.nan
 
 
-@kernel
+@kernel_without_allocation
 def resolve_events(
-    position: IntArray,
-    side: IntArray,
-    volatility: FloatArray,
-    last_bar: IntArray,
+    events: EventArrays,
+    first_event: int,
+    end_event: int,
+    cuts: IntArray,
+    starts: IntArray,
+    at: IntArray,
+    ends: BarEnds,
     bars: Prices,
     blocks: Blocks,
-    grids: NDArray[np.void],
-    grid_of: IntArray,
-    horizon: int,
-    profit_take: float,
-    stop_loss: float,
-    minimum_barrier_bps: float,
-) -> Outcomes:
-    """The outcome of each event on the bar at `position`.
-
-    `last_bar[b]` is the last bar of bar b's symbol. `grids` are TICK records, and event e is
-    rounded by number `grid_of[e]`.
+    grids: Grids,
+    barriers: Barriers,
+    own_sessions: SessionStarts,
+    found: Outcomes,
+) -> None:
+    """Write the outcomes of the events `first_event` to `end_event`, which lie in order of their
+    positions. `cuts`, `starts`, `at` and `ends`: MarketArrays.
     """
-    events = position.size
-    entry, end, touched = (
-        np.full(events, -1, np.int64),
-        np.full(events, -1, np.int64),
-        np.full(events, UNRESOLVED, np.int64),
-    )
-    upper, lower, gain = np.full(events, np.nan), np.full(events, np.nan), np.full(events, np.nan)
-    for event in range(events):
-        final = last_bar[position[event]]
-        first = position[event] + 1
+    segment, symbol, session = 0, 0, 0
+    for event in range(first_event, end_event):
+        position = int(events.position[event])
+        while cuts[segment] <= position:
+            segment += 1
+        while starts[symbol + 1] <= position:
+            symbol += 1
+        final, first = cuts[segment] - 1, position + 1
         if first > final:
+            write_no_entry(found, event)
             continue
-        price = bars.open[first]
-        above, below = barrier_levels(
-            grids[grid_of[event]],
-            side[event],
-            price,
-            volatility[event],
-            horizon,
-            profit_take,
-            stop_loss,
-            minimum_barrier_bps,
-        )
-        entry[event], upper[event], lower[event] = first, above, below
-        watched = min(first + horizon - 1, final)
-        bar, kind, reference = first_exit(side[event], above, below, first, watched, bars, blocks)
+        term = 0
+        if len(grids.changes) > 0:
+            session = session_near(ends, session, at[first])
+            day = ends.sessions[DAY, session]
+            while term < len(grids.changes) and grids.changes[term] <= day:
+                term += 1
+        found.entry[event], found.entry_price[event] = first, bars.open[first]
+        _resolve_event(
+            events.side[event], events.volatility[event], first, final,
+            grids.records[term * grids.symbols + symbol],
+            bars, blocks, barriers, own_sessions, found, event,
+        )  # fmt: skip
+
+
+@inlined_kernel
+def _resolve_event(
+    side: int,
+    volatility: float,
+    first: int,
+    final: int,
+    grid: NDArray[np.void],
+    bars: Prices,
+    blocks: Blocks,
+    barriers: Barriers,
+    own_sessions: SessionStarts,
+    found: Outcomes,
+    event: int,
+) -> None:
+    price, start = bars.open[first], first
+    for row in range(len(barriers.horizons)):
+        above, below = np.nan, np.nan
+        if barriers.watched:
+            above, below = barrier_levels(
+                grid,
+                side,
+                price,
+                volatility,
+                barriers.scales[row],
+                barriers.profit_take,
+                barriers.stop_loss,
+                barriers.minimum_barrier_bps,
+            )
+        found.upper[row, event], found.lower[row, event] = above, below
+        stop, take = (below, above) if side > 0 else (above, below)
+        limit = last_bar_of_horizon(first, barriers.horizons[row], barriers.sessions, own_sessions)
+        watched = min(limit, final)
+        bar, kind, reference = -1, NOTHING, np.nan
+        if barriers.watched:
+            bar, kind, reference = first_exit(
+                side, stop, take, first, start, watched, barriers.closes, bars, blocks
+            )
+        start = bar if kind != NOTHING else watched + 1
+        touched = VERTICAL
         if kind != NOTHING:
-            touched[event] = UPPER if (kind == TAKE) == (side[event] > 0) else LOWER
-        elif first + horizon <= final:
-            bar = first + horizon
-            touched[event], reference = VERTICAL, bars.open[bar]
+            touched = UPPER if (kind == TAKE) == (side > 0) else LOWER
         else:
-            continue
-        end[event] = bar
-        gain[event] = trade_return(
-            side[event], price, bars.factor[first], reference, bars.factor[bar]
-        )
-    return Outcomes(entry, end, touched, upper, lower, gain)
+            bar = limit
+        # what a close has touched, and the end of the horizon, are left at the next open
+        if kind == NOTHING or barriers.closes:
+            bar += 1
+            if bar > final:
+                bar, touched = -1, UNRESOLVED
+            else:
+                reference = bars.open[bar]
+        found.end[row, event], found.touched[row, event] = bar, touched
+        found.gain[row, event] = np.nan
+        if bar >= 0:
+            found.gain[row, event] = trade_return(
+                side, price, bars.factor[first], reference, bars.factor[bar]
+            )
 
 
-@kernel
-def match_positions(wanted: IntArray, known: IntArray) -> IntArray:
-    """Position of each wanted value in `known`; -1 if it is absent.
-
-    `known` rises. `wanted` rises too, but may restart (at the next symbol).
+@inlined_kernel
+def last_bar_of_horizon(first: int, horizon: int, sessions: bool, own: SessionStarts) -> int:
+    """The last bar of a trade entered at `first`, on which its barriers are still watched: its
+    horizon's last, or the first one of the session so many after the entry's.
     """
-    found = np.full(wanted.size, -1, np.int64)
-    at = 0
-    for row in range(wanted.size):
-        if row > 0 and wanted[row] < wanted[row - 1]:
-            at = 0
-        while at < known.size and known[at] < wanted[row]:
-            at += 1
-        if at < known.size and known[at] == wanted[row]:
-            found[row] = at
-    return found
+    if not sessions:
+        return first + horizon - 1
+    number = own.number[first] + horizon
+    return int(own.first[min(number, len(own.first) - 1)])
+
+
+@inlined_kernel
+def write_no_entry(found: Outcomes, event: int) -> None:
+    """Write that no bar follows the event's."""
+    found.entry[event], found.entry_price[event] = -1, np.nan
+    for row in range(found.end.shape[0]):
+        found.end[row, event], found.touched[row, event] = -1, NO_ENTRY
+        found.upper[row, event] = found.lower[row, event] = found.gain[row, event] = np.nan

@@ -12,36 +12,53 @@ open label counts as alive up to the last bar. So nothing after a label's end ch
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray, IntArray
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
+
+_ONE = 1 << 40
+_SHARES = np.array([0, *((_ONE + alive // 2) // alive for alive in range(1, 256))])
 
 
 @kernel
 def average_uniqueness(
-    entry: IntArray, end: IntArray, open_until: IntArray, bars: int
-) -> FloatArray:
-    """Weight of each label; nan for an unresolved one.
+    entry: IntArray, end: IntArray, cuts: IntArray, first_bar: int, end_bar: int, weight: FloatArray
+) -> None:
+    """Write the weight of each label; nan for an unresolved one.
 
-    `entry` and `end` are bar positions in one array of regular bars of all symbols, -1 if there is
-    none. `open_until` is the last bar of the label's symbol, up to which an unresolved label is
-    alive. Shares are summed as integers (1 = 2**40), so that a difference of prefix sums has the
-    same bits wherever the array starts: a period computed alone equals the same rows of the whole
-    history.
+    `entry` and `end` are positions of bars from `first_bar` to `end_bar`, -1 if there is none;
+    entries rise. `cuts` has the position after the last bar of each segment (MarketArrays), up to
+    which an unresolved label is alive. Shares are summed as integers (1 = 2**40), so that a
+    difference of prefix sums has the same bits wherever the array starts: a period computed alone
+    equals the same rows of the whole history.
     """
-    one = 1 << 40
-    change = np.zeros(bars + 1, np.int64)
+    bars = end_bar - first_bar
+    change = np.zeros(bars + 1, np.int32)
+    segment = 0
     for label in range(entry.size):
         if entry[label] >= 0:
-            last = end[label] if end[label] >= 0 else open_until[label]
-            change[entry[label]] += 1
-            change[last + 1] -= 1
-    shares = np.zeros(bars + 1, np.int64)
-    alive = 0
+            last = end[label]
+            if last < 0:
+                while cuts[segment] <= entry[label]:
+                    segment += 1
+                last = cuts[segment] - 1
+            change[entry[label] - first_bar] += 1
+            change[last + 1 - first_bar] -= 1
+    shares = np.empty(bars + 1, np.int64)
+    shares[0] = alive = 0
     for bar in range(bars):
         alive += change[bar]
-        shares[bar + 1] = shares[bar] + ((one + alive // 2) // alive if alive > 0 else 0)
-    weight = np.full(entry.size, np.nan)
+        shares[bar + 1] = shares[bar] + _share(alive)
     for label in range(entry.size):
+        weight[label] = np.nan
         if entry[label] >= 0 and end[label] >= 0:
-            life = end[label] - entry[label] + 1
-            weight[label] = (shares[end[label] + 1] - shares[entry[label]]) / (life * one)
-    return weight
+            first, after = entry[label] - first_bar, end[label] + 1 - first_bar
+            weight[label] = (shares[after] - shares[first]) / ((after - first) * _ONE)
+
+
+@inlined_kernel
+def _share(alive: int) -> int:
+    """1/alive in units of 2**-40, to the nearest; 0 where nothing is alive. A division takes longer
+    than all else that a bar needs.
+    """
+    if alive < len(_SHARES):
+        return int(_SHARES[alive])
+    return (_ONE + alive // 2) // alive

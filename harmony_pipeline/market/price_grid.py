@@ -52,6 +52,17 @@ def least_price(rules: Record) -> float:
 
 
 @kernel_without_allocation
+def greatest_tick(rules: Record) -> float:
+    """The tick at high prices or the one at low prices, whichever is larger."""
+    return float(
+        max(
+            rules["tick_numerator"] / rules["tick_denominator"],
+            rules["small_tick_numerator"] / rules["small_tick_denominator"],
+        )
+    )
+
+
+@kernel_without_allocation
 def round_to_tick(rules: Record, price: float) -> float:
     """The nearest price on the tick, halves up."""
     numerator, denominator = tick_at(rules, price)

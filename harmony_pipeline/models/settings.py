@@ -1,6 +1,6 @@
 """How models are trained and what they must prove before they may trade."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from harmony_pipeline.settings_base import FrozenSettings
 class ModelSettings(FrozenSettings):
     """Walk-forward training: one model a retraining period and horizon."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"oldest_weight"})
+
     forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
     parameters: dict[str, Any] = Field({}, description="over the forecaster's own defaults")
     seed: int = 11
@@ -17,6 +19,15 @@ class ModelSettings(FrozenSettings):
     maximum_train_days: int | None = Field(None, description="rolling window; none means expanding")
     embargo_bars: int = Field(
         8, ge=0, description="bars between the last training outcome and the test period"
+    )
+    oldest_weight: float = Field(
+        1.0,
+        gt=-1.0,
+        le=1.0,
+        description=(
+            "part of its weight that the oldest event to fit keeps; 1: no decay; below 0: that part"
+            " of the history counts nothing"
+        ),
     )
     calibration_fraction: float = Field(
         0.25, gt=0.0, lt=0.9, description="latest part of the training rows, kept for calibration"

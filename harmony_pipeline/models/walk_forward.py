@@ -33,6 +33,7 @@ from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import reliability, scores
 from harmony_pipeline.models.settings import ModelSettings
+from harmony_pipeline.models.time_decay import decayed
 from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
 
@@ -162,7 +163,7 @@ def train_period(
             {**metrics, "reason": reason},
             reason,
         )
-    model, calibration = fit_calibrated(forecaster, samples, parts)
+    model, calibration = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     card = ModelCard(
         settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash,
         data_hash or _rows_hash(training), forecaster.parameters,
@@ -200,9 +201,13 @@ def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> 
     return None
 
 
-def fit_calibrated(forecaster: Forecaster, samples: Samples, parts: Split) -> tuple[Model, Platt]:
-    """A model of the part to fit, and its calibration by the later part."""
-    model = forecaster.fit(samples.where(parts.fit))
+def fit_calibrated(
+    forecaster: Forecaster, samples: Samples, parts: Split, oldest_weight: float = 1.0
+) -> tuple[Model, Platt]:
+    """A model of the part to fit, whose weights decay with age (models/time_decay.py), and its
+    calibration by the later part.
+    """
+    model = forecaster.fit(decayed(samples.where(parts.fit), oldest_weight))
     later, training = samples.where(_answerable_rows(samples, parts)), samples.where(parts.train)
     margin, weight = model.margin(later.X), later.weights()
     days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()

@@ -399,8 +399,8 @@ def carry_over(
     """Hold under `new` what was held under `old`, with an intent for each order that worked; `new`
     holds nothing. `date` is the day of the change.
 
-    The levels of the legs are brought to the prices of the last bar; which factor those have under
-    the new symbol is seen at its first bar.
+    The levels of the barriers are brought to the prices of the last bar; which factor those have
+    under the new symbol is seen at its first bar.
     """
     source, target = positions[old], positions[new]
     positions[new] = source
@@ -411,7 +411,7 @@ def carry_over(
     source["exit_working"] = source["legs_working"] = 0
     source["quantity"] = 0.0
     forget_trade(source)
-    if legs_worked == 1:
+    if legs_worked == 1 or target["stop_level"] != 0.0 or target["take_level"] != 0.0:
         if target["entry_factor"] != 0.0:
             target["stop_level"] = level_now(
                 target["stop_level"], target["entry_factor"], target["last_factor"]
@@ -420,6 +420,7 @@ def carry_over(
                 target["take_level"], target["entry_factor"], target["last_factor"]
             )
         target["entry_factor"] = 0.0
+    if legs_worked == 1:
         n = place_legs(target, new, at, intents, n)
     if exit_worked == 1:
         n = close_position(

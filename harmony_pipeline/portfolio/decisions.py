@@ -42,7 +42,13 @@ import numpy as np
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
-from harmony_pipeline.portfolio.exit_rules import barrier_levels
+from harmony_pipeline.portfolio.exit_rules import (
+    NOTHING,
+    barrier_levels,
+    exit_at_close,
+    level_now,
+)
+from harmony_pipeline.portfolio.exit_rules import STOP as STOP_TOUCHED
 from harmony_pipeline.portfolio.kernel_types import (
     ACCOUNT,
     ACCOUNT_ADDED,
@@ -283,6 +289,9 @@ def hold(
     position["last_price"] = close
     position["last_date"] = date
     position["bars_held"] += 1
+    if position["held_on"] != date:
+        position["sessions_held"] += 1
+        position["held_on"] = date
     position["silent"] = 0
     position["last_factor"] = factor
     if position["entry_factor"] == 0.0:
@@ -369,8 +378,31 @@ def may_decide(position: Record, rules: Record, signal: int) -> bool:
     if position["exit_reason"] != NO_REASON or position["exit_working"] == 1:
         return True
     if rules["barriers"] == 1:
-        return bool(position["bars_held"] >= rules["horizon"])
+        return barrier_reached(position, rules) != NO_REASON
     return signal not in (NO_SIGNAL, position["side"])
+
+
+@inlined_kernel
+def barrier_reached(position: Record, rules: Record) -> int:
+    """The barrier that a position has reached at the close of its last bar, after `mark`: BY_STOP
+    or BY_TAKE where closes touch, BY_VERTICAL, or NO_REASON. The legs of a bracket are not asked.
+    """
+    if rules["close_touch"] == 1 and (
+        position["stop_level"] != 0.0 or position["take_level"] != 0.0
+    ):
+        touched = exit_at_close(
+            position["side"],
+            position["last_price"],
+            level_now(position["stop_level"], position["entry_factor"], position["last_factor"]),
+            level_now(position["take_level"], position["entry_factor"], position["last_factor"]),
+        )
+        if touched != NOTHING:
+            return BY_STOP if touched == STOP_TOUCHED else BY_TAKE
+    if rules["vertical_sessions"] > 0:
+        ended = position["sessions_held"] > rules["vertical_sessions"]
+    else:
+        ended = position["bars_held"] >= rules["horizon"]
+    return BY_VERTICAL if ended else NO_REASON
 
 
 @kernel_without_allocation
@@ -392,8 +424,7 @@ def _decide_exit(
         if account["halted"] == 1:
             position["exit_reason"] = BY_DRAWDOWN
         elif rules["barriers"] == 1:
-            if position["bars_held"] >= rules["horizon"]:
-                position["exit_reason"] = BY_VERTICAL
+            position["exit_reason"] = barrier_reached(position, rules)
         elif signal not in (NO_SIGNAL, position["side"]):
             position["exit_reason"] = BY_SIGNAL
             signal_at = at
@@ -507,7 +538,9 @@ def _leg_ended(position: Record, report: Record) -> None:
 
 @kernel_without_allocation
 def _bracket(position: Record, rules: Record, report: Record, intents: Records, n: int) -> int:
-    """The two legs of an entry that is done, for as much as was filled."""
+    """The two legs of an entry that is done, for as much as was filled; where only closes touch,
+    their levels alone.
+    """
     if (
         rules["barriers"] == 0
         or position["quantity"] == 0.0
@@ -523,6 +556,8 @@ def _bracket(position: Record, rules: Record, report: Record, intents: Records, 
     )  # fmt: skip
     position["take_level"] = upper if side > 0 else lower
     position["stop_level"] = lower if side > 0 else upper
+    if rules["close_touch"] == 1:
+        return n
     return place_legs(position, report["symbol"], position["entry_at"], intents, n)
 
 

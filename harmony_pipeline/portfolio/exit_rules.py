@@ -18,6 +18,7 @@ import math
 from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import (
     Record,
+    greatest_tick,
     least_price,
     one_tick_above,
     one_tick_below,
@@ -62,11 +63,14 @@ def barrier_levels(
     loss = barrier_distance(volatility, horizon, stop_loss, minimum_barrier_bps)
     above, below = (profit, loss) if side > 0 else (loss, profit)
     least = least_price(rules)
-    upper = max(
-        round_to_tick(rules, entry_price * (1.0 + above)), one_tick_above(rules, entry_price)
-    )
+    upper = round_to_tick(rules, entry_price * (1.0 + above))
     lower = round_to_tick(rules, max(entry_price * (1.0 - below), least))
-    lower = min(lower, one_tick_below(rules, entry_price))
+    # the nearest price beyond the entry is less than two ticks away: mostly it need not be known
+    near = 4.0 * greatest_tick(rules)
+    if upper < entry_price + near:
+        upper = max(upper, one_tick_above(rules, entry_price))
+    if lower > entry_price - near:
+        lower = min(lower, one_tick_below(rules, entry_price))
     return upper, lower if lower >= least else 0.0
 
 
@@ -116,6 +120,20 @@ def exit_at_bar(
         if low <= take_now:
             return TAKE, min(take_now, open_price)
     return NOTHING, 0.0
+
+
+@kernel_without_allocation
+def exit_at_close(side: int, close: float, stop_now: float, take_now: float) -> int:
+    """What the close of a bar does to a position whose barriers only closes touch: NOTHING, STOP or
+    TAKE. The exit fills at the next open.
+    """
+    if side > 0:
+        if close <= stop_now:
+            return STOP
+        return TAKE if close >= take_now else NOTHING
+    if close >= stop_now:
+        return STOP
+    return TAKE if close <= take_now else NOTHING
 
 
 @kernel_without_allocation

@@ -144,7 +144,7 @@ RULES = np.dtype(
         ("max_drawdown", "f8"), ("minimum_order_value", "f8"),
         # exits
         ("barriers", "i8"), ("horizon", "i8"), ("profit_take", "f8"), ("stop_loss", "f8"),
-        ("minimum_barrier_bps", "f8"),
+        ("minimum_barrier_bps", "f8"), ("vertical_sessions", "i8"), ("close_touch", "i8"),
         # lives of securities
         ("delisting_recovery", "f8"), ("presume_delisted_after_sessions", "i8"),
         # sizing (risk/sizing.py); an index of SIZINGS
@@ -172,14 +172,16 @@ RULES = np.dtype(
 """Every number of the trading rule for one symbol: those of the account, the same in every record,
 and those of the symbol's instrument. An array of them has one a symbol (`rules[symbol]`); what is
 judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0
-for exits by signal; `volume_binds` 1: participation and impact go by the bar's volume;
-`zero_volume_fills` 1: a bar without volume fills an order whole. `presume_delisted_after_sessions`
-0: never. `sector` numbers the symbol's sector, 0 where it is unknown. `usable_cash` is the fraction
-of equity that purchases may use; `rearm_on` a date. `tracks_prices` 1: a rule needs the price or
-the moment of the bar before. `account_kind` is UNRESTRICTED, CASH or MARGIN; `settlement_days`
-counts sessions, `day_trader_equity` is in the currency. `sleeve_symbols` 0: one strategy has the
-account. Else it is the number of symbols of each strategy's sleeve: row r is symbol r %
-sleeve_symbols of the strategy r // sleeve_symbols, whose part of the equity is `share`.
+for exits by signal. `vertical_sessions` 0: `horizon` bars end a trade, else so many sessions do;
+`close_touch` 1: closes touch the barriers, and no legs are placed. `volume_binds` 1: participation
+and impact go by the bar's volume; `zero_volume_fills` 1: a bar without volume fills an order whole.
+`presume_delisted_after_sessions` 0: never. `sector` numbers the symbol's sector, 0 where it is
+unknown. `usable_cash` is the fraction of equity that purchases may use; `rearm_on` a date.
+`tracks_prices` 1: a rule needs the price or the moment of the bar before. `account_kind` is
+UNRESTRICTED, CASH or MARGIN; `settlement_days` counts sessions, `day_trader_equity` is in the
+currency. `sleeve_symbols` 0: one strategy has the account. Else it is the number of symbols of each
+strategy's sleeve: row r is symbol r % sleeve_symbols of the strategy r // sleeve_symbols, whose
+part of the equity is `share`.
 """
 
 BAR = np.dtype(
@@ -289,6 +291,8 @@ POSITION = np.dtype(
         ("paused_until", "i8"), ("intent_until", "i8"), ("intent_side", "i8"),
         # the day of the first fill, and whether a day trade of it was counted
         ("opened_on", "i8"), ("day_traded", "i8"),
+        # sessions of the open round trip, its first included, and the last of them
+        ("sessions_held", "i8"), ("held_on", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -301,7 +305,8 @@ begun since its last bar; `gone` is DELISTED or RENAMED once nothing trades unde
 the close of the bar before that one in the same session, in the prices of that one, 0 where there
 is none; kept where `rules["tracks_prices"]` is 1. No entry before `paused_until` (after a loss),
 nor one of the side `intent_side` before `intent_until` (after an entry of that side). `opened_on`
-and `day_traded` are kept where the account has rules (risk/account_rules.py).
+and `day_traded` are kept where the account has rules (risk/account_rules.py). `sessions_held`
+counts the sessions of the open round trip, its first included; `held_on` is the last of them.
 """
 
 POSITION_ADDED: Mapping[str, float] = {
@@ -313,6 +318,8 @@ POSITION_ADDED: Mapping[str, float] = {
     "intent_side": 0,
     "opened_on": 0,
     "day_traded": 0,
+    "sessions_held": 0,
+    "held_on": 0,
 }
 """Fields that an earlier version did not save, and what they were."""
 

@@ -42,6 +42,8 @@ class TradingRules:
     delisting_recovery: float = 1.0
     presume_delisted_after_sessions: int = 0  # never
     sectors: Sectors = field(default_factory=Sectors)
+    vertical_sessions: int = 0  # `horizon` counts bars until the vertical barrier
+    close_touch: bool = False
 
     @staticmethod
     def of(
@@ -53,22 +55,26 @@ class TradingRules:
         backtest: BacktestSettings,
         instruments: Instruments | None = None,
         sectors: Sectors | None = None,
+        bars_per_session: float = 1.0,
     ) -> "TradingRules":
         """The rules of one strategy. Its own `horizon_bars` decides; else the longest label horizon
-        does. Raises ConfigError when there is none >= 1.
+        does. `bars_per_session` scales barriers whose horizon is in sessions. Raises ConfigError
+        when there is no horizon >= 1.
         """
         horizon = strategy.horizon_bars or max(labels.horizons_bars)
         if horizon < 1:
             raise ConfigError(
                 f"strategies.horizon_bars or labels.horizons_bars: {horizon} is no horizon; use at"
-                " least 1 bar"
+                " least 1"
             )
         return TradingRules(
-            risk, costs, luck, strategy.exits == "barriers", horizon,
+            risk, costs, luck, strategy.exits == "barriers",
+            labels.scale_bars(horizon, bars_per_session),
             labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
             Instruments() if instruments is None else instruments,
             backtest.delisting_recovery, backtest.presume_delisted_after_sessions,
             Sectors() if sectors is None else sectors,
+            horizon if labels.vertical == "sessions" else 0, labels.touch == "close",
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:

@@ -26,7 +26,7 @@ def enter(position: Record, account: Record, rules: Record, report: Record) -> N
         position["entry_factor"] = report["factor"]
         position["volatility"] = position["pending_volatility"]
         position["model"] = position["pending_model"]
-        position["bars_held"] = 0
+        position["bars_held"] = position["sessions_held"] = position["held_on"] = 0
     total = position["entry_quantity"] + report["quantity"]
     position["entry_price"] += (report["price"] - position["entry_price"]) * (
         report["quantity"] / total
@@ -132,6 +132,7 @@ def forget_trade(position: Record) -> None:
         "exit_at"
     ] = position["entry_symbol"] = position["silent"] = 0
     position["last_factor"] = 0.0
+    position["sessions_held"] = position["held_on"] = 0
     position["model"] = NO_MODEL
 
 

@@ -98,8 +98,8 @@ class SharedRules(TradingRules):
     """
 
     sleeves: Sleeves = Sleeves(())
-    exits: tuple[tuple[bool, int], ...] = ()
-    """(barriers, horizon) of each strategy."""
+    exits: tuple[tuple[bool, int, int], ...] = ()
+    """(barriers, horizon, vertical_sessions) of each strategy."""
     weights: Weights = ()
 
     @staticmethod
@@ -129,7 +129,7 @@ class SharedRules(TradingRules):
             for symbol, own in first.costs.symbols.items()
         }
         values["costs"] = first.costs.model_copy(update={"symbols": costs})
-        exits = tuple((one.barriers, one.horizon) for one in rules)
+        exits = tuple((one.barriers, one.horizon, one.vertical_sessions) for one in rules)
         return SharedRules(**values, sleeves=sleeves, exits=exits, weights=weights)
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
@@ -139,9 +139,10 @@ class SharedRules(TradingRules):
         table = np.tile(super().records(symbols[:size], day), len(self.exits))
         known = [weights for since, weights in self.weights if since <= day]
         shares = known[-1] if known else self.weights[0][1] if self.weights else ()
-        for rank, (barriers, horizon) in enumerate(self.exits):
+        for rank, (barriers, horizon, sessions) in enumerate(self.exits):
             own = table[rank * size : (rank + 1) * size]
             own["barriers"], own["horizon"] = barriers, horizon
+            own["vertical_sessions"] = sessions
             own["sleeve_symbols"] = size
             own["share"] = shares[rank] if shares else 0.0
         return table

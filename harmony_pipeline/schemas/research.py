@@ -69,25 +69,25 @@ SIGNALS = Table(
 )
 LABELS = Table(
     "labels",
-    "Triple-barrier outcome of every event, each known at its own end_timestamp.",
+    "Outcome of every event, each known at its own end_timestamp.",
     "trading",
     ("horizon", "symbol", "timestamp"),
     {
         "symbol": Column(TEXT),
         "timestamp": Column(TIME, "the event's bar"),
-        "horizon": Column(WHOLE, "bars"),
+        "horizon": Column(WHOLE, "bars, or sessions where labels.vertical says so"),
         "side": Column(pl.Int8(), "-1 or 1"),
         "entry_timestamp": Column(TIME, "bar whose open is the entry", True),
         "entry_price": Column(REAL, "raw", True),
-        "upper_barrier": Column(REAL, "raw price at entry", True),
-        "lower_barrier": Column(REAL, "raw price at entry", True),
+        "upper_barrier": Column(REAL, "raw price at entry; null without barriers", True),
+        "lower_barrier": Column(REAL, "raw price at entry; null without barriers", True),
         "end_timestamp": Column(
             TIME, "end of the bar that settled it; null while unresolved", True
         ),
         "touched": Column(TEXT, "upper, lower or vertical", True),
         "return": Column(REAL, "in the direction of side, before costs", True),
-        "label": Column(pl.Int8(), "1 when return > 0, else 0", True),
-        "weight": Column(REAL, "average uniqueness", True),
+        "label": Column(pl.Int8(), "1 when return > 0, or the trend has the side; else 0", True),
+        "weight": Column(REAL, "average uniqueness, or the trend's absolute t-value", True),
     },
 )
 FOLDS = Table(

@@ -280,6 +280,8 @@ class LivePortfolio:
 
     def has_levels(self, symbol: int) -> bool:
         """Whether a bracket should protect what is held, whether or not one works."""
+        if self._rules[symbol]["close_touch"] == 1:
+            return False
         position = self.positions[symbol]
         leaves = position["exit_reason"] != 0 or position["exit_working"] == 1
         return bool(not leaves and (position["stop_level"] != 0.0 or position["take_level"] != 0.0))

@@ -69,6 +69,7 @@ def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
         settings.backtest,
         pipeline.instruments,
         sectors_of(pipeline),
+        pipeline.calendar.bars_per_session(pipeline.timeframe),
     )
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels import labelling
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages.context import PipelineContext
@@ -105,7 +105,7 @@ def labels_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) 
     known, begins = pl.col("end_timestamp") <= moment, securities_begin(lives_of(pipeline))
 
     def labelled(frame: pl.DataFrame) -> pl.DataFrame:
-        table = triple_barrier(
+        table = labelling.label_events(
             frame,
             events,
             pipeline.settings.labels,

@@ -14,7 +14,7 @@ import polars as pl
 
 from harmony_pipeline.features.incremental import chains_of, update_features
 from harmony_pipeline.features.regimes import compute_regimes
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels import labelling
 from harmony_pipeline.labels.events import events_from_signals
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
@@ -279,7 +279,7 @@ def _shown_signals(
 
 
 def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """Triple-barrier outcome of every event of the traded strategy, each known at its own
+    """Outcome of every event of the traded strategy by `labels.method`, each known at its own
     `end_timestamp`.
     """
     parts: dict[str, StageResult] = {}
@@ -355,7 +355,7 @@ def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame,
         keys = pipeline.overlapping(start, end)
         events = label_events(pipeline, keys)
         bars = pipeline.lake.read("bars", keys)
-        table = triple_barrier(
+        table = labelling.label_events(
             bars, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe,
             keep_from=period.start, keep_until=period.end,
             instruments=pipeline.instruments, securities_begin=securities_begin(lives_of(pipeline)),
@@ -383,13 +383,11 @@ def label_events(pipeline: PipelineContext, keys: Sequence[str]) -> pl.DataFrame
 
 
 def _margin(pipeline: PipelineContext) -> timedelta:
-    """Calendar time that surely holds the longest horizon's bars: sessions with weekends, holidays
-    and missing bars.
+    """Calendar time that surely holds the longest horizon: sessions with weekends, holidays and
+    missing bars.
     """
-    sessions = (
-        max(pipeline.settings.labels.horizons_bars)
-        / pipeline.calendar.bars_per_session(pipeline.timeframe)
-        + 2
-    )
+    a_session = pipeline.calendar.bars_per_session(pipeline.timeframe)
+    labels = pipeline.settings.labels
+    sessions = labels.scale_bars(max(labels.horizons_bars), a_session) / a_session + 2
     days_each = 7 if pipeline.timeframe == "1Week" else 1
     return timedelta(days=(2 * sessions + 5) * days_each)

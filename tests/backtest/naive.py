@@ -105,6 +105,8 @@ class Trade:
     held: float = 0.0
     bars: int = 0
     wish: str = ""
+    days: set = field(default_factory=set)
+    levels: dict = field(default_factory=dict)  # role -> [level, factor], where closes touch
     fills_in: list = field(default_factory=list)
     fills_out: list = field(default_factory=list)
     flow: int = 0
@@ -170,7 +172,11 @@ class Naive:
             self.factor[bar["symbol"]] = bar["factor"]
             self.silent[bar["symbol"]] = 0
             if bar["symbol"] in self.trades:
-                self.trades[bar["symbol"]].bars += 1
+                trade = self.trades[bar["symbol"]]
+                trade.bars += 1
+                trade.days.add(bar["date"])
+                for level in trade.levels.values():
+                    level[1] = bar["factor"] if level[1] is None else level[1]
         values = self.values()
         self.equity = self.cash + sum(values.values())
         self.peak = max(self.peak, self.equity)
@@ -309,6 +315,9 @@ class Naive:
         self.last[new], self.factor[new] = self.last[old], self.factor[old]
         self.last_date[new], self.silent[new] = day - timedelta(days=1), self.silent[old]
         entry = trade.entry
+        for level in trade.levels.values():
+            factor = self.factor[old]
+            level[:] = [level[0] if level[1] is None else level[0] * (level[1] / factor), None]
         for role, leg in legs.items():
             level = leg.level if leg.factor is None else leg.level * (leg.factor / self.factor[old])
             order = Order(
@@ -373,6 +382,10 @@ class Naive:
         for role in ("stop", "take"):
             if (symbol, role) in self.working and self.working[symbol, role].factor is None:
                 self.working[symbol, role].level *= 1.0 - self.share(symbol, value)
+        trade = self.trades.get(symbol)
+        for level in trade.levels.values() if trade else ():
+            if level[1] is None:
+                level[0] *= 1.0 - self.share(symbol, value)
 
     # --- corporate actions ------------------------------------------------------------------------
 
@@ -407,6 +420,9 @@ class Naive:
     def split(self, trade, ratio, price, at):
         exact = abs(trade.held) * ratio
         whole = self.shares(exact)
+        for level in trade.levels.values():
+            if level[1] is None:
+                level[0] /= ratio
         self.book(trade, trade.side * money(price, max(0.0, exact - whole)))
         trade.held = trade.side * whole
         if whole == 0:
@@ -477,6 +493,9 @@ class Naive:
         levels = (
             {"stop": lower, "take": upper} if trade.side > 0 else {"stop": upper, "take": lower}
         )
+        if r["close_touch"]:
+            trade.levels = {role: [level, trade.factor] for role, level in levels.items()}
+            return
         for role, level in levels.items():
             leg = Order(
                 f"{entry.id[: -len('entry')]}{role}",
@@ -697,7 +716,7 @@ class Naive:
             if self.halted:
                 trade.wish = "drawdown_breaker"
             elif self.r["barriers"]:
-                trade.wish = "vertical" if trade.bars >= self.r["horizon"] else ""
+                trade.wish = self.reached(trade, bar)
             elif bar["signal"] is not None and bar["signal"] != trade.side:
                 trade.wish, signal_at = "signal", bar["at"]
         if not trade.wish:
@@ -721,6 +740,20 @@ class Naive:
         )
         self.working[symbol, "exit"] = order
         return order
+
+    def reached(self, trade, bar):
+        """The barrier that the close of the bar has reached; a bracket's legs are not asked."""
+        if trade.levels:
+            stop, take = (
+                level * (factor / bar["factor"]) for level, factor in trade.levels.values()
+            )
+            if (bar["close"] - stop) * trade.side <= 0:
+                return "stop"
+            if (bar["close"] - take) * trade.side >= 0:
+                return "take"
+        sessions = self.r["vertical_sessions"]
+        over = len(trade.days) > sessions if sessions else trade.bars >= self.r["horizon"]
+        return "vertical" if over else ""
 
     def enter(self, bar, leaving):
         symbol, side = bar["symbol"], bar["signal"]

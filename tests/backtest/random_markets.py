@@ -144,7 +144,10 @@ def rules(
         LabelSettings(**(labels or {})),
     )
     backtest = BacktestSettings(initial_cash=cash, **lives)
-    return TradingRules.of(*parts, strategy, backtest, sectors=Sectors(sectors))
+    return TradingRules.of(
+        *parts, strategy, backtest, sectors=Sectors(sectors),
+        bars_per_session=CALENDAR.bars_per_session(TIMEFRAME),
+    )  # fmt: skip
 
 
 def _random_signal(
@@ -299,6 +302,8 @@ def run_naive(market: Market, chosen: TradingRules) -> Naive:
         "profit_take",
         "stop_loss",
         "minimum_barrier_bps",
+        "vertical_sessions",
+        "close_touch",
         "delisting_recovery",
         "presume_delisted_after_sessions",
     )

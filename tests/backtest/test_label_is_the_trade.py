@@ -1,7 +1,9 @@
 """The label is the trade: without costs, every closed bracket trade ended as its label says."""
 
 import polars as pl
+import pytest
 from backtest.random_markets import CALENDAR, TIMEFRAME, Market, random_market, rules, run
+from backtest.real_markets import apple_and_ibm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,14 +27,37 @@ UNBOUND = {
 }
 
 
-@settings(max_examples=12)
+@pytest.fixture(scope="module")
+def real_market(market_data):
+    return apple_and_ibm(market_data)
+
+
+OPTIONS = [
+    (vertical, touch) for vertical in ("bars", "sessions") for touch in ("high_low", "close")
+]
+
+
+@settings(max_examples=16)
 @given(
     seed=st.integers(0, 10**6),
     horizon=st.sampled_from([1, 4, 9]),
     minimum=st.sampled_from([0.0, 15.0, 300.0]),
+    options=st.sampled_from(OPTIONS),
 )
-def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum):
-    market = random_market(seed, volume=1e9)
+def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum, options):
+    horizon = min(horizon, 2) if options[0] == "sessions" else horizon
+    walk_both(random_market(seed, volume=1e9), horizon, minimum, *options)
+
+
+@pytest.mark.parametrize(("vertical", "touch"), OPTIONS)
+def test_on_real_bars_too(real_market, vertical, touch):
+    horizon = 3 if vertical == "sessions" else 12
+    reasons = walk_both(real_market, horizon, 15.0, vertical, touch)
+    assert {"vertical", "stop", "take"} <= reasons
+
+
+def walk_both(market, horizon, minimum, vertical, touch):
+    """Compare every closed trade of the simulator with its label; returns how the trades ended."""
     bars = market.bars.with_columns(volume=pl.lit(1e9))
     usable = market.signals.filter(
         pl.col("side") != 0,
@@ -41,7 +66,10 @@ def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum):
         pl.col("strength") > 0.0,
     )
     usable = usable.with_columns(probability=pl.lit(None, dtype=pl.Float64))
-    barriers = {"profit_take": 1.5, "stop_loss": 1.0, "minimum_barrier_bps": minimum}
+    barriers = {
+        "profit_take": 1.5, "stop_loss": 1.0, "minimum_barrier_bps": minimum,
+        "vertical": vertical, "touch": touch,
+    }  # fmt: skip
     labels = triple_barrier(
         bars,
         usable.select("symbol", "timestamp", "side", "volatility"),
@@ -50,16 +78,18 @@ def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum):
         TIMEFRAME,
     ).table
     result = run(
-        Market(bars, usable, market.actions), rules(UNBOUND, FREE, labels=barriers, horizon=horizon)
+        Market(bars, usable, market.actions),
+        rules(UNBOUND, FREE, labels=barriers, horizon=horizon),
     )
     entries = result.orders.filter(pl.col("parent_id").is_null()).select(
         "symbol", entry_order="order_id", timestamp="signal_timestamp"
     )
     legs = (
         result.orders.filter(pl.col("kind") != "market")
-        .select("parent_id", "kind", level=pl.coalesce("limit_price", "stop_price"))
-        .pivot(on="kind", index="parent_id", values="level")
+        .group_by("parent_id")
+        .agg(limit=pl.col("limit_price").max(), stop=pl.col("stop_price").max())
     )
+    assert legs.is_empty() == (touch == "close" or result.trades.is_empty())
     ends = CALENDAR.with_session(bars.select("symbol", "timestamp"), TIMEFRAME).select(
         "symbol", exit_timestamp="timestamp", ended="bar_end"
     )
@@ -69,7 +99,7 @@ def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum):
         )
         .with_columns(entry_order=pl.col("trade_id") + "-entry")
         .join(entries, on=["symbol", "entry_order"])
-        .join(legs, left_on="entry_order", right_on="parent_id")
+        .join(legs, left_on="entry_order", right_on="parent_id", how="left")
         .join(ends, on=["symbol", "exit_timestamp"])
         .join(labels, on=["symbol", "timestamp"], suffix="_label")
     )
@@ -91,12 +121,17 @@ def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum):
         .then(pl.lit("upper"))
         .otherwise(pl.lit("lower"))
     )
+    placed = pl.lit(value=touch == "high_low")
+    legs_differ = (
+        pl.col("limit").is_null()
+        | (upper != pl.col("upper_barrier"))
+        | (lower.clip(lower_bound=0.0001) != pl.col("lower_barrier").clip(lower_bound=0.0001))
+    )
     differing = closed.filter(
         (pl.col("ended") != pl.col("end_timestamp"))
         | (pl.col("entry_timestamp") != pl.col("entry_timestamp_label"))
         | (touched != pl.col("touched"))
-        | (upper != pl.col("upper_barrier"))
-        | (lower.clip(lower_bound=0.0001) != pl.col("lower_barrier").clip(lower_bound=0.0001))
+        | (placed & legs_differ)
     )
     assert differing.is_empty()
     reference = result.fills.filter(pl.col("order_id").str.ends_with("-entry")).select(
@@ -107,3 +142,4 @@ def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum):
         .filter(pl.col("reference") != pl.col("entry_price_label"))
         .is_empty()
     )
+    return set(closed["exit_reason"])

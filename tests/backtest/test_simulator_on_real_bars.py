@@ -8,59 +8,12 @@ import polars as pl
 import pytest
 from backtest.naive import Naive
 from backtest.random_markets import CALENDAR, TIMEFRAME, Market, micros, rules, run
-from market.raw_rows import NOTHING_BEFORE
-
-from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.validation.validate import validate
-from harmony_pipeline.schemas import CORPORATE_ACTIONS, RAW_BARS
-
-START, END = datetime(2013, 8, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=UTC)
+from backtest.real_markets import apple_and_ibm
 
 
 @pytest.fixture(scope="module")
 def market(market_data):
-    folder = market_data / "us_equity_hourly"
-    frames = [
-        pl.read_csv(folder / f"{symbol}.csv", try_parse_dates=True).with_columns(
-            symbol=pl.lit(symbol)
-        )
-        for symbol in ("AAPL", "IBM")
-    ]
-    raw = pl.concat(frames).with_columns(
-        pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
-        pl.col("open", "high", "low", "close", "volume").cast(pl.Float64),
-    )
-    rows = raw.filter(pl.col("timestamp").is_between(START, END, closed="left")).with_columns(
-        timeframe=pl.lit(TIMEFRAME),
-        source=pl.lit("files"),
-        origin=pl.lit("us_equity_hourly"),
-        ingested_at=pl.lit(END),
-        row=pl.int_range(pl.len()).over("symbol"),
-    )
-    actions = (
-        pl.read_csv(folder / "corporate_actions.csv", try_parse_dates=True)
-        .filter(pl.col("symbol").is_in(["AAPL", "IBM"]))
-        .select("symbol", "date", "kind", pl.col("value").cast(pl.Float64))
-    )
-    bars = validate(
-        RAW_BARS.conform(rows),
-        NOTHING_BEFORE,
-        CORPORATE_ACTIONS.conform(actions),
-        CALENDAR,
-        TIMEFRAME,
-        MarketSettings(),
-    ).bars
-    adjusted = (pl.col("close") * pl.col("adjustment_factor")).log().diff().over("symbol")
-    signals = bars.with_columns(move=adjusted).with_columns(
-        volatility=pl.col("move").rolling_std(20).over("symbol"),
-        trend=pl.col("move").rolling_sum(10).over("symbol"),
-    )
-    signals = signals.drop_nulls("volatility").select(
-        "symbol", "timestamp", side=pl.col("trend").sign().cast(pl.Int8), strength=pl.lit(1.0),
-        volatility="volatility", probability=pl.lit(None, dtype=pl.Float64),
-        model_id=pl.lit(None, dtype=pl.String)
-    )  # fmt: skip
-    return Market(bars.filter(pl.col("session") == "regular"), signals, actions)
+    return apple_and_ibm(market_data)
 
 
 @pytest.mark.parametrize("exits", ["barriers", "signal"])
@@ -96,7 +49,15 @@ def test_real_bars_give_the_same_trades_to_the_plain_simulator(market, exits):
     flat["lot_size"] = 1.0
     flat |= {
         name: getattr(chosen, name)
-        for name in ("barriers", "horizon", "profit_take", "stop_loss", "minimum_barrier_bps")
+        for name in (
+            "barriers",
+            "horizon",
+            "profit_take",
+            "stop_loss",
+            "minimum_barrier_bps",
+            "vertical_sessions",
+            "close_touch",
+        )
     }
     flat |= {
         name: getattr(chosen, name)

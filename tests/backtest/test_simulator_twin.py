@@ -58,6 +58,8 @@ RULES = st.builds(
             "profit_take": st.sampled_from([0.5, 2.0]),
             "stop_loss": st.sampled_from([0.4, 1.0]),
             "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0]),
+            "vertical": st.sampled_from(["bars", "bars", "sessions"]),
+            "touch": st.sampled_from(["high_low", "high_low", "close"]),
         }
     ),
     exits=st.sampled_from(["barriers", "signal"]),

@@ -17,9 +17,13 @@ SESSIONS = {  # 2024: regular open and close, UTC "HH:MM"; the 3rd was a half-da
 MINUTE = 60_000_000
 
 
-def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bps):
+def label(
+    own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bps, *,
+    sessions=0, closes=False,
+):  # fmt: skip
     """Outcome of an event on bar `at` of one symbol's regular bars `own` (dicts with t, end, open,
-    high, low, factor).
+    high, low, close, factor). `sessions`: so many end the trade and `horizon` only scales its
+    barriers; needs `day` in the bars.
     """
     found = dict.fromkeys(("entry", "end", "entry_price", "upper", "lower", "touched", "return"))
     if at + 1 >= len(own):
@@ -41,8 +45,15 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
         )
         return found
 
-    for number in range(1, horizon + 1):
-        position = at + number
+    def leave_at_next_open(position, touched):
+        if position + 1 >= len(own):
+            return found
+        return settle(position + 1, touched, own[position + 1]["open"])
+
+    days, position = set(), at
+    while True:
+        position += 1
+        number = position - at
         if position >= len(own):
             return found
         bar = own[position]
@@ -50,6 +61,17 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
             upper * (entry["factor"] / bar["factor"]),
             lower * (entry["factor"] / bar["factor"]),
         )
+        if sessions:
+            days.add(bar["day"])
+        last = len(days) > sessions if sessions else number == horizon
+        if closes:
+            if bar["close"] >= up:
+                return leave_at_next_open(position, "upper")
+            if bar["close"] <= down:
+                return leave_at_next_open(position, "lower")
+            if last:
+                return leave_at_next_open(position, "vertical")
+            continue
         if number > 1 and bar["open"] >= up:
             return settle(position, "upper", bar["open"])
         if number > 1 and bar["open"] <= down:
@@ -61,8 +83,8 @@ def label(own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bp
             return settle(position, "upper", up)
         if hits_down:
             return settle(position, "lower", down)
-    position = at + horizon + 1
-    return settle(position, "vertical", own[position]["open"]) if position < len(own) else found
+        if last:
+            return leave_at_next_open(position, "vertical")
 
 
 def uniqueness(labels, bars):

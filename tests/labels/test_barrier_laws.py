@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labels.markets import STEP, micros, random_bars, random_events
 from labels.naive import SESSIONS, label, uniqueness
 
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 
@@ -22,11 +22,26 @@ HORIZONS = st.sampled_from([(1,), (8, 32), (3, 60), (200,)])
 FEW = settings(max_examples=12, deadline=None)
 
 
-def labelled(bars, events, horizons=(8, 32), **keep):
+OPTIONS = st.fixed_dictionaries(
+    {
+        "vertical": st.sampled_from(["bars", "bars", "sessions"]),
+        "touch": st.sampled_from(["high_low", "close"]),
+    }
+)
+
+
+METHODS = st.sampled_from(["triple_barrier", "triple_barrier", "trend_scanning", "horizon"])
+
+
+def labelled(bars, events, horizons=(8, 32), options=None, method="triple_barrier", **keep):
+    if method == "trend_scanning":
+        horizons = tuple(max(one, 5) for one in horizons)
     chosen = LabelSettings(
-        horizons_bars=horizons, profit_take=1.5, stop_loss=1.0, minimum_barrier_bps=15.0
-    )
-    return triple_barrier(bars, events, chosen, XNYS, "15Min", **keep).table
+        method=method,
+        horizons_bars=horizons, profit_take=1.5, stop_loss=1.0, minimum_barrier_bps=15.0,
+        **options or {},
+    )  # fmt: skip
+    return label_events(bars, events, chosen, XNYS, "15Min", **keep).table
 
 
 def bar_end(start):
@@ -34,8 +49,10 @@ def bar_end(start):
     return min(start + STEP, micros(day, SESSIONS[day][1]))
 
 
-def naive_table(bars, events, horizon):
-    """Rows like the table's, from the plain loops."""
+def naive_table(bars, events, horizon, options):
+    """Rows like the table's, from the plain loops. XNYS has 26 bars of 15 minutes a session."""
+    sessions = horizon if options["vertical"] == "sessions" else 0
+    chosen = {"sessions": sessions, "closes": options["touch"] == "close"}
     rows = []
     for symbol in sorted(set(events["symbol"])):
         mine = bars.filter(
@@ -46,7 +63,8 @@ def naive_table(bars, events, horizon):
                 "t": b["timestamp"],
                 "end": bar_end(b["timestamp"]),
                 "factor": b["adjustment_factor"],
-                **{k: b[k] for k in ("open", "high", "low")},
+                "day": b["timestamp"] // 86_400_000_000,
+                **{k: b[k] for k in ("open", "high", "low", "close")},
             }
             for b in mine.iter_rows(named=True)
         ]
@@ -61,7 +79,17 @@ def naive_table(bars, events, horizon):
             if e["timestamp"] in place
         ]
         found = [
-            label(own, place[e["timestamp"]], e["side"], e["volatility"], horizon, 1.5, 1.0, 15.0)
+            label(
+                own,
+                place[e["timestamp"]],
+                e["side"],
+                e["volatility"],
+                26 * horizon if sessions else horizon,
+                1.5,
+                1.0,
+                15.0,
+                **chosen,
+            )
             for e in wanted
         ]
         weights = uniqueness([(f["entry"], f["end"]) for f in found], len(own))
@@ -93,11 +121,14 @@ def naive_table(bars, events, horizon):
     missing=st.sampled_from([0.0, 0.1, 0.5]),
     swing=st.sampled_from([0.0005, 0.004, 0.02]),
     density=st.sampled_from([0.02, 0.4, 1.0]),
+    options=OPTIONS,
 )
-def test_the_fast_labels_equal_the_naive_ones(seed, horizons, missing, swing, density):
+def test_the_fast_labels_equal_the_naive_ones(seed, horizons, missing, swing, density, options):
     bars = random_bars(seed, missing=missing, swing=swing)
     events = random_events(seed, bars, density)
-    table = labelled(bars, events, horizons)
+    if options["vertical"] == "sessions":
+        horizons = tuple(min(one, 3) for one in horizons)
+    table = labelled(bars, events, horizons, options)
     exact = [
         "symbol",
         "timestamp",
@@ -108,11 +139,11 @@ def test_the_fast_labels_equal_the_naive_ones(seed, horizons, missing, swing, de
         "end_timestamp",
         "touched",
     ]
-    for horizon in horizons:
+    for horizon in set(horizons):
         rows = table.filter(pl.col("horizon") == horizon).with_columns(
             pl.col("timestamp", "entry_timestamp", "end_timestamp").to_physical()
         )
-        expected = naive_table(bars, events, horizon)
+        expected = naive_table(bars, events, horizon, options)
         assert rows.select(exact).rows() == [row[:8] for row in expected]
         assert rows["return"].to_list() == pytest.approx([row[8] for row in expected], abs=1e-12)
         assert rows["weight"].to_list() == pytest.approx([row[9] for row in expected], abs=1e-11)
@@ -122,8 +153,10 @@ def test_the_fast_labels_equal_the_naive_ones(seed, horizons, missing, swing, de
 
 
 @FEW
-@given(seed=SEEDS, cut=st.floats(0.05, 0.95), horizons=HORIZONS)
-def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(seed, cut, horizons):
+@given(seed=SEEDS, cut=st.floats(0.05, 0.95), horizons=HORIZONS, options=OPTIONS, method=METHODS)
+def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(
+    seed, cut, horizons, options, method
+):
     bars = random_bars(seed)
     events = random_events(seed, bars)
     moment = bars["timestamp"].sort()[int(cut * bars.height)]
@@ -134,18 +167,22 @@ def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(seed,
         [events.filter(ended), random_events(seed + 2, other.filter(~ended))]
     ).sort("symbol", "timestamp")
     known = pl.col("end_timestamp") <= moment
-    before = labelled(bars, events, horizons).filter(known)
-    assert before.equals(labelled(changed, changed_events, horizons).filter(known))
+    chosen = {"horizons": horizons, "options": options, "method": method}
+    before = labelled(bars, events, **chosen).filter(known)
+    assert before.equals(labelled(changed, changed_events, **chosen).filter(known))
     assert before.equals(
-        labelled(bars.filter(ended), events.filter(ended), horizons).filter(known)
+        labelled(bars.filter(ended), events.filter(ended), **chosen).filter(known)
     ), "the future may also be absent"
 
 
 @FEW
 @given(
-    seed=SEEDS, horizons=st.sampled_from([(1,), (8,), (3, 12)]), missing=st.sampled_from([0.0, 0.1])
+    seed=SEEDS,
+    horizons=st.sampled_from([(1,), (8,), (3, 12)]),
+    missing=st.sampled_from([0.0, 0.1]),
+    method=METHODS,
 )
-def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing):
+def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing, method):
     bars = random_bars(seed, missing=missing)
     events = random_events(seed, bars, 0.8)
     starts = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (*SESSIONS, "2024-07-10")]
@@ -157,10 +194,15 @@ def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing):
         )
         pieces.append(
             labelled(
-                bars.filter(near), events.filter(near), horizons, keep_from=start, keep_until=end
+                bars.filter(near),
+                events.filter(near),
+                horizons,
+                method=method,
+                keep_from=start,
+                keep_until=end,
             )
         )
-    whole = labelled(bars, events, horizons)
+    whole = labelled(bars, events, horizons, method=method)
     assert pl.concat(pieces).sort("horizon", "symbol", "timestamp").equals(whole)
 
 

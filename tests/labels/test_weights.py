@@ -17,7 +17,9 @@ LIVES = st.lists(
 def weights(labels, bars=BARS):
     entry = np.array([-1 if a is None else a for a, _ in labels], np.int64)
     end = np.array([-1 if e is None else e for _, e in labels], np.int64)
-    return average_uniqueness(entry, end, np.full(entry.size, bars - 1, np.int64), bars)
+    found = np.empty(entry.size)
+    average_uniqueness(entry, end, np.array([bars]), 0, bars, found)
+    return found
 
 
 def test_lives_that_do_not_overlap_weigh_one_exactly():

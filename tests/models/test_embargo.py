@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.config import load_settings
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.market.bar_grid import BarGrid
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.periods import DayCut, period_of
+from harmony_pipeline.market.periods import DayCut, period_of, periods_between
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.models.cross_validation import folds, group_numbers
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.settings import ModelSettings
@@ -155,3 +157,82 @@ def test_the_row_of_a_fold_tells_the_embargo_that_was_kept():
     )
     assert row["train_end"] == row["train_last_end"] == datetime(2023, 2, 28, 19, 0, tzinfo=UTC)
     assert kept.height == row["embargo"] == 8
+
+
+def _labelled_walk(calendar, timeframe, first, end, chosen):
+    """Labels of two random walks by an example's own `[labels]`, up to 4,000 events a symbol."""
+    bars = regular_bars(calendar, timeframe, first, end)
+    generator = np.random.default_rng(bars.height)
+    frames = []
+    for symbol in ("AAA", "BBB"):
+        close = 100.0 * np.exp(np.cumsum(generator.normal(0.0, 0.003, bars.height)))
+        opened = np.r_[100.0, close[:-1]]
+        prices = {"high": np.maximum(opened, close), "low": np.minimum(opened, close)}
+        frames.append(
+            bars.select(
+                "timestamp", symbol=pl.lit(symbol), session=pl.lit("regular"),
+                adjustment_factor=pl.lit(1.0),
+            ).with_columns(open=pl.Series(opened), close=pl.Series(close), **{
+                name: pl.Series(values) for name, values in prices.items()
+            })
+        )  # fmt: skip
+    market = pl.concat(frames)
+    events = market.gather_every(max(1, market.height // 8_000))
+    side = pl.Series(generator.choice([-1, 1], events.height), dtype=pl.Int8)
+    events = events.select("symbol", "timestamp", side=side, volatility=pl.lit(0.003))
+    table = label_events(market, events, chosen.labels, calendar, timeframe).table
+    longest = table.filter(pl.col("horizon") == max(chosen.labels.horizons_bars))
+    frame = longest.select(
+        "symbol", "timestamp", "side", "end_timestamp", "return", "label", "weight"
+    ).sort("timestamp", "symbol")
+    return bars, Samples(frame, np.zeros((frame.height, 1)), ("x",))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_no_label_of_any_fold_of_an_example_lives_in_its_test_period(file):
+    """Every retraining period of the example's span, and every choice of test groups of the
+    combinatorial purged cross-validation.
+    """
+    chosen = load_settings(file, environment={})
+    market = chosen.market
+    calendar = Calendar.of(
+        market.calendar, BarGrid.of("clock" if market.grid == "auto" else market.grid)
+    )
+    end = market.end or date(2024, 1, 1)
+    start = max(market.start, end - timedelta(days=3650))
+    periods = periods_between(
+        start, end, market.partitions.retraining_period, DayCut.of(calendar, market.timeframe)
+    )
+    bars, samples = _labelled_walk(calendar, market.timeframe, start, end, chosen)
+    born, died = pl.col("timestamp"), pl.col("end_timestamp")
+    trained_folds = 0
+    for period in periods:
+        parts = split(samples, period, calendar, market.timeframe, chosen.model)
+        trained = samples.frame.filter(parts.train)
+        assert trained.filter((born < period.end) & (died > period.start)).is_empty()
+        assert not (parts.train & parts.test).any()
+        assert not (parts.fit & parts.calibrate).any()
+        lives = samples.frame.filter(parts.fit)["end_timestamp"].max()
+        first = samples.frame.filter(parts.calibrate)["timestamp"].min()
+        assert lives is None or first is None or lives <= first
+        begun = bars.filter(pl.col("bar_end") <= period.start).height
+        if trained.height and begun >= chosen.model.embargo_bars:
+            between = (pl.col("timestamp") >= trained["end_timestamp"].max()) & (
+                pl.col("bar_end") <= period.start
+            )
+            assert bars.filter(between).height >= chosen.model.embargo_bars
+        trained_folds += trained.height > 0
+    a_few_days = len(periods) == 1 or bars.height < 100
+    assert trained_folds > 0 or a_few_days
+    settled = samples.frame.filter(died.is_not_null())["timestamp"].n_unique()
+    if settled < chosen.cross_validation.groups:
+        return  # a few days of data: nothing is cross-validated
+    group = group_numbers(samples, chosen.cross_validation.groups)
+    for fold in folds(
+        samples, calendar, market.timeframe, chosen.model.embargo_bars, chosen.cross_validation
+    ):
+        trained = samples.frame.filter(pl.Series(fold.train))
+        for number in fold.test_groups:
+            tested = samples.frame.filter(pl.Series(group == number))
+            inside = (born < tested["end_timestamp"].max()) & (died > tested["timestamp"].min())
+            assert trained.filter(inside).is_empty()

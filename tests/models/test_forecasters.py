@@ -1,8 +1,12 @@
-"""Both forecasters keep the contract."""
+"""Every forecaster keeps the contract."""
 
+from typing import ClassVar
+
+import numpy as np
 import pytest
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.models.bagging import SequentialBagging
 from harmony_pipeline.models.base import build_forecaster
 from harmony_pipeline.models.gradient_boosting import GradientBoosting
 from harmony_pipeline.models.logistic import Logistic
@@ -29,6 +33,19 @@ class TestGradientBoosting(ForecasterContract):
         alone = self.fit(samples).save()
         self.fit(planted_samples(900, 0.1, seed=9))
         assert self.fit(samples).save() == alone
+
+
+class TestSequentialBagging(ForecasterContract):
+    kind = SequentialBagging
+    parameters: ClassVar = {"bags": 2, "rounds": 40}
+
+    def test_bags_differ_and_their_margin_is_the_mean(self):
+        samples = planted_samples(1200, 0.5)
+        both = self.fit(samples)
+        first, second = both._models
+        assert first.save() != second.save()
+        mean = (first.margin(samples.X) + second.margin(samples.X)) / 2
+        assert np.array_equal(both.margin(samples.X), mean)
 
 
 class TestLogistic(ForecasterContract):

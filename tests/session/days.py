@@ -154,7 +154,14 @@ def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
     luck = ExecutionNoiseSettings(
         **{k: v for k, v in changes.items() if k in ExecutionNoiseSettings.model_fields}
     )
-    labels = LabelSettings(horizons_bars=(6,), profit_take=1.2, stop_loss=0.8)
+    labels = LabelSettings(
+        **{
+            "horizons_bars": (6,),
+            "profit_take": 1.2,
+            "stop_loss": 0.8,
+            **{k: v for k, v in changes.items() if k in LabelSettings.model_fields},
+        }
+    )
     strategy = StrategySettings(use="tests:Contrarian", exits=exits)  # type: ignore[arg-type]
     backtest = BacktestSettings(
         **{
@@ -162,7 +169,10 @@ def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
             **{k: v for k, v in changes.items() if k in BacktestSettings.model_fields},
         }
     )
-    return TradingRules.of(risk, costs, luck, labels, strategy, backtest)
+    a_session = CALENDAR.bars_per_session(TIMEFRAME)
+    return TradingRules.of(
+        risk, costs, luck, labels, strategy, backtest, bars_per_session=a_session
+    )
 
 
 def plan_of(

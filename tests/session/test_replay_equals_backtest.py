@@ -67,6 +67,16 @@ COUNTED = {"kind": "margin", "day_trading": "pattern"}
 CASES: dict[str, TradingRules] = {
     "brackets": rules("barriers"),
     "signals": rules("signal"),
+    "closes touch": rules("barriers", touch="close"),
+    "one session": rules("barriers", vertical="sessions", horizons_bars=(1,)),
+    "closes touch, two sessions, bad luck": rules(
+        "barriers",
+        touch="close",
+        vertical="sessions",
+        horizons_bars=(2,),
+        reject_probability=0.15,
+        partial_fill_probability=0.3,
+    ),
     "brackets with bad luck": rules(
         "barriers", reject_probability=0.15, partial_fill_probability=0.3
     ),

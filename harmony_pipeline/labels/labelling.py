@@ -1,0 +1,212 @@
+"""Labels of events by the method that the settings name: from frames to the table.
+
+`triple_barrier` (labels/resolution.py), `horizon` (the same without barriers) and `trend_scanning`
+(labels/trend_scanning.py). Symbols are labelled side by side where there are two threads.
+
+Every value of a row, its weight included, is known at the row's own `end_timestamp`, and later bars
+cannot change it. Only regular bars count, each symbol by its own. An event on an extended-hours bar
+never becomes a trade, so it has no label.
+
+>>> labelled = label_events(bars, events, settings, Calendar.of("XNYS"), "15Min")
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.kernel import kernel_without_allocation
+from harmony_pipeline.labels.label_table import Labelled, label_table
+from harmony_pipeline.labels.market_arrays import (
+    BarEnds,
+    EventArrays,
+    MarketArrays,
+    end_of_bar,
+    place_events,
+    session_near,
+)
+from harmony_pipeline.labels.resolution import (
+    Barriers,
+    Outcomes,
+    SessionStarts,
+    block_extremes,
+    empty_blocks,
+    resolve_events,
+    room_for,
+    session_starts,
+)
+from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.labels.trend_scanning import scan_trends
+from harmony_pipeline.labels.weights import average_uniqueness
+from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.instruments import Instruments
+
+_SHARED_EVENTS = 50_000  # fewer are done before a second thread has begun
+
+
+def label_events(
+    bars: pl.DataFrame,
+    events: pl.DataFrame,
+    settings: LabelSettings,
+    calendar: Calendar,
+    timeframe: str,
+    *,
+    keep_from: datetime | None = None,
+    keep_until: datetime | None = None,
+    instruments: Instruments | None = None,
+    securities_begin: pl.DataFrame | None = None,
+) -> Labelled:
+    """One label an event and horizon.
+
+    `bars` has the columns of schemas.BARS and may extend beyond the last event, so that outcomes
+    resolve. `events` has symbol, timestamp (of a bar in `bars`), side (-1 or 1) and volatility
+    (sample deviation of one bar's log return).
+
+    Period by period: a weight depends on every label that was alive during a label's life. So pass,
+    for one period, the events *and* bars from `largest horizon + 2` regular bars of each symbol
+    before it to as many after it (as far as they exist), and cut the result by `keep_from <=
+    timestamp < keep_until`. The rows are then bit for bit those of one run over the whole history.
+    Where horizons count sessions, `largest horizon + 2` counts sessions, too.
+
+    Barriers are on the tick of the symbol's instrument on the session date of the entry (default:
+    US equities).
+
+    `securities_begin` (symbol, date) has the days from which a symbol is another security, or none.
+    No outcome crosses such a day: a label that a delisting, a change of symbol or a new owner of
+    the symbol cuts short stays unresolved.
+
+    Without barriers their columns are null, and `touched` is `vertical`. By trend scanning `label`
+    is 1 where the trend has the event's side, `return` is that up to the trend's end, and `weight`
+    the absolute t-value.
+
+    Unresolved: end_timestamp, touched, return, label and weight are null. Without an entry bar the
+    entry columns are null too. Raises DataError for an event without a bar, a repeated key, or an
+    unusable side or volatility.
+    """
+    market = MarketArrays.of(bars, calendar, timeframe, securities_begin)
+    table, arrays = place_events(events, market, bars)
+    barriers = barriers_of(settings, calendar, timeframe)
+    shape = len(barriers.horizons), table.height
+    found, blocks = room_for(*shape), empty_blocks(len(market.at))
+    grids = market.grids(Instruments() if instruments is None else instruments)
+    sessions = SessionStarts(np.empty(0, np.int32), np.empty(0, np.int64))
+    if barriers.sessions:
+        sessions = session_starts(market.session, market.starts)
+    weights, labels = np.empty(shape), np.empty(shape, np.int8)
+
+    def extremes(first: int, stop: int) -> None:
+        block_extremes(market.prices, first, stop, barriers.closes, blocks)
+
+    def scan(first: int, stop: int) -> None:
+        scan_trends(
+            arrays, first, stop, market.cuts, market.prices, barriers.horizons, barriers.sessions,
+            sessions, settings.shortest_trend_bars, found, labels, weights,
+        )  # fmt: skip
+        _tell_moments(market.at, market.ends, found, first, stop)
+
+    def resolve(first: int, stop: int) -> None:
+        resolve_events(
+            arrays, first, stop, market.cuts, market.starts, market.at, market.ends, market.prices,
+            blocks, grids, barriers, sessions, found,
+        )  # fmt: skip
+        weigh_events(market, arrays, first, stop, found.entry, found.end, weights)
+        judge_returns(found.gain, labels, first, stop)
+        _tell_moments(market.at, market.ends, found, first, stop)
+
+    halves = split_events(market, arrays)
+    half = len(blocks.peak) // 2 if len(halves) > 1 else len(blocks.peak)
+    if settings.method == "triple_barrier":
+        run_side_by_side(extremes, [(0, half), (half, len(blocks.peak))][: len(halves)])
+    run_side_by_side(scan if settings.method == "trend_scanning" else resolve, halves)
+    times = found.entry, found.end  # they are moments now
+    rows = label_table(
+        table, barriers.horizons, found, times, labels, weights, (keep_from, keep_until),
+        barriers.watched,
+    )  # fmt: skip
+    return Labelled(rows, events.height - table.height)
+
+
+def barriers_of(settings: LabelSettings, calendar: Calendar, timeframe: str) -> Barriers:
+    """The barriers of every horizon, the shortest first."""
+    horizons = sorted(set(settings.horizons_bars))
+    a_session = calendar.bars_per_session(timeframe) if settings.vertical == "sessions" else 1
+    return Barriers(
+        np.array(horizons, np.int64),
+        np.array([settings.scale_bars(one, a_session) for one in horizons], np.int64),
+        settings.vertical == "sessions",
+        settings.touch == "close",
+        settings.method == "triple_barrier",
+        settings.profit_take,
+        settings.stop_loss,
+        settings.minimum_barrier_bps,
+    )
+
+
+def split_events(market: MarketArrays, events: EventArrays) -> list[tuple[int, int]]:
+    """The events in one part, or in two of about equal size that share no symbol."""
+    count = len(events.position)
+    if count < _SHARED_EVENTS or pl.thread_pool_size() < 2:
+        return [(0, count)]
+    row = int(np.searchsorted(market.starts, events.position[count // 2], side="right")) - 1
+    cut = int(np.searchsorted(events.position, market.starts[row]))
+    return [part for part in ((0, cut), (cut, count)) if part[1] > part[0]]
+
+
+def run_side_by_side(work: Callable[[int, int], None], parts: list[tuple[int, int]]) -> None:
+    """`work` on each part; the kernels let two threads run at once."""
+    if len(parts) == 1:
+        work(*parts[0])
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for _ in pool.map(lambda part: work(*part), parts):
+            pass
+
+
+def weigh_events(
+    market: MarketArrays,
+    events: EventArrays,
+    first: int,
+    stop: int,
+    entry: IntArray,
+    end: IntArray,
+    weights: FloatArray,
+) -> None:
+    """Write the average uniqueness of the events `first` to `stop`, which share no symbol with
+    others, for each row of `end`.
+    """
+    if first == stop:
+        return
+    places = np.searchsorted(market.starts, events.position[[first, stop - 1]], side="right")
+    begin, after = market.starts[places[0] - 1], market.starts[places[1]]
+    for row in range(len(end)):
+        average_uniqueness(
+            entry[first:stop], end[row, first:stop], market.cuts, begin, after,
+            weights[row, first:stop],
+        )  # fmt: skip
+
+
+@kernel_without_allocation
+def judge_returns(gain: FloatArray, labels: NDArray[np.int8], first: int, stop: int) -> None:
+    """Write 1 where the return is positive, else 0."""
+    for row in range(gain.shape[0]):
+        for event in range(first, stop):
+            labels[row, event] = gain[row, event] > 0.0
+
+
+@kernel_without_allocation
+def _tell_moments(at: IntArray, ends: BarEnds, found: Outcomes, first: int, stop: int) -> None:
+    """Write, in place of the positions of entries and ends, their moments."""
+    here = 0
+    for row in range(found.end.shape[0]):
+        for event in range(first, stop):
+            bar = found.end[row, event]
+            if bar >= 0:
+                here = session_near(ends, here, at[bar])
+                found.end[row, event] = end_of_bar(ends, here, at[bar])
+    for event in range(first, stop):
+        if found.entry[event] >= 0:
+            found.entry[event] = at[found.entry[event]]

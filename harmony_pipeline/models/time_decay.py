@@ -1,0 +1,44 @@
+"""Less weight for older training events (Lopez de Prado, Advances in Financial Machine Learning,
+2018, ch. 4.7).
+
+The decay is piecewise linear in cumulative weight, which is cumulative average uniqueness where
+labels are weighted so: a year of many overlapping labels is no older than what they tell. The
+newest event keeps its weight. The oldest keeps the part `oldest` of it; below 0, that part of the
+history keeps nothing.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+
+from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.models.samples import Samples
+
+S = TypeVar("S", bound=Samples)
+
+
+def decay_factors(weights: FloatArray, oldest: float) -> FloatArray:
+    """The part of its weight that each event keeps, float64 [rows], for `weights` [rows] from the
+    oldest event to the newest. `oldest` lies in (-1, 1]; 1 is no decay.
+    """
+    total = weights.sum()
+    if oldest == 1.0 or total == 0.0:
+        return np.ones(weights.size)
+    slope = (1.0 - oldest if oldest >= 0.0 else 1.0 / (1.0 + oldest)) / total
+    kept: FloatArray = np.maximum(1.0 - slope * (total - np.cumsum(weights)), 0.0)
+    return kept
+
+
+def decayed(samples: S, oldest: float) -> S:
+    """The events with decayed weights; the same object where nothing decays."""
+    if oldest == 1.0:
+        return samples
+    weights = samples.weights()
+    return reweighted(samples, weights * decay_factors(weights, oldest))
+
+
+def reweighted(samples: S, weights: FloatArray) -> S:
+    """The events with `weights` [rows] in place of theirs."""
+    frame = samples.frame.with_columns(weight=pl.Series(weights))
+    return type(samples)(frame, samples.X, samples.names, samples.inputs)
