@@ -2,7 +2,7 @@
 period, predicting inside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -13,10 +13,10 @@ from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, period_of
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples, build_samples
-from harmony_pipeline.models.walk_forward import predict_period, train_period
+from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
-from harmony_pipeline.stages.code_identity import source_of
+from harmony_pipeline.stages.code_identity import library_version, source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
@@ -90,6 +90,8 @@ def _train_inputs(
         model_columns(pipeline),
         source_of(settings.model.forecaster),
         [training_recipe(pipeline, horizon) for horizon in settings.labels.horizons_bars],
+        *((library_version("optuna"),) if settings.model.search.trials else ()),
+        *((library_version("torch"),) if "SequenceNetwork" in str(settings.model) else ()),
     )
     return {
         period.key: pipeline.made_from(
@@ -125,6 +127,7 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
         {name: value for name, value in settings.labels.model_dump(mode="json").items()
          if name != "horizons_bars"},
         (horizon, primary.use, parameters, primary.watch),
+        *((settings.labels.horizons_bars,) if _is_blended(pipeline, horizon) else ()),
         (market.calendar, market.timeframe, pipeline.calendar.grid.text, market.benchmark,
          market.partitions.retraining_period),
     )  # fmt: skip
@@ -154,20 +157,7 @@ def _train_period(
     """Train one model a horizon and write the period's rows; returns the importances of the traded
     horizon's model.
     """
-    fitted = {
-        horizon: train_period(
-            rows,
-            period,
-            horizon,
-            pipeline.calendar,
-            pipeline.timeframe,
-            pipeline.settings.model,
-            pipeline.feature_set.hash,
-            code_version=code_version(),
-            recipe=training_recipe(pipeline, horizon),
-        )
-        for horizon, rows in samples.items()
-    }
+    fitted = {horizon: train_horizon(pipeline, period, horizon, samples) for horizon in samples}
     importance = None
     for horizon, fold in fitted.items():
         if fold.model is None:
@@ -183,6 +173,33 @@ def _train_period(
         "folds", period.key, pl.concat([fold.fold_row for fold in fitted.values()]), made_from
     )
     return importance
+
+
+def train_horizon(
+    pipeline: PipelineContext, period: Period, horizon: int, samples: Mapping[int, Samples]
+) -> Fold:
+    """The model of one period and horizon by the settings of today; `samples` are the events of
+    every horizon.
+    """
+    others = {other: rows for other, rows in samples.items() if other != horizon}
+    return train_period(
+        samples[horizon],
+        period,
+        horizon,
+        pipeline.calendar,
+        pipeline.timeframe,
+        pipeline.settings.model,
+        pipeline.feature_set.hash,
+        code_version=code_version(),
+        recipe=training_recipe(pipeline, horizon),
+        others=others if _is_blended(pipeline, horizon) else None,
+    )
+
+
+def _is_blended(pipeline: PipelineContext, horizon: int) -> bool:
+    """Whether the horizon's model is a blend with those of the other horizons."""
+    settings = pipeline.settings
+    return settings.model.blend_horizons and horizon == settings.trade_horizon
 
 
 def _shown_model(
