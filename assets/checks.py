@@ -46,6 +46,13 @@ def build_checks(
             _period_check(asset, verify, partitions[kind], pipeline, kind=kind, blocking=True)
             for asset, verify, kind in _LOOK_AHEAD
         ),
+        _period_check(
+            "model",
+            look_ahead_checks.scores_vanish_with_shifted_labels,
+            partitions["retraining"],
+            pipeline,
+            kind="retraining",
+        ),
         *(_sql_check(path, pipeline) for path in sorted((SQL_FOLDER / "checks").glob("*.sql"))),
     ]
 

@@ -202,8 +202,8 @@ def _likeness(x: FloatArray, y: FloatArray) -> float:
     """The larger of the absolute correlations of values and of ranks; 0 where nothing varies."""
     if x.size < _FEWEST or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         return 0.0
-    ranks = [pl.Series(each).rank().to_numpy() for each in (x, y)]
-    return float(max(abs(np.corrcoef(x, y)[0, 1]), abs(np.corrcoef(*ranks)[0, 1])))
+    by_rank = np.corrcoef(pl.Series(x).rank().to_numpy(), pl.Series(y).rank().to_numpy())
+    return float(max(abs(np.corrcoef(x, y)[0, 1]), abs(by_rank[0, 1])))
 
 
 def same_bar_fills(orders: pl.DataFrame, fills: pl.DataFrame, bar: timedelta) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from harmony_pipeline.labels.barriers import triple_barrier
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.models.samples import Samples, build_samples
+from harmony_pipeline.models.shifted_labels import shifted_label_score
 from harmony_pipeline.robustness.look_ahead import (
     KnownTable,
     differing_rows,
@@ -131,6 +132,35 @@ def models_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) 
     return pl.DataFrame(
         {"partition": [period.key] * len(findings), "finding": findings}, schema=_NOTHING.schema
     )
+
+
+def scores_vanish_with_shifted_labels(
+    pipeline: PipelineContext, periods: Sequence[Period]
+) -> pl.DataFrame:
+    """Models that learned from the labels of other events lose the score of the true one in one
+    random period among these; returns the scores when they keep it.
+    """
+    horizon = pipeline.settings.trade_horizon
+    models = pipeline.lake.read("models", [period.key for period in periods])
+    trained = [period for period in periods if period.key in models["period"].to_list()]
+    if not trained:
+        return _NOTHING
+    period = trained[_seed(periods) % len(trained)]
+    score = shifted_label_score(
+        samples_until(pipeline, period.end, horizon),
+        period,
+        horizon,
+        pipeline.calendar,
+        pipeline.timeframe,
+        pipeline.settings.model,
+    )
+    if score is None or score.vanishes:
+        return _NOTHING
+    finding = (
+        f"with labels of {score.events[0]} to {score.events[-1]} events later the area under the"
+        f" curve is still {score.mean:.3f} in the mean, with the true ones {score.auc:.3f}"
+    )
+    return pl.DataFrame({"partition": [period.key], "finding": [finding]}, schema=_NOTHING.schema)
 
 
 def known_by(samples: Samples, moment: datetime) -> Samples:
