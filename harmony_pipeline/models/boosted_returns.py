@@ -189,6 +189,14 @@ class ReturnTrees:
         found = np.stack([trees.margin(X) for trees in self._trees], axis=1)
         return np.asarray(np.sort(found, axis=1) * self.deviation)
 
+    def contributions(self, X: FloatArray) -> FloatArray | None:
+        """SHAP values in log-odds [rows, inputs] of trees of the mean; None for quantiles, whose
+        margin is no sum of trees.
+        """
+        if self.levels:
+            return None
+        return NORMAL_LOG_ODDS * self._trees[0].contributions(X)[:, :-1]
+
     def predict(self, X: FloatArray) -> FloatArray:
         """Probability [rows] of a positive return, before calibration."""
         return sigmoid(self.margin(X))

@@ -220,7 +220,7 @@ def fit_calibrated(forecaster: Forecaster, samples: Samples, parts: Split) -> tu
     members of a blend.
     """
     model = forecaster.fit(samples.where(parts.fit))
-    later, training = samples.where(_answerable_rows(samples, parts)), samples.where(parts.train)
+    later, training = samples.where(answerable_rows(samples, parts)), samples.where(parts.train)
     if isinstance(model, BlendedModel):
         model = model.weighted_by(later)
     margin, weight, days = model.margin(later.X), later.weights(), event_days(later)
@@ -236,7 +236,7 @@ def _complete_inputs(samples: Samples, parts: Split) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(samples.names) if not missing[:, place].any())
 
 
-def _answerable_rows(samples: Samples, parts: Split) -> BoolArray:
+def answerable_rows(samples: Samples, parts: Split) -> BoolArray:
     """Calibration events with all required inputs."""
     required_inputs = np.isin(np.array(samples.names), np.array(_complete_inputs(samples, parts)))
     return parts.calibrate & ~(np.isnan(samples.X) & required_inputs).any(axis=1)
@@ -267,7 +267,7 @@ def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str,
     were fitted to it.
     """
     labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
-    answered = _answerable_rows(samples, parts)
+    answered = answerable_rows(samples, parts)
     later, outcome = samples.where(answered), samples.labels()[answered]
     probability = trained.predict(later)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
