@@ -34,6 +34,7 @@ from harmony_pipeline.errors import DataError, NotReady
 # family of the feature's name (without its window lengths) -> its neutral value
 SIDED: dict[str, float] = {
     "log_return": 0.0,
+    "lagged_return": 0.0,
     "momentum": 0.0,
     "roc": 0.0,
     "sma_ratio": 0.0,

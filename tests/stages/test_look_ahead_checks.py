@@ -1,7 +1,5 @@
 """A leak of each known kind is planted in a small market and caught; the clean pipeline has none."""
 
-import shutil
-
 import numpy as np
 import polars as pl
 import pytest
@@ -21,18 +19,9 @@ from harmony_pipeline.robustness.look_ahead import (
     shuffle_differences,
     truncation_differences,
 )
-from harmony_pipeline.stages import (
-    backtests,
-    ingest,
-    look_ahead_checks,
-    market,
-    models,
-    research,
-    verdicts,
-)
+from harmony_pipeline.stages import look_ahead_checks, models, verdicts
 from harmony_pipeline.stages.model_verification import retrain
 from harmony_pipeline.stages.models import samples_until
-from harmony_pipeline.testing.tiny import tiny_market
 
 CHECKS = {
     "trading": (
@@ -45,31 +34,6 @@ CHECKS = {
         look_ahead_checks.scores_vanish_with_shifted_labels,
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A market from bars to backtests. No test writes to it."""
-    pipeline = tiny_market(tmp_path_factory.mktemp("made"))
-    periods = pipeline.trading_periods()
-    market.corporate_actions(pipeline)
-    market.universe(pipeline)
-    ingest.raw_bars(pipeline, periods)
-    market.bars(pipeline, periods)
-    market.daily_summary(pipeline, periods)
-    for stage in (research.features, research.regimes, research.signals, research.labels):
-        stage(pipeline, periods)
-    models.model(pipeline, pipeline.retraining_periods())
-    models.predictions(pipeline, pipeline.retraining_periods())
-    backtests.backtest(pipeline, list(pipeline.settings.active_strategies)[:1])
-    return pipeline
-
-
-@pytest.fixture
-def copied(made, tmp_path):
-    """The same market, to be changed."""
-    shutil.copytree(made.settings.folder, tmp_path / "copy")
-    return tiny_market(tmp_path / "copy")
 
 
 def bars_of(pipeline):
