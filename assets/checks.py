@@ -1,5 +1,5 @@
-"""Checks of the graph: blocking ones on bars, time laws on features, labels and predictions, and
-every query in `sql/checks`.
+"""Checks of the graph: blocking ones on bars, on look-ahead in features, labels, models and
+predictions, and every query in `sql/checks`.
 
 A query in `sql/checks/` returns the offending rows; none is a pass. Its first line names the asset:
 `-- asset: bars, blocking`.
@@ -15,15 +15,22 @@ import dagster as dg
 import polars as pl
 
 from assets.boundary import boundary
+from assets.groups import Partitioning
 from assets.metadata import table
 from assets.partitions import Partitions, checked_periods
 from harmony_pipeline.lake import sql
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.project_paths import SQL_FOLDER
-from harmony_pipeline.stages import data_checks, verdicts
+from harmony_pipeline.stages import data_checks, look_ahead_checks, verdicts
 from harmony_pipeline.stages.context import PipelineContext
 
 Verification = Callable[[PipelineContext, Sequence[Period]], pl.DataFrame]
+_LOOK_AHEAD: tuple[tuple[str, Verification, Partitioning], ...] = (
+    ("features", look_ahead_checks.features_know_no_future, "trading"),
+    ("labels", look_ahead_checks.labels_know_no_future, "trading"),
+    ("model", look_ahead_checks.models_know_no_future, "retraining"),
+    ("predictions", look_ahead_checks.predictions_know_no_future, "retraining"),
+)
 _HEADER = re.compile(r"--\s*asset:\s*(\w+)(,\s*blocking)?")
 
 
@@ -35,8 +42,17 @@ def build_checks(
     return [
         _period_check("bars", data_checks.bars_are_sound, trading, pipeline, blocking=True),
         _period_check("features", data_checks.features_fold, trading, pipeline),
-        _period_check("features", data_checks.features_know_no_future, trading, pipeline),
-        _period_check("labels", data_checks.labels_know_no_future, trading, pipeline),
+        *(
+            _period_check(asset, verify, partitions[kind], pipeline, kind=kind, blocking=True)
+            for asset, verify, kind in _LOOK_AHEAD
+        ),
+        _period_check(
+            "model",
+            look_ahead_checks.scores_vanish_with_shifted_labels,
+            partitions["retraining"],
+            pipeline,
+            kind="retraining",
+        ),
         *(_sql_check(path, pipeline) for path in sorted((SQL_FOLDER / "checks").glob("*.sql"))),
     ]
 
@@ -44,26 +60,27 @@ def build_checks(
 def _period_check(
     asset: str,
     verify: Verification,
-    trading: dg.PartitionsDefinition | None,
+    partitions: dg.PartitionsDefinition | None,
     pipeline: PipelineContext,
     *,
+    kind: Partitioning = "trading",
     blocking: bool = False,
 ) -> dg.AssetChecksDefinition:
-    """A check of single trading periods; a blocking one leaves its verdict in the lake."""
+    """A check of single periods of a kind; a blocking one leaves its verdict in the lake."""
     name = verify.__name__
 
     @dg.asset_check(
         asset=asset,
         name=name,
         blocking=blocking,
-        partitions_def=trading,
+        partitions_def=partitions,
         description=inspect.getdoc(verify),
     )
     @boundary(name, pipeline)
     def check(
         context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[PipelineContext]
     ) -> dg.AssetCheckResult:
-        periods = checked_periods(context, pipeline)
+        periods = checked_periods(context, pipeline, kind)
         offending = verify(pipeline, periods)
         if blocking:
             verdicts.record(pipeline, asset, name, [period.key for period in periods], offending)

@@ -90,7 +90,8 @@ def partition_keys(context: dg.AssetExecutionContext) -> list[str]:
 
 
 def checked_periods(
-    context: dg.AssetCheckExecutionContext, pipeline: PipelineContext
+    context: dg.AssetCheckExecutionContext, pipeline: PipelineContext, kind: Partitioning
 ) -> list[Period]:
-    """The trading periods that a check judges, oldest first."""
-    return [pipeline.trading_period(key) for key in context.op_execution_context.partition_keys]
+    """The trading or retraining periods that a check judges, oldest first."""
+    period = pipeline.retraining_period if kind == "retraining" else pipeline.trading_period
+    return [period(key) for key in context.op_execution_context.partition_keys]

@@ -431,6 +431,20 @@ def models_diff(context: typer.Context, first: ModelId, second: ModelId) -> None
     diff(_pipeline(context), first, second)
 
 
+@models_app.command("verify")
+def models_verify(
+    context: typer.Context,
+    model: Annotated[
+        str | None, typer.Argument(help="id of a model; without it every model of the lake")
+    ] = None,
+) -> None:
+    """Train models again from the lake and compare id and bytes; exit code 1 when one differs."""
+    from harmony_pipeline.cli.models import verify
+
+    if not verify(_pipeline(context), model):
+        raise typer.Exit(1)
+
+
 @models_app.command("promote")
 def models_promote(
     context: typer.Context,

@@ -32,6 +32,7 @@ def main() -> None:
     _match_orders()
     _draw_events()
     _fold_every_indicator()
+    _predict_a_sequence()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
     )
@@ -187,6 +188,16 @@ def _fold_every_indicator() -> None:
     from harmony_pipeline.features.reference import EXAMPLES
 
     compiled_calls(FeatureSet.of(EXAMPLES))
+
+
+def _predict_a_sequence() -> None:
+    """The forward pass of the recurrent network, of which a market may use none."""
+    import numpy as np
+
+    from harmony_pipeline.models.gated_recurrence import Weights, recurrent_margins
+
+    shapes = ((1, 3), (1, 3), (1, 3), (3,), (1,), (2,))
+    recurrent_margins(np.zeros((1, 1, 1)), np.zeros((1, 1)), Weights(*map(np.zeros, shapes)))
 
 
 if __name__ == "__main__":

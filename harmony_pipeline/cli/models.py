@@ -45,6 +45,24 @@ def diff(pipeline: PipelineContext, first: str, second: str) -> None:
     console.print(table if table.row_count else f"{first} and {second} are the same")
 
 
+def verify(pipeline: PipelineContext, model_id: str | None) -> bool:
+    """Print a sentence for each model that is trained again; whether all came out the same."""
+    from harmony_pipeline.stages.model_verification import retrain
+
+    if model_id is not None:
+        ids = [_model(pipeline, model_id).model_id]
+    else:
+        ids = pipeline.lake.read("models").sort("period", "horizon")["model_id"].to_list()
+    if not ids:
+        raise NotReady("there are no models yet; make them with: harmony backfill retrain")
+    equal = True
+    for each in ids:
+        found = retrain(pipeline, each)
+        typer.echo(found.sentence)
+        equal &= found.equal
+    return equal
+
+
 def promote(pipeline: PipelineContext, model_id: str, reason: str) -> None:
     """Let a model trade in spite of the gate, and say so."""
     from harmony_pipeline.stages.manual_promotion import promote_by_hand

@@ -116,6 +116,17 @@ RETURNS = (
         version=2,
     ),
     Indicator(
+        "lagged_return",
+        _N,
+        "returns:lagged_return",
+        lambda n: lag_state_size(n) + lag_state_size(n + 1),
+        "log_return N bars ago",
+        "definition",
+        "N + 2",
+        "log return",
+        smallest=1,
+    ),
+    Indicator(
         "roc",
         _N,
         "returns:roc",

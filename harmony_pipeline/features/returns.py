@@ -8,7 +8,7 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, SCRATCH
-from harmony_pipeline.features.lag_window import lagged
+from harmony_pipeline.features.lag_window import HEAD, lagged
 from harmony_pipeline.features.rolling_window import roll, to_roots
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
@@ -104,6 +104,19 @@ def momentum(
     """ln(close_t / close_{t-N}). State: the last N closes."""
     lagged(state, bars[CLOSE], values)
     to_log_ratios(bars[CLOSE], values)
+
+
+@kernel
+def lagged_return(
+    bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
+) -> None:
+    """ln(close_{t-N} / close_{t-N-1}), the bits of log_return N bars ago. State: the last N closes,
+    then the last N + 1.
+    """
+    second = HEAD + int(parameters[0])
+    lagged(state[:second], bars[CLOSE], bars[SCRATCH])
+    lagged(state[second:], bars[CLOSE], values)
+    to_log_ratios(bars[SCRATCH], values)
 
 
 @kernel

@@ -12,7 +12,7 @@ A new forecaster is a class with these methods, named in `harmony.toml` as `mode
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -35,7 +35,9 @@ class Model(Protocol):
     and is not used: `TrainedModel` returns no probability there, for any forecaster.
     """
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the inputs."""
 
     def margin(self, X: FloatArray) -> FloatArray:
         """Log-odds that the label is 1, float64 [rows], finite."""
@@ -54,9 +56,21 @@ class Model(Protocol):
         """
 
 
+class Range(NamedTuple):
+    """Where a parameter is searched, both ends included."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+    whole: bool = False
+
+
 class Forecaster(Protocol):
     """Fits models. It is built as `Class(parameters, seed)` and raises ConfigError for an unknown
     parameter.
+
+    A class may say where its parameters are searched, in `search_space: ClassVar[Mapping[str,
+    Range]]` (search.py).
 
     Obligations: `fit` is deterministic: the same samples, parameters and seed give the same bytes.
     It reads and changes no global state (no global random generator, no thread count of the
@@ -108,6 +122,13 @@ def validate_parameters(kind: type[P], parameters: Mapping[str, Any]) -> P:
         raise ConfigError(
             f"model.parameters.{key} = {detail.get('input')!r}: {detail['msg']}"
         ) from None
+
+
+NORMAL_LOG_ODDS = 1.702
+"""Log-odds of a normal quantile, about: 1 / (1 + exp(-1.702 z)) is within 0.01 of the normal
+distribution function at every z (Haley 1952). It turns a predicted mean in deviations into a
+margin; the calibration corrects the rest.
+"""
 
 
 def sigmoid(margin: FloatArray) -> FloatArray:

@@ -15,36 +15,24 @@ first or after the last of them.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import combinations
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
-from harmony_pipeline.errors import DataError
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.models.base import build_forecaster
-from harmony_pipeline.models.embargo import embargo_end, embargo_start
+from harmony_pipeline.models.purged_folds import Fold, as_datetime, folds, group_numbers
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import scores
 from harmony_pipeline.models.settings import CrossValidationSettings, ModelSettings
 from harmony_pipeline.models.walk_forward import (
     Split,
+    choose_forecaster,
     fit_and_calibration,
     fit_calibrated,
     missing_history,
 )
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One choice of test groups, and the events that its model may be trained on; masks [rows]."""
-
-    test_groups: tuple[int, ...]
-    train: BoolArray
-    test: BoolArray
-    purged: BoolArray
 
 
 @dataclass(frozen=True)
@@ -66,54 +54,6 @@ def path_count(settings: CrossValidationSettings) -> int:
     return len(list(combinations(every, settings.test_groups - 1)))
 
 
-def group_numbers(samples: Samples, groups: int) -> IntArray:
-    """The group of each settled event, from 0, in order of time; -1 for others.
-
-    Groups have about equal numbers of events, and events at one time are in one group. Raises
-    DataError when there are fewer times than groups.
-    """
-    settled = _settled(samples)
-    number = np.full(samples.height, -1, np.int64)
-    stamps = samples.frame["timestamp"].to_physical().to_numpy()[settled]
-    if np.unique(stamps).size < groups:
-        raise DataError(
-            f"cross-validation: {np.unique(stamps).size} times with a settled event cannot make"
-            f" {groups} groups; set cross_validation.groups lower, or use a longer history"
-        )
-    # the place of the first event at each time decides, so that ties stay together
-    first = np.searchsorted(stamps, stamps, side="left")
-    number[settled] = np.minimum(first * groups // stamps.size, groups - 1)
-    return number
-
-
-def folds(
-    samples: Samples,
-    calendar: Calendar,
-    timeframe: str,
-    embargo_bars: int,
-    settings: CrossValidationSettings,
-) -> list[Fold]:
-    """Every choice of test groups in lexicographic order."""
-    group = group_numbers(samples, settings.groups)
-    settled = group >= 0
-    begins = samples.frame["timestamp"].to_physical().to_numpy()
-    ends = samples.frame["end_timestamp"].to_physical().fill_null(0).to_numpy()
-    barred = []
-    for number in range(settings.groups):
-        members = pl.Series(group == number)
-        own = samples.frame.filter(members)
-        start = embargo_start(calendar, timeframe, _moment(own["timestamp"].min()), embargo_bars)
-        end = embargo_end(calendar, timeframe, _moment(own["end_timestamp"].max()), embargo_bars)
-        # a life that ends as the zone begins, or begins as it ends, does not meet it
-        barred.append((ends > _micros(start)) & (begins < _micros(end)))
-    found = []
-    for chosen in combinations(range(settings.groups), settings.test_groups):
-        test = np.isin(group, chosen)
-        meets = np.logical_or.reduce([barred[number] for number in chosen])
-        found.append(Fold(chosen, settled & ~test & ~meets, test, settled & ~test & meets))
-    return found
-
-
 def cross_validate(
     samples: Samples,
     calendar: Calendar,
@@ -130,7 +70,7 @@ def cross_validate(
     used = np.zeros(settings.groups, np.int64)
     frames, reasons = [], []
     for fold in folds(samples, calendar, timeframe, model.embargo_bars, settings):
-        probability, base, reason = _predicted(samples, fold, model)
+        probability, base, reason = _predicted(samples, fold, model, calendar, timeframe)
         for number in fold.test_groups:
             path, used[number] = int(used[number]), used[number] + 1
             if reason is None:
@@ -191,16 +131,16 @@ def path_scores(
 
 
 def _predicted(
-    samples: Samples, fold: Fold, settings: ModelSettings
+    samples: Samples, fold: Fold, settings: ModelSettings, calendar: Calendar, timeframe: str
 ) -> tuple[FloatArray, float, str | None]:
     """Probability [rows] of the fold's model, the base rate of its training, why it has none."""
     fit, calibrate = fit_and_calibration(samples, fold.train, settings.calibration_fraction)
     latest = samples.frame.filter(pl.Series(fold.train))["end_timestamp"].max()
-    parts = Split(_moment(latest), fold.train, fit, calibrate, fold.purged, fold.test)
+    parts = Split(as_datetime(latest), fold.train, fit, calibrate, fold.purged, fold.test)
     reason = missing_history(samples, parts, settings)
     if reason is not None:
         return np.empty(0), 0.0, reason
-    forecaster = build_forecaster(settings.forecaster, settings.parameters, settings.seed)
+    forecaster, _ = choose_forecaster(samples, parts, settings, settings.seed, calendar, timeframe)
     model, calibration = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     probability = calibration.apply(model.margin(samples.X))
     complete = ~np.isnan(samples.X[fit]).any(axis=0)
@@ -209,22 +149,7 @@ def _predicted(
     return probability, float((labels * weights).sum() / weights.sum()), None
 
 
-def _settled(samples: Samples) -> BoolArray:
-    frame = samples.frame
-    known = frame["end_timestamp"].is_not_null() & frame["label"].is_not_null()
-    return known.to_numpy().copy()
-
-
 def _annual_sharpe(returns: FloatArray, sessions_per_year: int) -> float | None:
     if returns.size < 3 or np.ptp(returns) == 0.0:
         return None
     return float(returns.mean() / returns.std(ddof=1) * np.sqrt(sessions_per_year))
-
-
-def _moment(value: object) -> datetime:
-    assert isinstance(value, datetime)
-    return value
-
-
-def _micros(moment: datetime) -> int:
-    return round(moment.timestamp() * 1e6)

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.models.base import sigmoid, validate_parameters
+from harmony_pipeline.models.base import Range, sigmoid, validate_parameters
 from harmony_pipeline.models.samples import Samples, training_targets
 from harmony_pipeline.models.single_rows import MOST_ROWS, SingleRowMargins
 from harmony_pipeline.settings_base import FrozenSettings
@@ -57,6 +57,14 @@ class GradientBoosting:
 
     short: ClassVar[str] = "gbm"
     artifact: ClassVar[str] = "model.txt"
+    search_space: ClassVar[Mapping[str, Range]] = {
+        "rounds": Range(25, 400, logarithmic=True, whole=True),
+        "learning_rate": Range(0.01, 0.1, logarithmic=True),
+        "max_depth": Range(2, 5, whole=True),
+        "min_data_in_leaf": Range(20, 200, logarithmic=True, whole=True),
+        "lambda_l2": Range(1.0, 100.0, logarithmic=True),
+        "feature_fraction": Range(0.3, 1.0),
+    }
 
     def __init__(self, parameters: Mapping[str, Any], seed: int) -> None:
         self._parameters = validate_parameters(GradientBoostingParameters, parameters)
@@ -71,26 +79,8 @@ class GradientBoosting:
         """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
         occurs.
         """
-        lgb = lightgbm()
         labels, weights = training_targets(samples)
-        options = {
-            **self.parameters,
-            "objective": "binary",
-            "bagging_freq": 1,
-            "feature_pre_filter": False,
-            "verbosity": -1,
-        }
-        options |= {"seed": self._seed, "deterministic": True, "force_row_wise": True}
-        rounds = options.pop("rounds")
-        data = lgb.Dataset(
-            samples.X,
-            label=labels,
-            weight=weights,
-            feature_name=_column_names(len(samples.names)),
-            params=options,
-        )
-        booster = lgb.train(options, data, num_boost_round=rounds)
-        return BoostedTrees.from_text(booster.model_to_string(), samples.names)
+        return grow_trees(samples, labels, weights, self.parameters, self._seed, "binary")
 
     @classmethod
     def load(cls, blob: bytes) -> "BoostedTrees":
@@ -108,7 +98,7 @@ class BoostedTrees:
 
     def __init__(self, booster: Any, text: str, names: tuple[str, ...]) -> None:
         self._booster = booster
-        self._text = text
+        self.text = text
         self.names = names
 
     @classmethod
@@ -128,6 +118,18 @@ class BoostedTrees:
     def _single_rows(self) -> SingleRowMargins:
         return SingleRowMargins(self._booster, self._booster.num_feature())
 
+    def contributions(self, X: FloatArray) -> FloatArray:
+        """SHAP values in log-odds, float64 [rows, inputs + 1]; the last column is the expectation,
+        and a row sums to its margin.
+
+        LightGBM computes them itself (Lundberg et al. 2020, "From local explanations to global
+        understanding with explainable AI for trees", Nature Machine Intelligence 2).
+        """
+        if X.shape[0] == 0:
+            return np.empty((0, len(self.names) + 1))
+        found = self._booster.predict(X, pred_contrib=True, num_threads=1)
+        return np.asarray(found, dtype=np.float64)
+
     def predict(self, X: FloatArray) -> FloatArray:
         """Probability [rows], before calibration."""
         return sigmoid(self.margin(X))
@@ -142,7 +144,44 @@ class BoostedTrees:
 
     def save(self) -> bytes:
         """LightGBM's text format, after a first line with the names of the inputs."""
-        return f"inputs={','.join(self.names)}\n{self._text}".encode()
+        return f"inputs={','.join(self.names)}\n{self.text}".encode()
+
+
+def grow_trees(
+    samples: Samples,
+    target: FloatArray,
+    weights: FloatArray,
+    parameters: Mapping[str, Any],
+    seed: int,
+    objective: str,
+    **options: Any,
+) -> BoostedTrees:
+    """The trees that LightGBM grows for `target` [rows] under one of its objectives.
+
+    `parameters` are those of `GradientBoostingParameters`; `options` belong to the objective.
+    """
+    lgb = lightgbm()
+    chosen = {
+        **parameters,
+        **options,
+        "objective": objective,
+        "bagging_freq": 1,
+        "feature_pre_filter": False,
+        "verbosity": -1,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+    }
+    rounds = chosen.pop("rounds")
+    data = lgb.Dataset(
+        samples.X,
+        label=target,
+        weight=weights,
+        feature_name=_column_names(len(samples.names)),
+        params=chosen,
+    )
+    booster = lgb.train(chosen, data, num_boost_round=rounds)
+    return BoostedTrees.from_text(booster.model_to_string(), samples.names)
 
 
 def lightgbm() -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.models.base import sigmoid, to_json, validate_parameters
+from harmony_pipeline.models.base import Range, sigmoid, to_json, validate_parameters
 from harmony_pipeline.models.samples import Samples, training_targets
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -35,6 +35,9 @@ class Logistic:
 
     short: ClassVar[str] = "logit"
     artifact: ClassVar[str] = "model.json"
+    search_space: ClassVar[Mapping[str, Range]] = {
+        "inverse_penalty": Range(1e-4, 10.0, logarithmic=True)
+    }
 
     def __init__(self, parameters: Mapping[str, Any], seed: int) -> None:
         self._parameters = validate_parameters(LogisticParameters, parameters)

@@ -34,6 +34,7 @@ from harmony_pipeline.errors import DataError, NotReady
 # family of the feature's name (without its window lengths) -> its neutral value
 SIDED: dict[str, float] = {
     "log_return": 0.0,
+    "lagged_return": 0.0,
     "momentum": 0.0,
     "roc": 0.0,
     "sma_ratio": 0.0,
@@ -85,6 +86,7 @@ REGIME_NAMES = (
     "regime_volatility_ratio",
 )
 _REGIME_SIDED = np.array([True, True, False, False])
+_LARGEST_RETURN = 4.0  # root mean squares; one wild outcome cannot decide a fit alone
 _WINDOWS = re.compile(r"(_\d+)+$")
 
 
@@ -223,6 +225,12 @@ def _numbers(column: pl.Series) -> FloatArray:
     return np.asarray(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), dtype=np.float64)
 
 
+def event_days(samples: Samples) -> IntArray:
+    """The UTC day of each event, in days since 1970, int64 [rows]."""
+    days = samples.frame["timestamp"].dt.date().to_physical().cast(pl.Int64)
+    return np.asarray(days.to_numpy(), dtype=np.int64)
+
+
 def training_targets(samples: Samples) -> tuple[FloatArray, FloatArray]:
     """(labels, weights) of resolved samples.
 
@@ -244,6 +252,30 @@ def training_targets(samples: Samples) -> tuple[FloatArray, FloatArray]:
             " history"
         )
     return labels, weights
+
+
+def training_returns(samples: Samples) -> tuple[FloatArray, FloatArray, float]:
+    """(returns, weights, deviation) of resolved samples: each label's `return` over the weighted
+    root mean square of all, cut at +-4 of it, and that root itself.
+
+    Raises DataError as `training_targets`, and when a return is missing or none differs from 0.
+    """
+    _, weights = training_targets(samples)
+    returns = _numbers(samples.frame["return"])
+    bad = np.flatnonzero(~np.isfinite(returns))
+    if bad.size:
+        row = samples.frame.row(int(bad[0]), named=True)
+        raise DataError(
+            f"cannot train on {row['symbol']} at {row['timestamp']}: return {row['return']}; only"
+            " resolved events with a return teach a regression"
+        )
+    deviation = float(np.sqrt((returns**2 * weights).sum() / weights.sum()))
+    if deviation == 0.0:
+        raise DataError(
+            f"cannot train on {samples.height} events that all have the return 0; use a longer"
+            " history"
+        )
+    return np.clip(returns / deviation, -_LARGEST_RETURN, _LARGEST_RETURN), weights, deviation
 
 
 def build_samples(

@@ -7,10 +7,19 @@ from pydantic import Field
 from harmony_pipeline.settings_base import FrozenSettings
 
 
+class SearchSettings(FrozenSettings):
+    """Hyper-parameter search inside each training window; see models/search.py."""
+
+    trials: int = Field(0, ge=0, le=1000, description="sets of parameters to try; 0 is off")
+    groups: int = Field(
+        4, ge=3, le=20, description="parts of the fitted events, each once the test"
+    )
+
+
 class ModelSettings(FrozenSettings):
     """Walk-forward training: one model a retraining period and horizon."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"oldest_weight"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"oldest_weight", "search", "blend_horizons"})
 
     forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
     parameters: dict[str, Any] = Field({}, description="over the forecaster's own defaults")
@@ -38,6 +47,11 @@ class ModelSettings(FrozenSettings):
     threshold: float = Field(
         0.55, ge=0.0, le=1.0, description="probability below which no trade is taken"
     )
+    blend_horizons: bool = Field(
+        default=False,
+        description="the traded horizon's model is a blend of the models of all horizons",
+    )
+    search: SearchSettings = SearchSettings()
 
 
 class CrossValidationSettings(FrozenSettings):

@@ -47,6 +47,8 @@ class ModelCard:
     complete: tuple[str, ...] | None = None
     # hash of everything that decides how the model is made, but for the data; None: not known
     recipe: str | None = None
+    # sets of parameters that were tried inside the training window; None: no search
+    searched: int | None = None
 
     def build_id(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
@@ -60,7 +62,7 @@ class ModelCard:
         return {
             name: value
             for name, value in ((each.name, getattr(self, each.name)) for each in fields(self))
-            if name not in ("complete", "recipe") or value is not None
+            if name not in ("complete", "recipe", "searched") or value is not None
         }
 
     @cached_property

@@ -14,7 +14,7 @@ use the same code.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,11 +27,14 @@ from harmony_pipeline.hashing import hash_of_parts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.models.base import Forecaster, Model, build_forecaster
+from harmony_pipeline.models.blend import BlendedModel
 from harmony_pipeline.models.calibration import Platt, fit_platt, match_base_rate, shrink_slope
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.samples import Samples
+from harmony_pipeline.models.horizon_blend import BLEND, HorizonBlend
+from harmony_pipeline.models.samples import Samples, event_days
 from harmony_pipeline.models.scores import reliability, scores
+from harmony_pipeline.models.search import SearchResult, search_parameters
 from harmony_pipeline.models.settings import ModelSettings
 from harmony_pipeline.models.time_decay import decayed
 from harmony_pipeline.models.trained import ModelCard, TrainedModel
@@ -134,6 +137,7 @@ def train_period(
     seed: int | None = None,
     created_at: datetime | None = None,
     recipe: str | None = None,
+    others: Mapping[int, Samples] | None = None,
 ) -> Fold:
     """Train the model of one period from outcomes before it. `samples` may hold any other events
     too; they change nothing.
@@ -141,12 +145,11 @@ def train_period(
     With `data_hash` None it is the hash of the training events themselves, which stays the same
     when later data arrives. With `seed` None it is the settings' seed. recipe: hash of everything
     that decides how the model is made, but for the data. Too little history is no error: the fold
-    then has no model and a reason.
+    then has no model and a reason. others: the events of further horizons, for a blend
+    (horizon_blend.py).
     """
     parts = split(samples, period, calendar, timeframe, settings)
-    forecaster = build_forecaster(
-        settings.forecaster, settings.parameters, settings.seed if seed is None else seed
-    )
+    seed = settings.seed if seed is None else seed
     training = samples.where(parts.train)
     metrics: dict[str, Any] = {
         "train_rows": training.height,
@@ -156,31 +159,43 @@ def train_period(
     }
     reason = missing_history(samples, parts, settings)
     if reason is not None:
-        return Fold(
-            None,
-            MODELS.empty(),
-            _fold_row(None, samples, parts, period, horizon, settings),
-            {**metrics, "reason": reason},
-            reason,
-        )
+        row = _fold_row(None, samples, parts, period, horizon, settings)
+        return Fold(None, MODELS.empty(), row, {**metrics, "reason": reason}, reason)
+    forecaster, search = choose_forecaster(samples, parts, settings, seed, calendar, timeframe)
+    path = settings.forecaster
+    if others:
+        forecaster, path = HorizonBlend(forecaster, path, horizon, others), BLEND
     model, calibration = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     card = ModelCard(
-        settings.forecaster, forecaster.short, period.key, horizon, feature_set_hash,
-        data_hash or _rows_hash(training), forecaster.parameters,
-        settings.seed if seed is None else seed, samples.names,
+        path, forecaster.short, period.key, horizon, feature_set_hash,
+        data_hash or _rows_hash(training), forecaster.parameters, seed, samples.names,
         samples.inputs.feature_columns if samples.inputs else None,
         samples.inputs.regimes if samples.inputs else False, calibration.slope,
         calibration.intercept, _complete_inputs(samples, parts), recipe,
+        search.trials if search else None,
     )  # fmt: skip
     trained = TrainedModel(card.build_id(model.save()), card, model)
-    metrics |= _metrics(trained, samples, parts)
+    metrics |= _metrics(trained, samples, parts) | _search_metrics(search)
     fold_row = _fold_row(trained.model_id, samples, parts, period, horizon, settings)
-    return Fold(
-        trained,
-        _model_row(trained, metrics, code_version, created_at or datetime.now(UTC)),
-        fold_row,
-        metrics,
-    )
+    row = _model_row(trained, metrics, code_version, created_at or datetime.now(UTC))
+    return Fold(trained, row, fold_row, metrics)
+
+
+def choose_forecaster(
+    samples: Samples,
+    parts: Split,
+    settings: ModelSettings,
+    seed: int,
+    calendar: Calendar,
+    timeframe: str,
+) -> tuple[Forecaster, SearchResult | None]:
+    """The forecaster of the settings, with parameters searched inside the part to fit where
+    `model.search` asks for it.
+    """
+    if settings.search.trials == 0:
+        return build_forecaster(settings.forecaster, settings.parameters, seed), None
+    found = search_parameters(samples.where(parts.fit), settings, seed, calendar, timeframe)
+    return build_forecaster(settings.forecaster, found.parameters, seed), found
 
 
 def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
@@ -205,12 +220,13 @@ def fit_calibrated(
     forecaster: Forecaster, samples: Samples, parts: Split, oldest_weight: float = 1.0
 ) -> tuple[Model, Platt]:
     """A model of the part to fit, whose weights decay with age (models/time_decay.py), and its
-    calibration by the later part.
+    calibration by the later part, which also weighs the members of a blend.
     """
     model = forecaster.fit(decayed(samples.where(parts.fit), oldest_weight))
-    later, training = samples.where(_answerable_rows(samples, parts)), samples.where(parts.train)
-    margin, weight = model.margin(later.X), later.weights()
-    days = later.frame["timestamp"].dt.date().to_physical().cast(pl.Int64).to_numpy()
+    later, training = samples.where(answerable_rows(samples, parts)), samples.where(parts.train)
+    if isinstance(model, BlendedModel):
+        model = model.weighted_by(later)
+    margin, weight, days = model.margin(later.X), later.weights(), event_days(later)
     calibration = shrink_slope(
         fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days
     )
@@ -223,7 +239,7 @@ def _complete_inputs(samples: Samples, parts: Split) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(samples.names) if not missing[:, place].any())
 
 
-def _answerable_rows(samples: Samples, parts: Split) -> BoolArray:
+def answerable_rows(samples: Samples, parts: Split) -> BoolArray:
     """Calibration events with all required inputs."""
     required_inputs = np.isin(np.array(samples.names), np.array(_complete_inputs(samples, parts)))
     return parts.calibrate & ~(np.isnan(samples.X) & required_inputs).any(axis=1)
@@ -254,7 +270,7 @@ def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str,
     were fitted to it.
     """
     labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
-    answered = _answerable_rows(samples, parts)
+    answered = answerable_rows(samples, parts)
     later, outcome = samples.where(answered), samples.labels()[answered]
     probability = trained.predict(later)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
@@ -272,6 +288,13 @@ def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str,
         "reliability": reliability(probability, outcome).to_dicts(),
         "importance": dict(ranked[:_TOP_IMPORTANCES]),
     }
+
+
+def _search_metrics(search: SearchResult | None) -> dict[str, Any]:
+    if search is None:
+        return {}
+    scored = {"score": search.score, "score_of_settings": search.score_of_settings}
+    return {"search": {"trials": search.trials, **scored}}
 
 
 def _model_row(

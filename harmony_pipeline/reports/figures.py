@@ -6,8 +6,10 @@ the pictures themselves in the file of their subject.
 
 from harmony_pipeline.reports.model_figures import (
     feature_importance,
+    permutation_bars,
     reliability_curve,
     scanner_table,
+    shap_summary,
 )
 from harmony_pipeline.reports.performance_figures import (
     equity_comparison,
@@ -33,10 +35,12 @@ __all__ = [
     "fold_timeline",
     "monte_carlo_fan",
     "monte_carlo_outcomes",
+    "permutation_bars",
     "regime_bars",
     "reliability_curve",
     "scanner_table",
     "sensitivity_heatmap",
+    "shap_summary",
     "trade_on_candles",
     "trade_return_histogram",
 ]

@@ -131,6 +131,76 @@ def feature_importance(
     return png(figure)
 
 
+def permutation_bars(
+    table: pl.DataFrame, floor: float, title: str = "Permutation importance", most: int = 20
+) -> bytes:
+    """How much worse the forecasts become when an input is permuted, against the noise floor.
+
+    table: models.explanations.Importance.table: frame[input, importance, deviation], the largest
+    first. floor: the largest importance of a copy without meaning.
+    """
+    shown = table.head(most)
+    if shown.is_empty():
+        return empty_figure(title, "There was nothing to permute.")
+    above = int((table["importance"] > floor).sum())
+    figure, (axes,) = canvas(
+        title,
+        f"growth of the cross entropy; {above} of {table.height} inputs are above the noise floor"
+        " (grey)",
+        0.27 * shown.height + 0.6,
+    )
+    places = np.arange(shown.height)[::-1]
+    sizes, spread = shown["importance"].to_numpy(), shown["deviation"].to_numpy()
+    colors = [ACCENT if size > floor else FAINT for size in sizes]
+    axes.axvspan(min(0.0, float(sizes.min())), max(floor, 0.0), color=FAINT, alpha=0.35, lw=0.0)
+    axes.barh(places, sizes, height=0.66, color=colors, xerr=spread, ecolor=MUTED)
+    axes.axvline(0.0, color=INK, linewidth=0.9)
+    axes.set_yticks(places, [shortened(name, 34) for name in shown["input"]])
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_ylim(-0.7, shown.height - 0.3)
+    style_x_grid(axes)
+    return png(figure)
+
+
+def shap_summary(
+    values: FloatArray,
+    X: FloatArray,
+    names: Sequence[str],
+    title: str = "SHAP values",
+    most: int = 15,
+) -> bytes:
+    """What each input added to the log-odds of each event; a dot an event, dark where the input is
+    high.
+
+    values, X: [rows, inputs]; the inputs with the largest mean size are shown.
+    """
+    if not values.size or not np.any(values):
+        return empty_figure(title, "The model found nothing to split on.")
+    size = np.abs(values).mean(axis=0)
+    ranked = sorted(range(len(names)), key=lambda place: (-size[place], names[place]))[:most]
+    figure, (axes,) = canvas(
+        title,
+        f"added to the log-odds, {values.shape[0]} events; blue: the input is high, grey: low",
+        0.3 * len(ranked) + 0.6,
+    )
+    places = np.arange(len(ranked))[::-1]
+    for place, column in zip(places, ranked, strict=True):
+        rank = pl.Series(X[:, column], nan_to_null=True).rank().to_numpy() / max(len(X), 1)
+        high = np.nan_to_num(rank, nan=0.0) > 0.5
+        # dots of equal value lie side by side, in an order that follows the events
+        offset = 0.5 * ((np.arange(len(X)) * 7919 % 101) / 101.0 - 0.5)
+        for chosen, color in ((~high, MUTED), (high, ACCENT)):
+            axes.scatter(
+                values[chosen, column], place + offset[chosen], s=3, color=color, alpha=0.5, lw=0.0
+            )
+    axes.axvline(0.0, color=INK, linewidth=0.9)
+    axes.set_yticks(places, [shortened(names[column], 34) for column in ranked])
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_ylim(-0.7, len(ranked) - 0.3)
+    style_x_grid(axes)
+    return png(figure)
+
+
 def scanner_table(
     candidates: pl.DataFrame,
     title: str | None = None,

@@ -29,13 +29,15 @@ _LIBRARIES = (
 @cache
 def library_versions() -> str:
     """A hash of the versions of the libraries whose numbers reach the tables."""
-    versions = []
-    for name in _LIBRARIES:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} missing")
-    return short_hash("\n".join(versions), 8)
+    return short_hash("\n".join(map(library_version, _LIBRARIES)), 8)
+
+
+def library_version(name: str) -> str:
+    """`NAME VERSION`, or `NAME missing`; of a library that only some settings need."""
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{name} missing"
 
 
 def source_of(*import_paths: str | None) -> str:

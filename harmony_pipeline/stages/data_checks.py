@@ -1,7 +1,5 @@
-"""What the graph checks of itself: each function returns the offending rows; none is a pass.
-
-The time laws are tested by doing: bars after a moment are changed beyond recognition, the stage is
-run again in memory, and nothing that was known before that moment may move.
+"""What the graph checks of its bars and of the fold: each function returns the offending rows; none
+is a pass. Look-ahead has a file of its own, `look_ahead_checks.py`.
 """
 
 from collections.abc import Sequence
@@ -12,12 +10,8 @@ import polars as pl
 
 from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
-from harmony_pipeline.labels import labelling
-from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.lives import lives_of
-from harmony_pipeline.stages.research import label_events
 from harmony_pipeline.stages.soundness import unsound_bars
 
 SAMPLED_SYMBOLS = 3  # enough to catch a broken kernel, few enough to run with every materialisation
@@ -36,7 +30,7 @@ def bars_are_sound(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.D
     )
 
 
-def _sampled(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
+def sampled_bars(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
     """Bars of a few symbols over at most two of the periods, the latest ones."""
     bars = pipeline.lake.read("bars", [period.key for period in periods[-2:]])
     chosen = bars["symbol"].unique().sort().head(SAMPLED_SYMBOLS).to_list()
@@ -47,7 +41,7 @@ def features_fold(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.Da
     """In one go, in pieces with saved state, and bar by bar (the last bars): the same bits; returns
     the rows that differ.
     """
-    bars = _sampled(pipeline, periods)
+    bars = sampled_bars(pipeline, periods)
     if bars.is_empty():
         return bars.select("symbol", "timestamp")
     whole = _features(pipeline, bars).table
@@ -76,48 +70,6 @@ def _pieces(bars: pl.DataFrame) -> list[pl.DataFrame]:
     return [*inner, bars.filter(starts >= edges[-1])]
 
 
-def features_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
-    """Changing every bar after a moment changes no feature before it; returns the rows that
-    move.
-    """
-    bars = _sampled(pipeline, periods)
-    if bars.is_empty():
-        return bars.select("symbol", "timestamp")
-    moment = _middle(bars)
-    before = pl.col("timestamp") < moment
-    return _differing(
-        _features(pipeline, bars).table.filter(before),
-        _features(pipeline, disturbed(bars, moment)).table.filter(before),
-    )
-
-
-def labels_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
-    """Changing every bar after a moment changes no label known before it; returns the labels that
-    move.
-    """
-    bars = _sampled(pipeline, periods)
-    if bars.is_empty():
-        return bars.select("symbol", "timestamp")
-    symbols = bars["symbol"].unique().to_list()
-    keys = [period.key for period in periods[-2:]]
-    events = label_events(pipeline, keys).filter(pl.col("symbol").is_in(symbols))
-    moment = _middle(bars)
-    known, begins = pl.col("end_timestamp") <= moment, securities_begin(lives_of(pipeline))
-
-    def labelled(frame: pl.DataFrame) -> pl.DataFrame:
-        table = labelling.label_events(
-            frame,
-            events,
-            pipeline.settings.labels,
-            pipeline.calendar,
-            pipeline.timeframe,
-            securities_begin=begins,
-        ).table
-        return table.filter(known).sort("horizon", "symbol", "timestamp")
-
-    return _differing(labelled(bars), labelled(disturbed(bars, moment)))
-
-
 def disturbed(bars: pl.DataFrame, moment: datetime) -> pl.DataFrame:
     """The same bars with every price and volume from `moment` on changed, differently in each
     row.
@@ -131,13 +83,6 @@ def disturbed(bars: pl.DataFrame, moment: datetime) -> pl.DataFrame:
         for name in ("open", "high", "low", "close", "volume")
     ]
     return bars.with_columns(changed)
-
-
-def _middle(bars: pl.DataFrame) -> datetime:
-    stamps = bars["timestamp"].unique().sort()
-    middle = stamps[len(stamps) // 2]
-    assert isinstance(middle, datetime)
-    return middle
 
 
 def _features(

@@ -2,7 +2,7 @@
 period, predicting inside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -13,11 +13,13 @@ from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, period_of
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples, build_samples
-from harmony_pipeline.models.walk_forward import predict_period, train_period
+from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
-from harmony_pipeline.stages.code_identity import source_of
+from harmony_pipeline.stages.code_identity import library_version, source_of
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.model_explanations import explanation_pictures
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
@@ -40,13 +42,13 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         else {}
     )
     notes: dict[str, list[str]] = {period.key: [] for period in periods}
-    importance: dict[str, float] = {}
+    pictures: dict[str, Callable[[], bytes]] = {}
     for number, period in enumerate(periods, start=1):
         if since[period.key] is None:
-            importance = (
-                _train_period(pipeline, period, samples, made_from[period.key], notes[period.key])
-                or importance
+            traded = _train_period(
+                pipeline, period, samples, made_from[period.key], notes[period.key]
             )
+            pictures = _model_pictures(pipeline, period, traded, samples) or pictures
         pipeline.progress("models", number, len(periods))
     keys = [period.key for period in periods]
     models, folds = pipeline.lake.read("models", keys), pipeline.lake.read("folds", keys)
@@ -54,18 +56,9 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         key: _shown_model(pipeline, key, models, folds, notes[key], since[key]) for key in keys
     }
     trained = any(part.rows["models"] for part in parts.values())
-    pictures = (
-        {
-            "walk-forward": lambda: fold_timeline(
-                folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
-            )
-        }
-        if due
-        else {}
-    )
-    if importance:
-        pictures["feature importance"] = lambda: feature_importance(
-            list(importance), list(importance.values())
+    if due:
+        pictures["walk-forward"] = lambda: fold_timeline(
+            folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
         )
     newest = parts[periods[-1].key].facts
     return StageResult.of(
@@ -90,6 +83,8 @@ def _train_inputs(
         model_columns(pipeline),
         source_of(settings.model.forecaster),
         [training_recipe(pipeline, horizon) for horizon in settings.labels.horizons_bars],
+        *((library_version("optuna"),) if settings.model.search.trials else ()),
+        *((library_version("torch"),) if "SequenceNetwork" in str(settings.model) else ()),
     )
     return {
         period.key: pipeline.made_from(
@@ -125,6 +120,7 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
         {name: value for name, value in settings.labels.model_dump(mode="json").items()
          if name != "horizons_bars"},
         (horizon, primary.use, parameters, primary.watch),
+        *((settings.labels.horizons_bars,) if _is_blended(pipeline, horizon) else ()),
         (market.calendar, market.timeframe, pipeline.calendar.grid.text, market.benchmark,
          market.partitions.retraining_period),
     )  # fmt: skip
@@ -150,39 +146,66 @@ def _train_period(
     samples: dict[int, Samples],
     made_from: dict[str, str],
     notes: list[str],
-) -> dict[str, float] | None:
-    """Train one model a horizon and write the period's rows; returns the importances of the traded
-    horizon's model.
-    """
-    fitted = {
-        horizon: train_period(
-            rows,
-            period,
-            horizon,
-            pipeline.calendar,
-            pipeline.timeframe,
-            pipeline.settings.model,
-            pipeline.feature_set.hash,
-            code_version=code_version(),
-            recipe=training_recipe(pipeline, horizon),
-        )
-        for horizon, rows in samples.items()
-    }
-    importance = None
+) -> TrainedModel | None:
+    """Train one model a horizon and write the period's rows; returns that of the traded horizon."""
+    fitted = {horizon: train_horizon(pipeline, period, horizon, samples) for horizon in samples}
     for horizon, fold in fitted.items():
         if fold.model is None:
             notes.append(f"horizon {horizon}: no model: {fold.reason}")
             continue
         pipeline.registry.save(fold.model)
-        if horizon == pipeline.settings.trade_horizon:
-            importance = fold.model.model.importance()
     pipeline.lake.write(
         "models", period.key, pl.concat([fold.model_row for fold in fitted.values()]), made_from
     )
     pipeline.lake.write(
         "folds", period.key, pl.concat([fold.fold_row for fold in fitted.values()]), made_from
     )
-    return importance
+    return fitted[pipeline.settings.trade_horizon].model
+
+
+def _model_pictures(
+    pipeline: PipelineContext,
+    period: Period,
+    model: TrainedModel | None,
+    samples: Mapping[int, Samples],
+) -> dict[str, Callable[[], bytes]]:
+    """What the traded horizon's model looks at; empty without one."""
+    if model is None:
+        return {}
+    importance = model.model.importance()
+    return {
+        "feature importance": lambda: feature_importance(
+            list(importance), list(importance.values())
+        ),
+        **explanation_pictures(pipeline, period, model, samples[model.card.horizon]),
+    }
+
+
+def train_horizon(
+    pipeline: PipelineContext, period: Period, horizon: int, samples: Mapping[int, Samples]
+) -> Fold:
+    """The model of one period and horizon by the settings of today; `samples` are the events of
+    every horizon.
+    """
+    others = {other: rows for other, rows in samples.items() if other != horizon}
+    return train_period(
+        samples[horizon],
+        period,
+        horizon,
+        pipeline.calendar,
+        pipeline.timeframe,
+        pipeline.settings.model,
+        pipeline.feature_set.hash,
+        code_version=code_version(),
+        recipe=training_recipe(pipeline, horizon),
+        others=others if _is_blended(pipeline, horizon) else None,
+    )
+
+
+def _is_blended(pipeline: PipelineContext, horizon: int) -> bool:
+    """Whether the horizon's model is a blend with those of the other horizons."""
+    settings = pipeline.settings
+    return settings.model.blend_horizons and horizon == settings.trade_horizon
 
 
 def _shown_model(

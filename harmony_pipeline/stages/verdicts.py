@@ -27,13 +27,18 @@ from harmony_pipeline.stages.soundness import unsound_bars
 
 ALL = "all"  # the one partition of the table; as a period: every partition of the asset
 BARS_CHECK = "bars_are_sound"
-_MADE_OF_BARS = ("bars", "daily_summary", "features", "feature_state", "signals", "labels")
-_ASSET_OF = {
-    **dict.fromkeys(_MADE_OF_BARS, "bars"),
+_ASSETS_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("bars", "daily_summary"), ("bars",)),
+    **dict.fromkeys(("features", "feature_state", "signals"), ("bars", "features")),
+    "labels": ("bars", "features", "labels"),
+    **dict.fromkeys(("models", "folds"), ("model",)),
     **dict.fromkeys(
-        ("orders", "order_events", "fills", "trades", "equity", "backtests"), "backtest"
+        ("orders", "order_events", "fills", "trades", "equity", "backtests"), ("backtest",)
     ),
 }
+"""By table, the assets whose verdicts count for who reads it: its own, and what it is made of by
+the same trading periods.
+"""
 _BY_SETTINGS = "market.quality.waive"
 
 
@@ -105,7 +110,7 @@ def require_sound(pipeline: Market, tables: Mapping[str, Sequence[str]]) -> None
         return
     for table, keys in tables.items():
         about = standing.filter(
-            (pl.col("asset") == _ASSET_OF.get(table, table))
+            pl.col("asset").is_in(_ASSETS_OF.get(table, (table,)))
             & (pl.col("period").is_in(list(keys)) | (pl.col("period") == ALL))
         )
         for verdict in about.filter(pl.col("waived_at").is_null()).iter_rows(named=True):

@@ -144,13 +144,14 @@ class ForecasterContract:
         opposite = pl.Series(
             np.where(liars, 1 - samples.labels(), samples.labels()).astype(np.int8)
         )
+        gain = pl.Series(np.where(liars, -1.0, 1.0)) * samples.frame["return"]
         unseen = planted_samples(3000, 1.5, seed=2)
 
         def auc(weight_of_liars: float, weight_of_others: float) -> float:
             weight = pl.Series(np.where(liars, weight_of_liars, weight_of_others))
             model = self.fit(
                 Samples(
-                    samples.frame.with_columns(label=opposite, weight=weight),
+                    samples.frame.with_columns(gain.alias("return"), label=opposite, weight=weight),
                     samples.X,
                     samples.names,
                 )

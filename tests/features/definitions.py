@@ -48,6 +48,12 @@ def momentum(bars, n):
     return out
 
 
+def lagged_return(bars, n):
+    out = blank(bars)
+    out[n + 1 :] = np.log(bars["close"][1:-n] / bars["close"][: -n - 1])
+    return out
+
+
 def roc(bars, n):
     out = blank(bars)
     out[n:] = (bars["close"][n:] - bars["close"][:-n]) / bars["close"][:-n]

@@ -15,7 +15,7 @@ XNYS = Calendar.of("XNYS")
 ARRAYS = ("open", "high", "low", "close", "volume", "day", "regular", "start")
 DAY = 86_400_000_000  # microseconds
 EVERY_KIND = (
-    "log_return", "volatility_5", "momentum_3", "roc_1", "sma_4", "ema_6", "sma_ratio_3_8",
+    "log_return", "volatility_5", "momentum_3", "lagged_return_2", "roc_1", "sma_4", "ema_6", "sma_ratio_3_8",
     "ema_ratio_9_4", "macd_line_3_7", "macd_signal_3_7_4", "macd_3_7_4", "bollinger_z_6",
     "rsi_5", "atr_4", "natr_3", "adx_4", "range_position_5", "volume_z_4", "volume_ratio_3",
     "signed_volume_6", "vwap_distance", "gap", "cusum_event",

@@ -14,12 +14,11 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.models.cross_validation import (
     cross_validate,
-    folds,
-    group_numbers,
     path_count,
     path_scores,
 )
 from harmony_pipeline.models.embargo import embargo_end, embargo_start
+from harmony_pipeline.models.purged_folds import folds, group_numbers
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import brier_score
 from harmony_pipeline.models.settings import CrossValidationSettings, ModelSettings

@@ -410,3 +410,21 @@ def divergence(different: int = 1) -> pl.DataFrame:
             }
         )
     return schemas.DIVERGENCE.conform(pl.DataFrame(rows))
+
+
+def importances(sizes: list[float]) -> pl.DataFrame:
+    """Inputs of these permutation importances."""
+    return pl.DataFrame(
+        {
+            "input": [f"input_{place}" for place in range(len(sizes))],
+            "importance": sizes,
+            "deviation": [0.01] * len(sizes),
+        },
+        schema={"input": pl.String, "importance": pl.Float64, "deviation": pl.Float64},
+    )
+
+
+def shap(slope: float) -> tuple[np.ndarray, np.ndarray]:
+    """SHAP values of a straight line over two inputs, and the inputs."""
+    X = np.random.default_rng(1).normal(size=(80, 2))
+    return X * slope * np.array([1.0, 0.2]), X

@@ -93,6 +93,16 @@ CASES = {
         lambda: figures.reliability_curve(samples.reliability().head(1)),
         lambda: figures.reliability_curve(pl.DataFrame([])),
     ),
+    "permutation_bars": (
+        lambda: figures.permutation_bars(samples.importances([0.3, 0.1, -0.01]), 0.05),
+        lambda: figures.permutation_bars(samples.importances([0.3, 0.1, -0.01]), 0.2),
+        lambda: figures.permutation_bars(samples.importances([]), 0.0),
+    ),
+    "shap_summary": (
+        lambda: figures.shap_summary(*samples.shap(1.0), ["a", "b"]),
+        lambda: figures.shap_summary(*samples.shap(-1.0), ["a", "b"]),
+        lambda: figures.shap_summary(*samples.shap(0.0), ["a", "b"]),
+    ),
     "feature_importance": (
         lambda: figures.feature_importance(["a", "b"], [3.0, 1.0]),
         lambda: figures.feature_importance(

@@ -12,14 +12,25 @@ from typer.testing import CliRunner
 from assets.chain import run_stages
 from harmony_pipeline.cli import app
 from harmony_pipeline.cli.run_report import print_summary
-from harmony_pipeline.stages import backtests, data_checks, ingest, live, market, models, research
+from harmony_pipeline.stages import (
+    backtests,
+    data_checks,
+    ingest,
+    live,
+    look_ahead_checks,
+    market,
+    models,
+    research,
+)
 from harmony_pipeline.stages.reasons import TOO_FEW_BARS
 
 CHECKS = (
     data_checks.bars_are_sound,
     data_checks.features_fold,
-    data_checks.features_know_no_future,
-    data_checks.labels_know_no_future,
+    look_ahead_checks.features_know_no_future,
+    look_ahead_checks.labels_know_no_future,
+    look_ahead_checks.models_know_no_future,
+    look_ahead_checks.predictions_know_no_future,
 )
 
 

@@ -1,0 +1,100 @@
+"""Other forecasters, blends of horizons and searches through the stages, trained again to the same
+bytes.
+"""
+
+import json
+
+import pytest
+
+from harmony_pipeline.models.horizon_blend import BLEND
+from harmony_pipeline.stages import look_ahead_checks, models
+from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.model_verification import retrain
+from harmony_pipeline.stages.models import training_recipe
+
+
+def with_model(pipeline, **changes):
+    """The same market under other settings of [model]."""
+    settings = pipeline.settings
+    model = type(settings.model).model_validate({**settings.model.model_dump(), **changes})
+    return PipelineContext(settings.model_copy(update={"model": model}))
+
+
+def trained(pipeline):
+    """Ids of the traded horizon's models by period, with predictions made, each trained again."""
+    periods = pipeline.retraining_periods()
+    result = models.model(pipeline, periods)
+    models.predictions(pipeline, periods)
+    horizon = pipeline.settings.trade_horizon
+    ids = pipeline.lake.read("models").filter(horizon=horizon)["model_id"].to_list()
+    assert ids
+    assert all(retrain(pipeline, each).equal for each in ids)
+    for check in (
+        look_ahead_checks.models_know_no_future,
+        look_ahead_checks.predictions_know_no_future,
+    ):
+        assert check(pipeline, periods).is_empty()
+    return [pipeline.registry.load(each) for each in ids], result
+
+
+def test_a_regression_trades_through_the_same_stages(copied):
+    pipeline = with_model(copied, forecaster="harmony_pipeline.models.ridge:Ridge")
+    found, result = trained(pipeline)
+    assert all(model.model_id.startswith("ridge-h4-") for model in found)
+    assert pipeline.lake.read("predictions")["probability"].is_between(0.0, 1.0).all()
+    drawn = result.drawn()
+    assert "permutation importance" in drawn
+    assert "SHAP values" not in drawn
+
+
+def test_the_default_is_explained_by_permutation_and_by_shap(copied):
+    result = models.model(PipelineContext(copied.settings, again=True), copied.retraining_periods())
+    drawn = result.drawn()
+    assert {"feature importance", "permutation importance", "SHAP values"} <= set(drawn)
+    assert all(drawn[name].startswith(b"\x89PNG") for name in drawn)
+
+
+def test_horizons_are_blended_for_the_traded_one_alone(copied):
+    pipeline = with_model(copied, blend_horizons=True)
+    found, result = trained(pipeline)
+    assert {model.card.forecaster for model in found} == {BLEND}
+    assert {tuple(model.card.parameters["horizons"]) for model in found} == {(4, 12)}
+    others = pipeline.lake.read("models").filter(horizon=12)
+    assert (others["forecaster"] == copied.settings.model.forecaster).all()
+    assert "permutation importance" in result.drawn()
+    for horizon, changes in ((4, True), (12, False)):
+        # the recipe holds the setting for every horizon, and the other horizons for the traded one
+        labels = pipeline.settings.labels.model_copy(update={"horizons_bars": (4, 8, 12)})
+        other = PipelineContext(pipeline.settings.model_copy(update={"labels": labels}))
+        same = training_recipe(other, horizon) == training_recipe(pipeline, horizon)
+        assert same != changes
+
+
+def test_a_search_is_told_in_the_models_table_and_is_another_recipe(copied):
+    pytest.importorskip("optuna")
+    logistic = {"forecaster": "harmony_pipeline.models.logistic:Logistic"}
+    plain = with_model(copied, **logistic)
+    pipeline = with_model(copied, **logistic, search={"trials": 3, "groups": 3})
+    assert training_recipe(pipeline, 4) != training_recipe(plain, 4)
+    found, _ = trained(pipeline)
+    assert {model.card.searched for model in found} == {3}
+    metrics = [json.loads(each) for each in pipeline.lake.read("models")["metrics"]]
+    assert all(each["search"]["trials"] == 3 for each in metrics)
+
+
+def test_a_sequence_of_lagged_returns_is_learned_from_the_lake(copied):
+    pytest.importorskip("torch")
+    from harmony_pipeline.stages import research
+
+    settings = copied.settings
+    names = (*settings.features.names, "lagged_return_1", "lagged_return_2", "lagged_return_3")
+    features = settings.features.model_copy(update={"names": names})
+    pipeline = with_model(
+        PipelineContext(settings.model_copy(update={"features": features})),
+        forecaster="harmony_pipeline.models.sequence_network:SequenceNetwork",
+        parameters={"epochs": 2},
+    )
+    research.features(pipeline, pipeline.trading_periods())
+    found, _ = trained(pipeline)
+    assert all(model.model.weights.past.shape == (1, 24) for model in found)
+    assert "lagged_return_3_sided" in found[0].card.names
