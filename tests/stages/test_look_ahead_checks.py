@@ -6,6 +6,7 @@ import pytest
 
 from harmony_pipeline.cli import models as command
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.labels import labelling
 from harmony_pipeline.lake import sql
 from harmony_pipeline.models import walk_forward
 from harmony_pipeline.models.walk_forward import split
@@ -152,14 +153,14 @@ def test_the_features_check_finds_a_kernel_that_looks_forward(made, monkeypatch)
 
 
 def test_the_labels_check_finds_an_outcome_that_is_known_too_early(made, monkeypatch):
-    right = look_ahead_checks.triple_barrier
+    right = labelling.label_events
 
     def early(*arguments, **options):
         result = right(*arguments, **options)
         table = result.table.with_columns(end_timestamp=pl.col("timestamp") + made.bar)
         return type(result)(**{**vars(result), "table": table})
 
-    monkeypatch.setattr(look_ahead_checks, "triple_barrier", early)
+    monkeypatch.setattr(labelling, "label_events", early)
     assert look_ahead_checks.labels_know_no_future(made, made.trading_periods()).height
 
 
