@@ -259,10 +259,20 @@ def _rows_hash(training: Samples) -> str:
         for column in training.frame.select(
             "symbol", "timestamp", "end_timestamp", "label", "weight"
         ).iter_columns():
-            yield column.to_frame().write_ipc(None, compression="uncompressed").getvalue()
+            plain = _without_mask(column).to_frame()
+            yield plain.write_ipc(None, compression="uncompressed").getvalue()
         yield np.where(np.isnan(training.X), np.nan, training.X).tobytes()
 
     return hash_of_parts(parts(), 16)
+
+
+def _without_mask(column: pl.Series) -> pl.Series:
+    """The same values without a mask of nulls, where none is null: rows filtered from a frame with
+    unsettled outcomes keep one, and their bytes would differ from the same rows of a later day.
+    """
+    if column.dtype == pl.String or column.has_nulls():
+        return column
+    return pl.Series(column.name, column.to_numpy(), dtype=column.dtype)
 
 
 def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str, Any]:

@@ -253,6 +253,26 @@ def test_a_period_trained_alone_is_the_period_of_a_backfill():
     )
 
 
+def test_a_period_is_the_same_while_later_outcomes_are_open_and_when_they_are_settled():
+    settled = (PLANTED.frame["end_timestamp"] <= FEBRUARY.start).to_list()
+    columns = [
+        pl.Series(
+            name,
+            [value if known else None for value, known in zip(column, settled, strict=True)],
+            dtype=column.dtype,
+        )
+        for name in ("end_timestamp", "return", "label", "weight")
+        for column in (PLANTED.frame[name],)
+    ]
+    early = Samples(PLANTED.frame.with_columns(columns), PLANTED.X, PLANTED.names)
+    of_the_day, later = (
+        train_period(samples, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f").model
+        for samples in (early, PLANTED)
+    )
+    assert of_the_day.card.data_hash == later.card.data_hash
+    assert of_the_day.files() == later.files()
+
+
 def test_predictions_cover_exactly_the_period_and_unresolved_events_too():
     unresolved = PLANTED.frame.with_columns(
         pl.when(pl.col("timestamp") >= datetime(2023, 2, 20, tzinfo=UTC))
