@@ -193,7 +193,11 @@ def predictions_know_no_future(
     moments = random_moments(stored.select(known).to_series(), 1, _seed(periods))
     if not moments:
         return _NOTHING
-    wanted = pl.col("symbol").is_in(symbols) & (known <= moments[0])
+    wanted = (
+        pl.col("symbol").is_in(symbols)
+        & (known <= moments[0])
+        & (pl.col("timestamp") >= period.start)
+    )
     stored = stored.filter(wanted)
     held = samples_until(pipeline, period.end, horizon, start=period.start)
     held = held.where(held.frame.select(wanted).to_series().to_numpy())

@@ -254,20 +254,23 @@ def test_a_period_trained_alone_is_the_period_of_a_backfill():
 
 
 def test_a_period_is_the_same_while_later_outcomes_are_open_and_when_they_are_settled():
-    settled = (PLANTED.frame["end_timestamp"] <= FEBRUARY.start).to_list()
-    columns = [
+    # every seventh outcome takes a month, so open ones lie between settled ones
+    slow = pl.when(pl.int_range(pl.len()) % 7 == 0).then(pl.duration(days=30))
+    frame = PLANTED.frame.with_columns(pl.col("end_timestamp") + slow.otherwise(pl.duration()))
+    settled = (frame["end_timestamp"] <= FEBRUARY.start).to_list()
+    outcomes = [
         pl.Series(
             name,
-            [value if known else None for value, known in zip(column, settled, strict=True)],
-            dtype=column.dtype,
+            [value if known else None for value, known in zip(frame[name], settled, strict=True)],
+            dtype=frame.schema[name],
         )
         for name in ("end_timestamp", "return", "label", "weight")
-        for column in (PLANTED.frame[name],)
     ]
-    early = Samples(PLANTED.frame.with_columns(columns), PLANTED.X, PLANTED.names)
     of_the_day, later = (
-        train_period(samples, FEBRUARY, 8, CLOCK, "15Min", SMALL, "f").model
-        for samples in (early, PLANTED)
+        train_period(
+            Samples(rows, PLANTED.X, PLANTED.names), FEBRUARY, 8, CLOCK, "15Min", SMALL, "f"
+        ).model
+        for rows in (frame.with_columns(outcomes), frame)
     )
     assert of_the_day.card.data_hash == later.card.data_hash
     assert of_the_day.files() == later.files()
