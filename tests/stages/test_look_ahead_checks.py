@@ -291,3 +291,18 @@ def test_the_future_in_another_order_moves_no_feature(made):
         ).table
 
     assert shuffle_differences(features, tables, known, moments, 3).is_empty()
+
+
+def test_retraining_periods_inside_a_trading_period_are_judged_alone(copied):
+    market = copied.settings.market
+    weekly = market.partitions.model_copy(update={"retraining_period": "week"})
+    settings = copied.settings.model_copy(
+        update={"market": market.model_copy(update={"partitions": weekly})}
+    )
+    copied = type(copied)(settings)
+    periods = copied.retraining_periods()[-3:]
+    models.model(copied, periods)
+    models.predictions(copied, periods)
+    assert copied.lake.read("predictions", [period.key for period in periods]).height
+    for check in CHECKS["retraining"]:
+        assert check(copied, periods).is_empty(), check.__name__
