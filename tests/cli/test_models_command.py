@@ -5,7 +5,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from harmony_pipeline.cli import app
 from harmony_pipeline.cli import models as command
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.market.calendars import Calendar
@@ -70,6 +72,26 @@ def test_an_unknown_model_is_told_which_there_are(lake: tuple[PipelineContext, s
     pipeline, first, _second = lake
     with pytest.raises(NotReady, match=f"no model nobody; known are .*{first}"):
         command.show(pipeline, "nobody")
+
+
+def test_models_that_cannot_come_out_the_same_end_the_command_with_1(
+    lake: tuple[PipelineContext, str, str], tmp_path: Path
+) -> None:
+    pipeline, first, second = lake
+    file = str(pipeline.settings.file)
+    asked = CliRunner().invoke(app, ["--config", file, "models", "verify", first])
+    assert asked.exit_code == 1
+    # the file's own settings know other horizons than the models were made for
+    assert f"{first} differs: labels.horizons_bars no longer holds its horizon 4" in asked.output
+    every = CliRunner().invoke(app, ["--config", file, "models", "verify"])
+    assert every.exit_code == 1
+    assert second in every.output
+    assert not command.verify(pipeline, first)  # no label in this lake
+
+
+def test_without_models_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="there are no models yet"):
+        command.verify(PipelineContext(tiny_settings(tmp_path)), None)
 
 
 def test_a_person_promotes_and_goes_back_and_both_are_kept_with_their_reasons(

@@ -182,3 +182,25 @@ def test_doctor_lists_what_stands_and_waives_it_by_name(
         run_command([*command, "--waive", CHECK, "--partition", KEY, "--why", "seen by hand"]) == 0
     )
     assert pipeline.lake.read("verdicts")["waived_why"].to_list() == ["seen by hand"]
+
+
+def test_a_feature_that_looks_ahead_stops_what_is_made_of_features_and_not_of_bars(
+    pipeline: PipelineContext,
+) -> None:
+    moved = pl.DataFrame({"partition": [KEY], "finding": ["log_return depends on later rows"]})
+    verdicts.record(pipeline, "features", "features_know_no_future", [OTHER, KEY], moved)
+    for table in ("features", "signals", "labels"):
+        with pytest.raises(NotReady, match="failed the check features_know_no_future"):
+            verdicts.require_sound(pipeline, {table: [KEY]})
+        verdicts.require_sound(pipeline, {table: [OTHER]})
+    verdicts.require_sound(pipeline, {"bars": [KEY], "predictions": [KEY]})
+    verdicts.record(pipeline, "features", "features_know_no_future", [KEY], moved.clear())
+    verdicts.require_sound(pipeline, {"features": [KEY]})
+
+
+def test_a_model_that_looks_ahead_stops_its_predictions(pipeline: PipelineContext) -> None:
+    other = pl.DataFrame({"partition": [KEY], "finding": ["the model is another"]})
+    verdicts.record(pipeline, "model", "models_know_no_future", [KEY], other)
+    with pytest.raises(NotReady, match="model 2024-02 failed the check models_know_no_future"):
+        verdicts.require_sound(pipeline, {"models": [KEY]})
+    verdicts.require_sound(pipeline, {"features": [KEY]})
