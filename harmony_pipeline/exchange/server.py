@@ -29,7 +29,7 @@ from harmony_pipeline.exchange import control, market_data, trading, wire
 from harmony_pipeline.exchange.data_messages import DataFaults, print_messages
 from harmony_pipeline.exchange.data_stream import StreamHub
 from harmony_pipeline.exchange.local_server import LocalServer
-from harmony_pipeline.exchange.market import OPENS, MarketBar
+from harmony_pipeline.exchange.market import OPENS, Event, MarketBar
 from harmony_pipeline.exchange.refusals import Refused, limited, malformed, unauthorized
 from harmony_pipeline.exchange.trade_stream import MessageFaults, TradeStream
 from harmony_pipeline.exchange.venue import Venue
@@ -212,7 +212,7 @@ class ExchangeServer(LocalServer):
                 await asyncio.sleep(_LONGEST_SLEEP)
                 continue
             left = (event.time - self._elapsed()) / 1e6
-            if event.time - micros(self.venue.now) > _LONGEST_GAP * 1e6:
+            if passed_at_once(event, micros(self.venue.now)):
                 self._anchor, left = (time.monotonic(), event.time), 0.0
             if left > 0.0:
                 await asyncio.sleep(min(left / self.speed, _LONGEST_SLEEP))
@@ -324,6 +324,13 @@ class ExchangeServer(LocalServer):
 
     async def _stream(self, socket: WebSocket) -> None:
         await self.hub.serve(socket)
+
+
+def passed_at_once(event: Event, now: int) -> bool:
+    """Whether the time before an event is one without bars, such as a night. The time between a
+    bar's open and its end never is, however long the bar.
+    """
+    return event.kind == OPENS and event.time - now > _LONGEST_GAP * 1e6
 
 
 def _no_actions(_venue: Venue, _query: Any) -> Any:

@@ -1,7 +1,7 @@
 """How long orders took on their way, from the times that the ledger keeps.
 
     intent -> submitted   ledger written, request answered
-    submitted -> accepted the exchange's word
+    submitted -> accepted the exchange's word, which for a leg that waits for its sibling is `held`
     accepted -> filled    waiting at the exchange
 
 In a replayed session time stands still within a bar, so its first two are zero.
@@ -22,6 +22,7 @@ class Latency:
 
     def __init__(self) -> None:
         self._began: dict[str, int] = {}
+        self._unanswered: set[str] = set()  # neither accepted nor held so far
         self._took: dict[str, deque[float]] = {step: deque(maxlen=_KEPT) for step in STEPS}
 
     def see(self, event: ev.Event) -> None:
@@ -29,15 +30,22 @@ class Latency:
         match event:
             case ev.OrderIntended(client_order_id=name):
                 self._began[name] = micros(event.known_at)
+                self._unanswered.add(name)
             case ev.OrderSubmitted(client_order_id=name):
                 self._step("submitted", name, micros(event.known_at))
-            case ev.OrderAccepted(client_order_id=name):
-                self._step("accepted", name, micros(event.known_at))
+            case ev.OrderAccepted(client_order_id=name) | ev.OrderHeld(client_order_id=name):
+                if name in self._unanswered:  # a held leg is accepted again when it is released
+                    self._unanswered.discard(name)
+                    self._step("accepted", name, micros(event.known_at))
             case ev.OrderFilled(client_order_id=name):
                 self._step("filled", name, micros(event.known_at))
-                self._began.pop(name, None)
+                self._forget(name)
             case ev.OrderCanceled() | ev.OrderExpired() | ev.OrderRejected():
-                self._began.pop(event.client_order_id, None)
+                self._forget(event.client_order_id)
+
+    def _forget(self, name: str) -> None:
+        self._began.pop(name, None)
+        self._unanswered.discard(name)
 
     def _step(self, step: str, name: str, at: int) -> None:
         began = self._began.get(name)

@@ -189,6 +189,8 @@ def _run(
             plan, bars, ledger, Supervision.of(settings.state_root, settings.session, is_live=False)
         )
     connection = _factory(settings.session.broker)(settings, plan)
+    if ledger.session(plan.session_id) is None:
+        _refuse_ended_day(plan, connection)
     return trade_day(
         plan,
         ledger,
@@ -196,6 +198,21 @@ def _run(
         connection.stream,
         connection.clock,
         Supervision.of(settings.state_root, settings.session, is_live=True),
+    )
+
+
+def _refuse_ended_day(plan: SessionPlan, connection: LiveConnection) -> None:
+    """Raises NotReady when a day that was never begun is over at the exchange: a session of it
+    would trade nothing, and count as one that left its backtest.
+    """
+    now, close = connection.clock.now(), plan.calendar.session_close(plan.date)
+    if now < close:
+        return
+    connection.broker.close()
+    raise NotReady(
+        f"{plan.date} is over: it ended at {close:%H:%M} UTC, and the exchange's clock says"
+        f" {now:%Y-%m-%d %H:%M}. Give a --date that is not over; a replayed day begins anew with"
+        f" harmony exchange --date {plan.date} --new"
     )
 
 

@@ -33,7 +33,8 @@ from exchange.alpaca_world import broker_at, wait_until
 from exchange.exchange_world import KEYS, OPEN, bars, server
 from exchange.test_alpaca_traps import terms
 
-from harmony_pipeline.exchange.server import ExchangeServer
+from harmony_pipeline.exchange.market import ENDS, OPENS, Event
+from harmony_pipeline.exchange.server import ExchangeServer, passed_at_once
 from harmony_pipeline.execution.events import SubmitOrder
 
 HOUR = timedelta(hours=1)
@@ -328,6 +329,13 @@ def test_it_replays_by_itself_and_waits_for_decisions() -> None:
     with server(bars([100.0] * 6), speed=3000.0, decision_seconds=0.01) as exchange:
         wait_until(lambda: exchange.venue.is_over)
         assert exchange.venue.now >= OPEN
+
+
+def test_a_night_is_passed_at_once_and_a_long_bar_is_not() -> None:
+    hour = 3_600_000_000
+    assert passed_at_once(Event(2, OPENS, 17 * hour), now=hour)
+    assert not passed_at_once(Event(3, ENDS, 17 * hour), now=hour)
+    assert not passed_at_once(Event(2, OPENS, hour + 60_000_000), now=hour)
 
 
 @contextmanager

@@ -193,6 +193,24 @@ def test_a_session_of_the_live_stage_trades_at_the_exchange(
     assert_no_secret(pipeline)
 
 
+def test_a_day_that_is_over_at_the_exchange_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALPACA_API_KEY", KEYS[0])
+    monkeypatch.setenv("ALPACA_SECRET_KEY", KEYS[1])
+    bars, day = day_of(5, 3, start=datetime(2024, 3, 5, 20, 57, tzinfo=UTC)), date(2024, 3, 5)
+    pipeline = lake_of_files(tmp_path, bars, "XNYS", "")
+    with exchange_over(pipeline, [day], KEYS, file=None, speed=0.0, port=0) as exchange:
+        exchange.step(6)
+        there = PipelineContext(settings_at(pipeline, exchange))
+        with pytest.raises(NotReady, match="2024-03-05 is over: it ended at 21:00 UTC") as raised:
+            live.run_session_here(there, "2024-03-05", require_promoted=False)
+    assert "2024-03-05 is over" in (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    assert "the exchange's clock says 2024-03-05 21:00." in str(raised.value)
+    with open_ledger(there) as ledger:
+        assert ledger.sessions() == []
+
+
 def test_a_session_of_coins_trades_at_the_exchange(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
