@@ -12,6 +12,7 @@ never becomes a trade, so it has no label.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -24,6 +25,7 @@ from harmony_pipeline.labels.label_table import Labelled, label_table
 from harmony_pipeline.labels.market_arrays import (
     BarEnds,
     EventArrays,
+    Grids,
     MarketArrays,
     end_of_bar,
     place_events,
@@ -31,6 +33,7 @@ from harmony_pipeline.labels.market_arrays import (
 )
 from harmony_pipeline.labels.resolution import (
     Barriers,
+    Blocks,
     Outcomes,
     SessionStarts,
     block_extremes,
@@ -90,44 +93,74 @@ def label_events(
     market = MarketArrays.of(bars, calendar, timeframe, securities_begin)
     table, arrays = place_events(events, market, bars)
     barriers = barriers_of(settings, calendar, timeframe)
-    shape = len(barriers.horizons), table.height
-    found, blocks = room_for(*shape), empty_blocks(len(market.at))
     grids = market.grids(Instruments() if instruments is None else instruments)
-    sessions = SessionStarts(np.empty(0, np.int32), np.empty(0, np.int64))
-    if barriers.sessions:
-        sessions = session_starts(market.session, market.starts)
-    weights, labels = np.empty(shape), np.empty(shape, np.int8)
-
-    def extremes(first: int, stop: int) -> None:
-        block_extremes(market.prices, first, stop, barriers.closes, blocks)
-
-    def scan(first: int, stop: int) -> None:
-        scan_trends(
-            arrays, first, stop, market.cuts, market.prices, barriers.horizons, barriers.sessions,
-            sessions, settings.shortest_trend_bars, found, labels, weights,
-        )  # fmt: skip
-        _tell_moments(market.at, market.ends, found, first, stop)
-
-    def resolve(first: int, stop: int) -> None:
-        resolve_events(
-            arrays, first, stop, market.cuts, market.starts, market.at, market.ends, market.prices,
-            blocks, grids, barriers, sessions, found,
-        )  # fmt: skip
-        weigh_events(market, arrays, first, stop, found.entry, found.end, weights)
-        judge_returns(found.gain, labels, first, stop)
-        _tell_moments(market.at, market.ends, found, first, stop)
-
-    halves = split_events(market, arrays)
-    half = len(blocks.peak) // 2 if len(halves) > 1 else len(blocks.peak)
-    if settings.method == "triple_barrier":
-        run_side_by_side(extremes, [(0, half), (half, len(blocks.peak))][: len(halves)])
-    run_side_by_side(scan if settings.method == "trend_scanning" else resolve, halves)
-    times = found.entry, found.end  # they are moments now
+    work = _Work.of(market, arrays, barriers, grids, settings.shortest_trend_bars)
+    work.run(trends=settings.method == "trend_scanning")
+    found = work.found
     rows = label_table(
-        table, barriers.horizons, found, times, labels, weights, (keep_from, keep_until),
-        barriers.watched,
+        table, barriers.horizons, found, (found.entry, found.end), work.labels, work.weights,
+        (keep_from, keep_until), barriers.watched,
     )  # fmt: skip
     return Labelled(rows, events.height - table.height)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the kernels read and write; `run` writes `found`, `labels` and `weights`, the last two
+    by [horizon, event]. After it `found` has moments in place of positions.
+    """
+
+    market: MarketArrays
+    events: EventArrays
+    barriers: Barriers
+    grids: Grids
+    sessions: SessionStarts
+    blocks: Blocks
+    found: Outcomes
+    labels: NDArray[np.int8]
+    weights: FloatArray
+    shortest: int
+
+    @staticmethod
+    def of(
+        market: MarketArrays, events: EventArrays, barriers: Barriers, grids: Grids, shortest: int
+    ) -> "_Work":
+        shape = len(barriers.horizons), len(events.position)
+        sessions = SessionStarts(np.empty(0, np.int32), np.empty(0, np.int64))
+        if barriers.sessions:
+            sessions = session_starts(market.session, market.starts)
+        return _Work(
+            market, events, barriers, grids, sessions, empty_blocks(len(market.at)),
+            room_for(*shape), np.empty(shape, np.int8), np.empty(shape), shortest,
+        )  # fmt: skip
+
+    def run(self, *, trends: bool) -> None:
+        halves, blocks = split_events(self.market, self.events), len(self.blocks.peak)
+        if self.barriers.watched:
+            half = blocks // 2 if len(halves) > 1 else blocks
+            run_side_by_side(self._extremes, [(0, half), (half, blocks)][: len(halves)])
+        run_side_by_side(self._scan if trends else self._resolve, halves)
+
+    def _extremes(self, first: int, stop: int) -> None:
+        block_extremes(self.market.prices, first, stop, self.barriers.closes, self.blocks)
+
+    def _scan(self, first: int, stop: int) -> None:
+        market, barriers = self.market, self.barriers
+        scan_trends(
+            self.events, first, stop, market.cuts, market.prices, barriers.horizons,
+            barriers.sessions, self.sessions, self.shortest, self.found, self.labels, self.weights,
+        )  # fmt: skip
+        _tell_moments(market.at, market.ends, self.found, first, stop)
+
+    def _resolve(self, first: int, stop: int) -> None:
+        market, found = self.market, self.found
+        resolve_events(
+            self.events, first, stop, market.cuts, market.starts, market.at, market.ends,
+            market.prices, self.blocks, self.grids, self.barriers, self.sessions, found,
+        )  # fmt: skip
+        weigh_events(market, self.events, first, stop, found.entry, found.end, self.weights)
+        judge_returns(found.gain, self.labels, first, stop)
+        _tell_moments(market.at, market.ends, found, first, stop)
 
 
 def barriers_of(settings: LabelSettings, calendar: Calendar, timeframe: str) -> Barriers:

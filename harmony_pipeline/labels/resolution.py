@@ -40,6 +40,7 @@ _BLOCK = 8  # 4, 16 and 32 were no faster at horizons of 8 and 32 bars
 # adjusted prices and exact levels differ by about 1e-16: the block test may only err towards no
 # skip
 _SLACK = 1e-9
+_AT_ONCE = 512  # events whose barriers are set at once
 
 
 class Blocks(NamedTuple):
@@ -218,8 +219,36 @@ def resolve_events(
 ) -> None:
     """Write the outcomes of the events `first_event` to `end_event`, which lie in order of their
     positions. `cuts`, `starts`, `at` and `ends`: MarketArrays.
+
+    The barriers of many events are set before the first of them is watched: the divisions of one
+    then need not wait for the branches of another.
     """
-    segment, symbol, session = 0, 0, 0
+    for first in range(first_event, end_event, _AT_ONCE):
+        stop = min(first + _AT_ONCE, end_event)
+        _enter(events, first, stop, cuts, starts, at, ends, bars, grids, barriers, found)
+        for event in range(first, stop):
+            if found.entry[event] >= 0:
+                _watch(events.side[event], bars, blocks, barriers, own_sessions, found, event)
+
+
+@inlined_kernel
+def _enter(
+    events: EventArrays,
+    first_event: int,
+    end_event: int,
+    cuts: IntArray,
+    starts: IntArray,
+    at: IntArray,
+    ends: BarEnds,
+    bars: Prices,
+    grids: Grids,
+    barriers: Barriers,
+    found: Outcomes,
+) -> None:
+    """Write entries and barriers; and in place of each end the last bar of the event's segment."""
+    segment = np.searchsorted(cuts, events.position[first_event], side="right")
+    symbol = np.searchsorted(starts, events.position[first_event], side="right") - 1
+    session = 0
     for event in range(first_event, end_event):
         position = int(events.position[event])
         while cuts[segment] <= position:
@@ -237,20 +266,26 @@ def resolve_events(
             while term < len(grids.changes) and grids.changes[term] <= day:
                 term += 1
         found.entry[event], found.entry_price[event] = first, bars.open[first]
-        _resolve_event(
-            events.side[event], events.volatility[event], first, final,
-            grids.records[term * grids.symbols + symbol],
-            bars, blocks, barriers, own_sessions, found, event,
-        )  # fmt: skip
+        for row in range(len(barriers.horizons)):
+            above, below = np.nan, np.nan
+            if barriers.watched:
+                above, below = barrier_levels(
+                    grids.records[term * grids.symbols + symbol],
+                    events.side[event],
+                    bars.open[first],
+                    events.volatility[event],
+                    barriers.scales[row],
+                    barriers.profit_take,
+                    barriers.stop_loss,
+                    barriers.minimum_barrier_bps,
+                )
+            found.upper[row, event], found.lower[row, event] = above, below
+            found.end[row, event] = final
 
 
 @inlined_kernel
-def _resolve_event(
+def _watch(
     side: int,
-    volatility: float,
-    first: int,
-    final: int,
-    grid: NDArray[np.void],
     bars: Prices,
     blocks: Blocks,
     barriers: Barriers,
@@ -258,21 +293,12 @@ def _resolve_event(
     found: Outcomes,
     event: int,
 ) -> None:
-    price, start = bars.open[first], first
+    """Walk from the entry of one event to the ends of all its horizons."""
+    first = found.entry[event]
+    start = first
     for row in range(len(barriers.horizons)):
-        above, below = np.nan, np.nan
-        if barriers.watched:
-            above, below = barrier_levels(
-                grid,
-                side,
-                price,
-                volatility,
-                barriers.scales[row],
-                barriers.profit_take,
-                barriers.stop_loss,
-                barriers.minimum_barrier_bps,
-            )
-        found.upper[row, event], found.lower[row, event] = above, below
+        final = found.end[row, event]
+        above, below = found.upper[row, event], found.lower[row, event]
         stop, take = (below, above) if side > 0 else (above, below)
         limit = last_bar_of_horizon(first, barriers.horizons[row], barriers.sessions, own_sessions)
         watched = min(limit, final)
@@ -298,7 +324,7 @@ def _resolve_event(
         found.gain[row, event] = np.nan
         if bar >= 0:
             found.gain[row, event] = trade_return(
-                side, price, bars.factor[first], reference, bars.factor[bar]
+                side, found.entry_price[event], bars.factor[first], reference, bars.factor[bar]
             )
 
 

@@ -52,13 +52,11 @@ def least_price(rules: Record) -> float:
 
 
 @kernel_without_allocation
-def greatest_tick(rules: Record) -> float:
-    """The tick at high prices or the one at low prices, whichever is larger."""
-    return float(
-        max(
-            rules["tick_numerator"] / rules["tick_denominator"],
-            rules["small_tick_numerator"] / rules["small_tick_denominator"],
-        )
+def is_near(rules: Record, distance: float) -> bool:
+    """Whether a distance of prices is less than four ticks, at high prices or at low ones."""
+    return bool(
+        distance * rules["tick_denominator"] < 4.0 * rules["tick_numerator"]
+        or distance * rules["small_tick_denominator"] < 4.0 * rules["small_tick_numerator"]
     )
 
 
@@ -66,6 +64,8 @@ def greatest_tick(rules: Record) -> float:
 def round_to_tick(rules: Record, price: float) -> float:
     """The nearest price on the tick, halves up."""
     numerator, denominator = tick_at(rules, price)
+    if numerator == 1.0:  # the same bits without two of three divisions
+        return float(np.floor(price * denominator + 0.5) / denominator)
     return float(np.floor(price * denominator / numerator + 0.5) * numerator / denominator)
 
 

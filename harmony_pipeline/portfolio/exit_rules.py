@@ -18,7 +18,7 @@ import math
 from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market.price_grid import (
     Record,
-    greatest_tick,
+    is_near,
     least_price,
     one_tick_above,
     one_tick_below,
@@ -62,16 +62,22 @@ def barrier_levels(
     profit = barrier_distance(volatility, horizon, profit_take, minimum_barrier_bps)
     loss = barrier_distance(volatility, horizon, stop_loss, minimum_barrier_bps)
     above, below = (profit, loss) if side > 0 else (loss, profit)
-    least = least_price(rules)
+    # The nearest price beyond the entry, and the lowest price of all, are less than two ticks away:
+    # mostly they need not be known.
     upper = round_to_tick(rules, entry_price * (1.0 + above))
-    lower = round_to_tick(rules, max(entry_price * (1.0 - below), least))
-    # the nearest price beyond the entry is less than two ticks away: mostly it need not be known
-    near = 4.0 * greatest_tick(rules)
-    if upper < entry_price + near:
+    if is_near(rules, upper - entry_price):
         upper = max(upper, one_tick_above(rules, entry_price))
-    if lower > entry_price - near:
+    lower = entry_price * (1.0 - below)
+    if not is_near(rules, lower):
+        lower = round_to_tick(rules, lower)
+        if is_near(rules, entry_price - lower):
+            lower = min(lower, one_tick_below(rules, entry_price))
+        if not is_near(rules, lower):
+            return upper, lower
+    else:
+        lower = round_to_tick(rules, max(lower, least_price(rules)))
         lower = min(lower, one_tick_below(rules, entry_price))
-    return upper, lower if lower >= least else 0.0
+    return upper, lower if lower >= least_price(rules) else 0.0
 
 
 @kernel_without_allocation
