@@ -183,7 +183,8 @@ def predictions_know_no_future(
     made = pipeline.lake.read("predictions", [period.key for period in periods]).filter(
         pl.col("horizon") == horizon
     )
-    predicted = [period for period in periods if period.key in made["period"].to_list()]
+    keys = set(made["period"].unique())
+    predicted = [period for period in periods if period.key in keys]
     if not predicted:
         return _NOTHING
     period = predicted[_seed(periods) % len(predicted)]
