@@ -4,7 +4,9 @@ Learning for Asset Managers, 2020, ch. 5.4).
 From the close of the event's bar on, a line is fitted by least squares to the adjusted closes of
 every window up to the horizon. The window whose slope has the largest absolute t-value is the
 event's trend; of equal ones the shortest. The label says whether the trend has the event's side,
-the weight is the absolute t-value. A window of `n` closes whose correlation with time is r has
+the weight is the absolute t-value, but no more than MOST_WEIGHT: prices are on a tick, so that a
+few closes often lie on a line without any error, and one such label would outweigh all others. A
+window of `n` closes whose correlation with time is r has
 t = r * sqrt((n - 2) / (1 - r**2)).
 
 Which window wins is not known before the last one has been seen: so the label ends with the
@@ -30,6 +32,7 @@ from harmony_pipeline.labels.resolution import (
 )
 from harmony_pipeline.portfolio.exit_rules import trade_return
 
+MOST_WEIGHT = 20.0
 _LEAST_UNEXPLAINED = 1e-12  # part of the variance: a line without any error has a t-value, too
 # less is rounding: the variance of closes relative to the first, and the square of t
 _FLAT, _NO_TREND = 1e-24, 1e-18
@@ -113,7 +116,7 @@ def _scan_event(
                     strength, trend, best = square, products, bar
         found.end[row, event], found.touched[row, event] = last, VERTICAL
         labels[row, event] = strength > 0.0 and trend * side > 0.0
-        weights[row, event] = math.sqrt(max(strength, 0.0))
+        weights[row, event] = min(math.sqrt(max(strength, 0.0)), MOST_WEIGHT)
         found.gain[row, event] = trade_return(
             side, bars.open[first], bars.factor[first], bars.close[best], bars.factor[best]
         )

@@ -217,7 +217,10 @@ class Samples:
         return _numbers(self.frame["label"])
 
     def weights(self) -> FloatArray:
-        """Average uniqueness by row, in (0, 1]; NaN while unresolved."""
+        """By row: average uniqueness, in (0, 1], or what else the labels' method weighs by.
+
+        NaN while unresolved.
+        """
         return _numbers(self.frame["weight"])
 
 
