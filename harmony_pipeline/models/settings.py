@@ -106,7 +106,7 @@ class GateSettings(FrozenSettings):
     )
     maximum_calibration_error: float = Field(0.05, gt=0.0, le=1.0)
     monte_carlo_quantile: float = Field(
-        0.25,
+        0.5,
         gt=0.0,
         lt=1.0,
         description="share of the stressed histories that may return less than the minimum",
