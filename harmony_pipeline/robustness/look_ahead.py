@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.frames import format_columns
 
 OUTCOMES = ("label", "return", "touched", "end_timestamp", "exit_price", "pnl", "target", "outcome")
 """Names of what is known only when a trade is over."""
@@ -129,7 +130,7 @@ def _moved(
     return differing_rows(left, right, keys).select(
         *keys,
         moment=pl.lit(moment, dtype=pl.Datetime("us", "UTC")),
-        finding=pl.format("{} of what was known then depends on later rows", "columns"),
+        finding=format_columns("{} of what was known then depends on later rows", "columns"),
     )
 
 
@@ -221,5 +222,8 @@ def same_bar_fills(orders: pl.DataFrame, fills: pl.DataFrame, bar: timedelta) ->
         "order_id",
         "symbol",
         "timestamp",
-        finding=pl.format("filled in a bar that began before its signal was known at {}", "known"),
+        finding=format_columns(
+            "filled in a bar that began before its signal was known at {}",
+            pl.col("known").cast(pl.String),
+        ),
     )

@@ -17,6 +17,7 @@ import polars as pl
 
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.regimes import compute_regimes
+from harmony_pipeline.frames import format_columns
 from harmony_pipeline.labels import labelling
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
@@ -121,7 +122,7 @@ def models_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) 
     fold = train_horizon(pipeline, period, horizon, hidden)
     rows = samples[horizon]
     findings = outcome_inputs(rows.names, rows.X, rows.frame).select(
-        finding=pl.format("the input {} {}", "input", "finding")
+        finding=format_columns("the input {} {}", "input", "finding")
     )["finding"].to_list()  # fmt: skip
     found = None if fold.model is None else fold.model.model_id
     if found != stored:
@@ -215,7 +216,7 @@ def predictions_know_no_future(
         "symbol",
         "timestamp",
         partition=pl.lit(period.key),
-        finding=pl.format(
+        finding=format_columns(
             "{} is another when nothing after {} is known",
             "columns",
             pl.lit(f"{moments[0]:%Y-%m-%d %H:%M} UTC"),
