@@ -184,10 +184,19 @@ def _match_orders() -> None:
 
 def _fold_every_indicator() -> None:
     """The kernels of the whole catalog, of which a market uses some."""
-    from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
+    import numpy as np
+
+    from harmony_pipeline.features.catalog import FeatureSet, Peers, compiled_calls
+    from harmony_pipeline.features.moments import peer_arrays
     from harmony_pipeline.features.reference import EXAMPLES
 
-    compiled_calls(FeatureSet.of(EXAMPLES))
+    every = FeatureSet.of(EXAMPLES, peers=Peers(sectors={"A": "any"}))
+    for number, comparisons in enumerate(every.rounds):
+        compiled_calls(every, number)
+        for column in comparisons:
+            column.kernel(
+                np.zeros(2, np.int64), *peer_arrays((), every.peers), np.empty(0), np.empty(0)
+            )
 
 
 def _predict_a_sequence() -> None:

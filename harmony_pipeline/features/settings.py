@@ -27,11 +27,16 @@ class FeatureSettings(FrozenSettings):
     `sma_ratio_10_40`.
     """
 
-    LATER = frozenset({"own"})
+    LATER = frozenset({"own", "sectors"})
 
     names: tuple[str, ...] = STANDARD_FEATURES
     own: tuple[str, ...] = Field(
         (), description="import paths module:INDICATOR of your own indicators, to be named in names"
+    )
+    sectors: dict[str, str] = Field(
+        {},
+        description='the sector of a symbol, as { AAPL = "technology" }, for sector_relative_NAME;'
+        " one sector for all time",
     )
     cusum_threshold: float = Field(
         1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20"
