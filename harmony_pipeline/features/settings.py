@@ -46,6 +46,8 @@ class FeatureSettings(FrozenSettings):
 class RegimeSettings(FrozenSettings):
     """Market regimes from daily closes; each is known at its session's close."""
 
+    LATER = frozenset({"hidden_history_days", "hidden_minimum_days"})
+
     trend_days: int = Field(50, ge=2)
     volatility_days: int = Field(20, ge=2)
     volatility_history_days: int = Field(
@@ -58,4 +60,12 @@ class RegimeSettings(FrozenSettings):
             "of that window that are enough to begin; a longer minimum than the window means all"
             " of it"
         ),
+    )
+    hidden_history_days: int = Field(
+        1260,
+        ge=60,
+        description="latest returns of earlier years that the two hidden states are fitted to",
+    )
+    hidden_minimum_days: int = Field(
+        252, ge=60, description="of these that are enough to begin, at the turn of a year"
     )

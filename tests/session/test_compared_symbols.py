@@ -72,11 +72,11 @@ def test_a_session_that_does_not_hear_every_symbol_is_refused_and_says_which(
 ) -> None:
     ledger = fresh_ledger(tmp_path)
     with pytest.raises(DataError, match=r"does not hear BBB, with which.*`selected`"):
-        plan_of(
-            DAYS[1], ledger, BARS, rules(), Laggards(), ("AAA", "CCC"), feature_set=FEATURES
-        )
+        plan_of(DAYS[1], ledger, BARS, rules(), Laggards(), ("AAA", "CCC"), feature_set=FEATURES)
     # a symbol whose last bar is long past is not missed, and nothing is without comparisons
-    stopped = BARS.filter((pl.col("symbol") != "BBB") | (pl.col("timestamp") < BARS["timestamp"][9]))
+    stopped = BARS.filter(
+        (pl.col("symbol") != "BBB") | (pl.col("timestamp") < BARS["timestamp"][9])
+    )
     late = DAYS[-1]
     assert plan_of(late, ledger, stopped, rules(), watched=("AAA",)).symbols == ("AAA",)
     assert set(SYMBOLS) == set(BARS["symbol"])
