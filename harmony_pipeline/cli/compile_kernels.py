@@ -26,6 +26,7 @@ def main() -> None:
         _make_signals(pipeline)
         _label_every_way(pipeline)
         _make_bars_of_trades(pipeline)
+        _measure_bars_by_ticks(pipeline)
         _rest_orders(pipeline)
         _match_tickets(pipeline)
         _fill_a_machine(pipeline)
@@ -98,6 +99,15 @@ def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     LiveTradeBars(kind, pipeline.calendar).update(
         first["symbol"], first["timestamp"], first["price"], first["size"]
     )
+
+
+def _measure_bars_by_ticks(pipeline: PipelineContext) -> None:
+    """Spread, imbalances and Kyle's lambda of the bars of that day."""
+    from harmony_pipeline.features.tick_columns import tick_columns
+
+    quotes, trades = (pipeline.lake.read(table) for table in ("quote_ticks", "trade_ticks"))
+    bars = pipeline.lake.read("bars")
+    tick_columns(bars, quotes, trades, pipeline.calendar, pipeline.timeframe, kyle_bars=2)
 
 
 def _rest_orders(pipeline: PipelineContext) -> None:

@@ -67,6 +67,9 @@ __all__ = [
     "parse_name",
 ]
 
+_TICK_COLUMNS = (  # of tick_columns.py
+    "relative_spread", "quote_imbalance", "trade_imbalance", "signed_trades", "tick_kyle_lambda",
+)  # fmt: skip
 _FOLD_VERSION = 2  # of the layout of the flat vector
 _NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
 _BY_KIND = {indicator.kind: indicator for indicator in (*INDICATORS, *MARKET)}
@@ -297,6 +300,11 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
             return _parse_comparison(template, name)
     match = _NAME.fullmatch(name)
     indicator = _BY_KIND.get(match["kind"]) if match else None
+    if match and match["kind"] in _TICK_COLUMNS:
+        raise ConfigError(
+            f"feature '{name}' is made of quotes and trades, which no session folds: research has"
+            " it from open_lake(...).tick_columns(...), and features.names cannot"
+        )
     if match is None or indicator is None:
         raise ConfigError(
             f"unknown feature '{name}'{_did_you_mean(name)}; valid are"
