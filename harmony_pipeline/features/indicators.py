@@ -808,6 +808,7 @@ LIQUIDITY = (
         "Corwin and Schultz, Journal of Finance 67, 2012",
         "N + 1",
         "fraction",
+        version=2,
     ),
 )
 CALENDAR = (
