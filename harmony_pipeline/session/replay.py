@@ -170,8 +170,6 @@ def plan_day(
     behind, due = _events_around(opening, empty_events() if lives is None else lives, watched, day)
     symbols = tuple(sorted({*opening.symbols(watched), *symbols_of(due)}))
     states = _states_of(symbols, feature_states, feature_set, (day, calendar, timeframe))
-    if feature_set.compares:
-        _refuse_unheard(symbols, states_by_symbol(feature_states, feature_set), day)
     return SessionPlan(
         date=day,
         account=opening.account,
@@ -207,8 +205,12 @@ def _states_of(
     feature_set: FeatureSet,
     day: tuple[date, Calendar, str],
 ) -> dict[str, State]:
-    """Those of the symbols. Raises DataError when one lies inside the day."""
+    """Those of the symbols. Raises DataError when one lies inside the day, or when features compare
+    the symbols with one that is not among them.
+    """
     known = states_by_symbol(states, feature_set)
+    if feature_set.compares:
+        _refuse_unheard(symbols, known, day[0])
     found = {symbol: known[symbol] for symbol in symbols if symbol in known}
     _refuse_states_inside(day[0], found, day[1], day[2])
     return found
