@@ -205,6 +205,35 @@ class OpenLake:
         )
         return Backtest(name, result, pipeline)
 
+    def tick_columns(
+        self,
+        symbols: str | list[str] | None = None,
+        start: date | datetime | None = None,
+        end: date | datetime | None = None,
+        *,
+        kyle_bars: int = 20,
+        at_same_time: bool = False,
+    ) -> pl.DataFrame:
+        """Spread, imbalances of quotes and trades, and Kyle's lambda of every bar, from the quotes
+        and trades within it, which `harmony ticks` brings; arguments as in `read`, columns as in
+        `features/tick_columns.py`. Raises NotReady while the lake has neither of these bars.
+        """
+        from harmony_pipeline.features.tick_columns import tick_columns
+
+        bars, quotes, trades = (
+            self.read(table, symbols, start, end)
+            for table in ("bars", "quote_ticks", "trade_ticks")
+        )
+        return tick_columns(
+            bars.sort("symbol", "timestamp"),
+            quotes,
+            trades,
+            self.pipeline.calendar,
+            self.pipeline.timeframe,
+            kyle_bars=kyle_bars,
+            at_same_time=at_same_time,
+        )
+
     def backtest_quotes(
         self,
         strategy: str | type,

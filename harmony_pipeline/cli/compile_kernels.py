@@ -26,6 +26,7 @@ def main() -> None:
         _make_signals(pipeline)
         _label_every_way(pipeline)
         _make_bars_of_trades(pipeline)
+        _measure_bars_by_ticks(pipeline)
         _rest_orders(pipeline)
         _match_tickets(pipeline)
         _fill_a_machine(pipeline)
@@ -98,6 +99,15 @@ def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     LiveTradeBars(kind, pipeline.calendar).update(
         first["symbol"], first["timestamp"], first["price"], first["size"]
     )
+
+
+def _measure_bars_by_ticks(pipeline: PipelineContext) -> None:
+    """Spread, imbalances and Kyle's lambda of the bars of that day."""
+    from harmony_pipeline.features.tick_columns import tick_columns
+
+    quotes, trades = (pipeline.lake.read(table) for table in ("quote_ticks", "trade_ticks"))
+    bars = pipeline.lake.read("bars")
+    tick_columns(bars, quotes, trades, pipeline.calendar, pipeline.timeframe, kyle_bars=2)
 
 
 def _rest_orders(pipeline: PipelineContext) -> None:
@@ -184,10 +194,19 @@ def _match_orders() -> None:
 
 def _fold_every_indicator() -> None:
     """The kernels of the whole catalog, of which a market uses some."""
-    from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
+    import numpy as np
+
+    from harmony_pipeline.features.catalog import FeatureSet, Peers, compiled_calls
+    from harmony_pipeline.features.moments import peer_arrays
     from harmony_pipeline.features.reference import EXAMPLES
 
-    compiled_calls(FeatureSet.of(EXAMPLES))
+    every = FeatureSet.of(EXAMPLES, peers=Peers(sectors={"A": "any"}))
+    for number, comparisons in enumerate(every.rounds):
+        compiled_calls(every, number)
+        for column in comparisons:
+            column.kernel(
+                np.zeros(2, np.int64), *peer_arrays((), every.peers), np.empty(0), np.empty(0)
+            )
 
 
 def _predict_a_sequence() -> None:

@@ -9,6 +9,10 @@ Nothing is computed twice: an indicator that reads others (`macd` its line and i
 `cusum_event` the volatility) gets their values, and they are computed once, whether they are
 columns of the set or not.
 
+Columns that compare symbols (`comparisons.py`) follow after the folds that they read, and folds
+that read them after these: a set is computed in rounds, each of folds symbol by symbol, then of
+comparisons moment by moment.
+
 An indicator of the user lies in a module beside the settings file and is named in `features.own`
 (`register_own`); its version is the hash of its kernel.
 
@@ -30,7 +34,16 @@ import numpy as np
 import numpy.typing as npt
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.features.comparisons import (
+    COMPARISONS,
+    MARKET,
+    NO_PEERS,
+    OF_A_COLUMN,
+    SECTOR_RELATIVE,
+    Peers,
+    of_column,
+)
 from harmony_pipeline.features.indicators import (
     CUSUM_EVENT,
     CUSUM_VOLATILITY_BARS,
@@ -44,11 +57,22 @@ from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.kernel_hash import kernel_hash
 
-__all__ = ["CUSUM_EVENT", "INDICATORS", "FeatureColumn", "FeatureSet", "Indicator", "parse_name"]
+__all__ = [
+    "CUSUM_EVENT",
+    "INDICATORS",
+    "FeatureColumn",
+    "FeatureSet",
+    "Indicator",
+    "Peers",
+    "parse_name",
+]
 
+_TICK_COLUMNS = (  # of tick_columns.py
+    "relative_spread", "quote_imbalance", "trade_imbalance", "signed_trades", "tick_kyle_lambda",
+)  # fmt: skip
 _FOLD_VERSION = 2  # of the layout of the flat vector
 _NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
-_BY_KIND = {indicator.kind: indicator for indicator in INDICATORS}
+_BY_KIND = {indicator.kind: indicator for indicator in (*INDICATORS, *MARKET)}
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,8 @@ class FeatureColumn:
     parameters: tuple[float, ...]
     state: slice
     reads: tuple[str, ...] = ()
+    round: int = 0
+    """0 for a fold of bars alone; a fold that reads a comparison is one after it."""
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -88,11 +114,14 @@ class FeatureSet:
 
     names: tuple[str, ...]
     computed: tuple[FeatureColumn, ...]
+    peers: Peers = NO_PEERS
 
     @staticmethod
-    def of(names: Sequence[str], cusum_threshold: float = 1.5) -> "FeatureSet":
+    def of(
+        names: Sequence[str], cusum_threshold: float = 1.5, peers: Peers = NO_PEERS
+    ) -> "FeatureSet":
         """The set of these columns; repeated names count once. Raises ConfigError for an unknown
-        name.
+        name, and for a column of a sector where no symbol has one.
         """
         if not cusum_threshold > 0.0:
             raise ConfigError(
@@ -100,27 +129,46 @@ class FeatureSet:
                 f" volatility_{CUSUM_VOLATILITY_BARS})"
             )
         chosen, computed, start = tuple(dict.fromkeys(names)), list[FeatureColumn](), 1
+        _refuse_without_sectors(chosen, peers)
+        known_after = dict[str, int]()
         for name in dict.fromkeys(each for asked in chosen for each in _with_reads(asked)):
             indicator, numbers = parse_name(name)
             end = start + indicator.state_size(*numbers)
             threshold = (float(cusum_threshold),) if name == CUSUM_EVENT else ()
-            computed.append(
-                FeatureColumn(
-                    name,
-                    indicator,
-                    threshold or tuple(map(float, numbers)),
-                    slice(start, end),
-                    indicator.reads(*numbers),
-                )
+            reads = indicator.reads(*numbers)
+            column = FeatureColumn(
+                name,
+                indicator,
+                threshold or tuple(map(float, numbers)),
+                slice(start, end),
+                reads,
+                max((known_after[read] for read in reads), default=0),
             )
+            computed.append(column)
+            # folds that read a comparison come a round later
+            known_after[name] = column.round + indicator.across
             start = end
-        return FeatureSet(chosen, tuple(computed))
+        return FeatureSet(chosen, tuple(computed), peers)
 
     @cached_property
     def columns(self) -> tuple[FeatureColumn, ...]:
         """The output columns, in order."""
         by_name = {column.name: column for column in self.computed}
         return tuple(by_name[name] for name in self.names)
+
+    @cached_property
+    def compares(self) -> bool:
+        """Whether a column compares symbols: then the bars of one moment are computed together."""
+        return any(column.indicator.across for column in self.computed)
+
+    @cached_property
+    def rounds(self) -> tuple[tuple[FeatureColumn, ...], ...]:
+        """The comparisons of each round, which follow on its folds."""
+        last = max((column.round for column in self.computed), default=0)
+        return tuple(
+            tuple(each for each in self.computed if each.round == number and each.indicator.across)
+            for number in range(last + 1)
+        )
 
     @cached_property
     def hidden(self) -> tuple[str, ...]:
@@ -132,17 +180,12 @@ class FeatureSet:
         """A hash of names, parameters, order and definitions. Saved states and models of another
         hash do not fit.
         """
-        text = repr(
-            (
-                _FOLD_VERSION,
-                self.names,
-                [
-                    (column.name, column.parameters, column.indicator.version)
-                    for column in self.computed
-                ],
-            )
+        parts = (
+            _FOLD_VERSION,
+            self.names,
+            [(each.name, each.parameters, each.indicator.version) for each in self.computed],
         )
-        return short_hash(text, 8)
+        return short_hash(repr((*parts, self.peers.parts) if self.compares else parts), 8)
 
     @property
     def state_size(self) -> int:
@@ -161,12 +204,21 @@ class FeatureSet:
         arrays = (open, high, low, close, volume, session_day, regular, start) in time order:
         adjusted prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars,
         microseconds since 1970-01-01 UTC. Values are NaN until warm. Any cut of the bars gives the
-        same bits.
+        same bits. Raises DataError for a set that compares symbols.
         """
+        if self.compares:
+            raise DataError(
+                f"{self._comparison} compares symbols, and a fold has the bars of one: use"
+                " compute_features"
+            )
         matrix = bar_matrix(arrays)
         after, values = state.copy(), np.empty((len(self.names), matrix.shape[1]))
         self.fold_into(after, matrix, values, np.empty((len(self.hidden), matrix.shape[1])))
         return after, values.T
+
+    @property
+    def _comparison(self) -> str:
+        return next(column.name for column in self.computed if column.indicator.across)
 
     def fold_into(
         self, state: FloatArray, matrix: FloatArray, values: FloatArray, hidden: FloatArray
@@ -178,12 +230,22 @@ class FeatureSet:
             kernel(*arguments)
 
     def calls(
-        self, state: FloatArray, matrix: FloatArray, values: FloatArray, hidden: FloatArray
+        self,
+        state: FloatArray,
+        matrix: FloatArray,
+        values: FloatArray,
+        hidden: FloatArray,
+        number: int = 0,
+        previous: FloatArray | None = None,
     ) -> Iterator[tuple[Kernel, tuple[FloatArray, ...]]]:
-        """The kernels of a fold with their arguments, in order."""
+        """The kernels of a round of folds with their arguments, in order. `previous`: where the
+        log returns begin, if not in the state, which an earlier round has moved on.
+        """
         rows = dict(zip((*self.names, *self.hidden), (*values, *hidden), strict=True))
-        yield fill_log_returns_kernel(), (matrix, state[:1])
+        yield fill_log_returns_kernel(), (matrix, state[:1] if previous is None else previous)
         for column in self.computed:
+            if column.round != number or column.indicator.across:
+                continue
             read = (rows[name] for name in column.reads)
             given = (matrix, *read, state[column.state], column.parameter_array)
             yield column.kernel, (*given, rows[column.name])
@@ -212,7 +274,8 @@ def register_own(path: str) -> Indicator:
         raise ConfigError(
             f"features.own = '{path}': kind '{found.kind}' must be lower-case letters and _"
         )
-    if found.kind in {one.kind for one in INDICATORS}:
+    taken = {one.kind for one in (*INDICATORS, *COMPARISONS)}
+    if found.kind in taken or found.kind.startswith(tuple(f"{one.kind}_" for one in OF_A_COLUMN)):
         raise ConfigError(f"features.own = '{path}': kind '{found.kind}' is taken: choose another")
     from numba.extending import is_jitted  # numba loads slowly
 
@@ -232,12 +295,20 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
 
     Raises ConfigError that lists what is valid.
     """
+    for template in OF_A_COLUMN:
+        if name.startswith(f"{template.kind}_"):
+            return _parse_comparison(template, name)
     match = _NAME.fullmatch(name)
     indicator = _BY_KIND.get(match["kind"]) if match else None
+    if match and match["kind"] in _TICK_COLUMNS:
+        raise ConfigError(
+            f"feature '{name}' is made of quotes and trades, which no session folds: research has"
+            " it from open_lake(...).tick_columns(...), and features.names cannot"
+        )
     if match is None or indicator is None:
         raise ConfigError(
             f"unknown feature '{name}'{_did_you_mean(name)}; valid are"
-            f" {', '.join(i.pattern for i in _BY_KIND.values())}"
+            f" {', '.join(i.pattern for i in (*_BY_KIND.values(), *OF_A_COLUMN))}"
         )
     digits = [text for text in match["parameters"].split("_") if text]
     numbers = tuple(int(text) for text in digits)
@@ -263,6 +334,25 @@ def parse_name(name: str) -> tuple[Indicator, tuple[int, ...]]:
     return indicator, numbers
 
 
+def _parse_comparison(template: Indicator, name: str) -> tuple[Indicator, tuple[int, ...]]:
+    compared = name.removeprefix(f"{template.kind}_")
+    indicator, numbers = parse_name(compared)
+    if indicator.across:
+        raise ConfigError(
+            f"feature '{name}': {compared} compares symbols itself: name a column of one symbol"
+        )
+    return of_column(template, indicator, compared), numbers
+
+
+def _refuse_without_sectors(names: Sequence[str], peers: Peers) -> None:
+    asked = next((name for name in names if name.startswith(f"{SECTOR_RELATIVE}_")), None)
+    if asked is not None and not peers.sectors:
+        raise ConfigError(
+            f"feature '{asked}': no symbol has a sector: name them in features.sectors, as"
+            ' { AAPL = "technology" }'
+        )
+
+
 def _did_you_mean(name: str) -> str:
     """A suggestion for the intended name, with the given numbers."""
     kind, numbers = re.sub(r"[\W\d_]+$", "", name.lower()), re.findall(r"\d+", name)
@@ -274,12 +364,13 @@ def _did_you_mean(name: str) -> str:
     return f", did you mean '{'_'.join([near[0], *given])}'?"
 
 
-def compiled_calls(feature_set: FeatureSet) -> list[Kernel]:
-    """The machine code of a fold's kernels, in the order of `FeatureSet.calls`."""
+def compiled_calls(feature_set: FeatureSet, number: int = 0) -> list[Kernel]:
+    """The machine code of the kernels of a round of folds, in the order of `FeatureSet.calls`."""
     from harmony_pipeline.kernel import machine_code
 
-    room = (np.empty((len(names), 1)) for names in (feature_set.names, feature_set.hidden))
-    calls = feature_set.calls(feature_set.initial_state(), np.empty((ROWS, 1)), *room)
+    values, hidden = np.empty((len(feature_set.names), 1)), np.empty((len(feature_set.hidden), 1))
+    state, matrix = feature_set.initial_state(), np.empty((ROWS, 1))
+    calls = feature_set.calls(state, matrix, values, hidden, number)
     return [machine_code(kernel, *arguments) for kernel, arguments in calls]
 
 

@@ -3,12 +3,16 @@
 The features of a bar depend only on that bar and on earlier bars of the same symbol. A cut of the
 bars anywhere, with the states carried over, gives the same bits. Bars of all sessions count,
 extended hours included. Prices are adjusted by `adjustment_factor`, volume by its inverse.
+
+Columns that compare symbols also depend on the bars of the others that start at the same moment.
+They are computed after the folds that they read, over the frame in order of time (`Moments`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -24,10 +28,13 @@ from harmony_pipeline.features.bar_columns import (
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.value_columns import count_nan, value_column
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+
+T = TypeVar("T")
 
 __all__ = ["REGULAR_SESSION", "FeatureResult", "compute_features", "session_days"]
 
@@ -69,25 +76,20 @@ def compute_features(
     like BARS.
 
     `bars` is sorted by symbol and timestamp and holds only bars after each symbol's state. Earlier
-    bars would count twice and are refused. Symbols without bars keep their state. Symbols are
-    computed side by side, with as many threads as Polars has. Raises DataError for other frames.
+    bars would count twice and are refused; of a set that compares symbols, bars that start before
+    any symbol's state ends. Symbols without bars keep their state. Symbols are computed side by
+    side, with as many threads as Polars has. Raises DataError for other frames.
     """
     known = states_by_symbol(states, feature_set)
     fold = _Fold.of(bars, feature_set, BarColumns.of(bars, calendar, timeframe), known)
-    symbols = range(len(fold.columns.symbols))
-    workers = pl.thread_pool_size() if bars.height >= SHARED_ROWS else 1
-    if min(workers, len(symbols)) > 1:
-        with ThreadPoolExecutor(workers) as pool:
-            folded = list(pool.map(fold.symbol, symbols))
+    if feature_set.compares:
+        _refuse_half_a_moment(bars, known)
+        vectors, with_nan = _in_rounds(fold)
     else:
-        folded = [fold.symbol(place) for place in symbols]
-    with_nan: list[list[tuple[int, int, int]]] = [[] for _ in feature_set.names]
-    for place, (vector, stretches) in zip(symbols, folded, strict=True):
+        vectors, with_nan = _symbol_by_symbol(fold)
+    for place, vector in enumerate(vectors):
         last = bars["timestamp"][int(fold.columns.starts[place + 1]) - 1]
         known[fold.columns.symbols[place]] = State(last, vector)
-        for start, stop, counts in stretches:
-            for row in np.flatnonzero(counts):
-                with_nan[row].append((start, stop, int(counts[row])))
     series = (
         value_column(name, row, stretches)
         for name, row, stretches in zip(feature_set.names, fold.values, with_nan, strict=True)
@@ -95,6 +97,62 @@ def compute_features(
     return FeatureResult(
         bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set)
     )
+
+
+_Stretch = tuple[int, int, int]  # first row, row after the last, number of NaN
+
+
+def _symbol_by_symbol(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
+    """The states after the last bars, and of each column where it has NaN."""
+    vectors, with_nan = list[FloatArray](), [list[_Stretch]() for _ in fold.feature_set.names]
+    for vector, stretches in fold.of_all(fold.symbol):
+        vectors.append(vector)
+        for start, stop, counts in stretches:
+            for row in np.flatnonzero(counts):
+                with_nan[row].append((start, stop, int(counts[row])))
+    return vectors, with_nan
+
+
+def _in_rounds(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
+    """The same of a set that compares symbols: the folds of a round, then its comparisons."""
+    chosen, columns = fold.feature_set, fold.columns
+    begun = [fold.vector_before(place) for place in range(len(columns.symbols))]
+    vectors = [vector.copy() for vector in begun]
+    moments = Moments.of(columns.symbols, columns.starts, columns.stamps, chosen.peers)
+    rows = dict(zip((*chosen.names, *chosen.hidden), (*fold.values, *fold.hidden), strict=True))
+    for number, comparisons in enumerate(chosen.rounds):
+        kernels = compiled_calls(chosen, number)
+
+        def fold_round(place: int, number: int = number, kernels: list[Kernel] = kernels) -> None:
+            previous = begun[place][:1].copy()
+            for block, stop, matrix in fold.blocks(place):
+                values, hidden = fold.values[:, block:stop], fold.hidden[:, block:stop]
+                calls = chosen.calls(vectors[place], matrix, values, hidden, number, previous)
+                for kernel, (_, arguments) in zip(kernels, calls, strict=True):
+                    kernel(*arguments)
+            if number == 0:
+                vectors[place][:1] = previous
+
+        fold.of_all(fold_round)
+        for column in comparisons:
+            moments.compare(column, rows[column.reads[0]], rows[column.name])
+    counts = (int(np.isnan(row).sum()) for row in fold.values)
+    return vectors, [[(0, fold.bars.height, count)] if count else [] for count in counts]
+
+
+def _refuse_half_a_moment(bars: pl.DataFrame, known: Mapping[str, State]) -> None:
+    """A moment is compared once, with all its bars."""
+    if bars.is_empty() or not known:
+        return
+    first = bars["timestamp"].min()
+    latest = max(known, key=lambda each: known[each].timestamp)
+    assert isinstance(first, datetime)
+    if first <= known[latest].timestamp:
+        raise DataError(
+            f"bars begin at {first:{MINUTE}}, and the saved feature state of {latest} is of"
+            f" {known[latest].timestamp:{MINUTE}}: columns that compare symbols continue all of"
+            " them from one moment"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,6 +164,7 @@ class _Fold:
     columns: BarColumns
     known: Mapping[str, State]
     values: FloatArray
+    hidden: FloatArray
     kernels: list[Kernel]
 
     @staticmethod
@@ -113,31 +172,54 @@ class _Fold:
         bars: pl.DataFrame, feature_set: FeatureSet, columns: BarColumns, known: Mapping[str, State]
     ) -> "_Fold":
         values = np.empty((len(feature_set.names), bars.height))
-        return _Fold(bars, feature_set, columns, known, values, compiled_calls(feature_set))
+        # of a set without comparisons a block of hidden columns is enough
+        kept = bars.height if feature_set.compares else 0
+        hidden = np.empty((len(feature_set.hidden), kept))
+        kernels = compiled_calls(feature_set)
+        return _Fold(bars, feature_set, columns, known, values, hidden, kernels)
+
+    def of_all(self, work: Callable[[int], T]) -> list[T]:
+        """`work` of every symbol, by its place."""
+        symbols = range(len(self.columns.symbols))
+        workers = pl.thread_pool_size() if self.bars.height >= SHARED_ROWS else 1
+        if min(workers, len(symbols)) > 1:
+            with ThreadPoolExecutor(workers) as pool:
+                return list(pool.map(work, symbols))
+        return [work(place) for place in symbols]
+
+    def vector_before(self, place: int) -> FloatArray:
+        """The state before the symbol's first bar here."""
+        symbol = self.columns.symbols[place]
+        first = self.bars["timestamp"][int(self.columns.starts[place])]
+        return _vector_before(self.known.get(symbol), symbol, first, self.feature_set)
+
+    def blocks(self, place: int) -> Iterator[tuple[int, int, FloatArray]]:
+        """First row, row after the last, and adjusted bars of each block of the symbol."""
+        start, end = int(self.columns.starts[place]), int(self.columns.starts[place + 1])
+        room = min(BLOCK_BARS, end - start)
+        matrix = matrix_of(room)
+        for block in range(start, end, BLOCK_BARS):
+            stop = min(block + BLOCK_BARS, end)
+            if stop - block < room:  # rows of a matrix lie one behind the other
+                matrix = matrix_of(stop - block)
+            fault = self.columns.fill(block, matrix)
+            if fault >= 0:
+                raise price_fault(self.bars, fault)
+            yield block, stop, matrix
 
     def symbol(self, place: int) -> tuple[FloatArray, list[tuple[int, int, IntArray]]]:
         """One symbol's state after its last bar, and the blocks that have NaN: first row, row after
         the last, number of NaN by column.
         """
-        columns, chosen = self.columns, self.feature_set
-        start, end = int(columns.starts[place]), int(columns.starts[place + 1])
-        symbol = columns.symbols[place]
-        first = self.bars["timestamp"][start]
-        vector = _vector_before(self.known.get(symbol), symbol, first, chosen)
-        room = min(BLOCK_BARS, end - start)
-        matrix, hidden = matrix_of(room), np.empty((len(chosen.hidden), room))
+        chosen, vector = self.feature_set, self.vector_before(place)
+        room = min(BLOCK_BARS, int(self.columns.starts[place + 1] - self.columns.starts[place]))
+        hidden = np.empty((len(chosen.hidden), room))
         counts, with_nan = np.zeros(len(chosen.names), np.int64), []
         forgetful = np.array([not column.indicator.stays_known for column in chosen.columns], bool)
         watched = np.ones(len(chosen.names), bool)
-        for block in range(start, end, BLOCK_BARS):
-            stop = min(block + BLOCK_BARS, end)
-            if stop - block < room:  # rows of a matrix lie one behind the other
-                matrix, hidden = matrix_of(stop - block), hidden[:, : stop - block]
-            fault = columns.fill(block, matrix)
-            if fault >= 0:
-                raise price_fault(self.bars, fault)
+        for block, stop, matrix in self.blocks(place):
             values = self.values[:, block:stop]
-            calls = chosen.calls(vector, matrix, values, hidden)
+            calls = chosen.calls(vector, matrix, values, hidden[:, : stop - block])
             for kernel, (_, arguments) in zip(self.kernels, calls, strict=True):
                 kernel(*arguments)
             count_nan(values, watched, counts)

@@ -49,6 +49,8 @@ class Indicator:
     reads: Callable[..., tuple[str, ...]] = lambda *_: ()
     smallest: int = 2
     version: int = 1
+    across: bool = False
+    """Whether it compares the symbols of one moment: its kernel is one of `cross_section.py`."""
 
     @property
     def pattern(self) -> str:
@@ -806,6 +808,7 @@ LIQUIDITY = (
         "Corwin and Schultz, Journal of Finance 67, 2012",
         "N + 1",
         "fraction",
+        version=2,
     ),
 )
 CALENDAR = (

@@ -5,8 +5,16 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOG_RETURN, LOW, VOLUME
-from harmony_pipeline.features.returns import log_ratio
+from harmony_pipeline.features.kernel_inputs import (
+    CLOSE,
+    HIGH,
+    LOG_RETURN,
+    LOW,
+    SCRATCH,
+    SCRATCH_2,
+    VOLUME,
+)
+from harmony_pipeline.features.returns import fill_log_ratios, log_ratio, to_log_ratios
 from harmony_pipeline.features.rolling_pairs import (
     comoments,
     has_pairs,
@@ -89,13 +97,45 @@ def roll_spread(
 
 
 @inlined_kernel
-def corwin_schultz_step(width: float, width_before: float, both: float) -> float:
-    """The spread of two bars from ln(high / low) of each and of both together, 0 where below."""
+def half_tanh(x: float) -> float:
+    """Tanh by its series up to x^15, for |x| <= 1/8, where what follows is below the last place."""
+    square = x * x
+    tail = -1382.0 / 155925.0 + square * (21844.0 / 6081075.0 - square * 929569.0 / 638512875.0)
+    series = 2.0 / 15.0 + square * (-17.0 / 315.0 + square * (62.0 / 2835.0 + square * tail))
+    return x + x * square * (-1.0 / 3.0 + square * series)
+
+
+@inlined_kernel
+def to_spreads(widths: FloatArray, before: FloatArray, both: FloatArray) -> None:
+    """The spread of two bars, 2 (e^a - 1) / (1 + e^a) = 2 tanh(a / 2) and 0 where below, in the
+    place of `widths`: from ln(high / low) of each and of both together.
+
+    Without a branch, so that the compiler computes several at once, unless one of them is far off.
+    """
     scale = 3.0 - 2.0 * math.sqrt(2.0)
-    squares = width * width + width_before * width_before
-    alpha = (math.sqrt(2.0 * squares) - math.sqrt(squares)) / scale - both / math.sqrt(scale)
-    power = math.exp(alpha)
-    return max(2.0 * (power - 1.0) / (1.0 + power), 0.0)
+    grown, shrunk = 0.5 * (math.sqrt(2.0) - 1.0) / scale, 0.5 / math.sqrt(scale)
+    far = 0
+    for i in range(widths.size):
+        squares = widths[i] * widths[i] + before[i] * before[i]
+        widths[i] = max(grown * math.sqrt(squares) - shrunk * both[i], 0.0)
+        far += widths[i] > 0.125
+    if far:
+        for i in range(widths.size):
+            x = widths[i]
+            widths[i] = 2.0 * (math.tanh(x) if x > 0.125 else half_tanh(x))
+        return
+    for i in range(widths.size):
+        widths[i] = 2.0 * half_tanh(widths[i])
+
+
+@inlined_kernel
+def fill_before(values: FloatArray, high: FloatArray, low: FloatArray, state: FloatArray) -> None:
+    """ln(high / low) of the bar before each; 0 before the first of all."""
+    for i in range(1, values.size):
+        values[i] = low[i - 1]
+    to_log_ratios(high[: values.size - 1], values[1:])
+    if values.size:
+        values[0] = log_ratio(state[0], state[1]) if state[0] > 0.0 else 0.0
 
 
 @kernel
@@ -104,21 +144,31 @@ def corwin_schultz(
 ) -> None:
     """Mean over N bars of the spread that each shows with the bar before, which is moved by the gap
     where this bar opens beyond its close. State: previous high, low and close, a sum.
+
+    A loop for each step, since the compiler takes logarithms, roots and the rest several at once.
     """
-    window = state[3:]
-    cursor, high_before, low_before, close_before = load_sum(window), state[0], state[1], state[2]
+    high, low, close = bars[HIGH], bars[LOW], bars[CLOSE]
+    above, below = bars[SCRATCH], bars[SCRATCH_2]
     for i in range(values.size):
-        high, low = bars[HIGH, i], bars[LOW, i]
-        if close_before > 0.0:
-            gap = max(low - close_before, 0.0) + min(high - close_before, 0.0)
-            top, bottom = max(high - gap, high_before), min(low - gap, low_before)
-            spread = corwin_schultz_step(
-                log_ratio(high - gap, low - gap),
-                log_ratio(high_before, low_before),
-                log_ratio(top, bottom),
-            )
-            cursor = add(window, cursor, spread)
-        high_before, low_before, close_before = high, low, bars[CLOSE, i]
+        earlier = close[i - 1] if i else state[2]
+        gap = max(low[i] - earlier, 0.0) + min(high[i] - earlier, 0.0)
+        gap = gap if earlier > 0.0 else 0.0
+        above[i], below[i] = high[i] - gap, low[i] - gap
+    fill_log_ratios(above, below, values)
+    for i in range(values.size):
+        high_before, low_before = (high[i - 1], low[i - 1]) if i else (state[0], state[1])
+        seen = high_before > 0.0
+        above[i] = max(above[i], high_before) if seen else above[i]
+        below[i] = min(below[i], low_before) if seen else below[i]
+    to_log_ratios(above, below)  # of both bars together
+    fill_before(above, high, low, state)
+    to_spreads(values, above, below)
+    window, first = state[3:], 0 if state[2] > 0.0 else 1
+    cursor = load_sum(window)
+    for i in range(values.size):
+        if i >= first:
+            cursor = add(window, cursor, values[i])
         values[i] = rolling_sum(window, cursor) / cursor.length if has_all(cursor) else np.nan
     save_sum(window, cursor)
-    state[0], state[1], state[2] = high_before, low_before, close_before
+    if values.size:
+        state[0], state[1], state[2] = high[-1], low[-1], close[-1]

@@ -1,10 +1,11 @@
 """The same fold, one bar at a time, for the live session.
 
 A bar takes a few microseconds and gives the same bits as the daily run, because both call the same
-kernels with the same adjusted numbers.
+kernels with the same adjusted numbers. The bars of one moment are given together where columns
+compare symbols.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from struct import Struct
@@ -15,7 +16,9 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
+from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
+from harmony_pipeline.features.moments import peer_arrays
 from harmony_pipeline.features.state import State, States, states_by_symbol
 
 _EPOCH, _FIRST = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,11 +39,14 @@ class LiveFeatures:
     def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
         self.feature_set = feature_set
         self.names = feature_set.names
-        self._kernels = compiled_calls(feature_set)
+        self._together = feature_set.compares
+        self._kernels = [compiled_calls(feature_set, n) for n in range(len(feature_set.rounds))]
         self._folds = {
             symbol: _SymbolFold(feature_set, self._kernels, state)
             for symbol, state in states_by_symbol(states, feature_set).items()
         }
+        begun = (fold.timestamp for fold in self._folds.values() if fold.timestamp is not None)
+        self._moment = max(begun, default=None)
 
     def update(
         self,
@@ -63,6 +69,76 @@ class LiveFeatures:
         before the open and after the close are included. Raises DataError for a bar that is not
         after the symbol's last one, or that could not be in `bars`. The state is then unchanged.
         """
+        if self._together:
+            raise DataError(
+                f"{symbol}: this feature set compares symbols: give the bars of one moment together"
+                " (update_moment)"
+            )
+        fold, numbers = self._prepare(
+            symbol, timestamp, open_price, high, low, close, volume, session_date, regular,
+            adjustment_factor,
+        )  # fmt: skip
+        return fold.update(timestamp, numbers)
+
+    def update_moment(self, bars: Sequence[tuple[Any, ...]]) -> FloatArray:
+        """Values [bars, columns] of all bars of one moment, each with the arguments of `update` in
+        order. Any feature set will do.
+
+        Raises DataError as `update` does, and where the bars are not of one moment or a symbol has
+        two. No state is then changed.
+        """
+        values = np.empty((len(bars), len(self.names)))
+        if len({bar[1] for bar in bars}) > 1 or len({bar[0] for bar in bars}) < len(bars):
+            raise DataError(
+                f"the bars of {', '.join(f'{bar[0]} {bar[1]:%Y-%m-%d %H:%M}' for bar in bars)} are"
+                " not one bar each of one moment: columns that compare symbols need them together"
+            )
+        if bars and self._moment is not None and bars[0][1] <= self._moment:
+            raise DataError(
+                f"{bars[0][0]}: bar {bars[0][1]:%Y-%m-%d %H:%M} is not after"
+                f" {self._moment:%Y-%m-%d %H:%M}, the last moment counted: drop it"
+            )
+        prepared = [self._prepare(*bar) for bar in bars]
+        for (fold, numbers), bar in zip(prepared, bars, strict=True):
+            fold.update(bar[1], numbers)
+            self._moment = bar[1]
+        folds = {bar[0]: fold for (fold, _), bar in zip(prepared, bars, strict=True)}
+        if self._together:
+            self._compare(folds)
+        for row, bar in enumerate(bars):
+            values[row] = folds[bar[0]].values()
+        return values
+
+    def _compare(self, folds: dict[str, "_SymbolFold"]) -> None:
+        """The comparisons of these symbols, and the folds that read them."""
+        symbols = sorted(folds)  # as research adds them up
+        moment = np.array([0, len(symbols)] if symbols else [0], np.int64)
+        peers = peer_arrays(symbols, self.feature_set.peers)
+        for number, comparisons in enumerate(self.feature_set.rounds):
+            if number:
+                for symbol in symbols:
+                    folds[symbol].update_round(number)
+            for column in comparisons:
+                x = np.array([folds[symbol].rows[column.reads[0]][0] for symbol in symbols])
+                found = np.empty(len(symbols))
+                column.kernel(moment, *peers, x, found)
+                for symbol, value in zip(symbols, found, strict=True):
+                    folds[symbol].rows[column.name][0] = value
+
+    def _prepare(
+        self,
+        symbol: str,
+        timestamp: datetime,
+        open_price: float,
+        high: float,
+        low: float,
+        close: float,
+        volume: float,
+        session_date: date,
+        regular: bool,
+        adjustment_factor: float = 1.0,
+    ) -> tuple["_SymbolFold", tuple[float, ...]]:
+        """The symbol's fold and its next bar as kernels read it. Changes no state."""
         fold = self._folds.get(symbol)
         if fold is None:
             fold = self._folds[symbol] = _SymbolFold(self.feature_set, self._kernels, None)
@@ -84,18 +160,15 @@ class LiveFeatures:
                 " quarantine it"
             )
         factor, since = adjustment_factor, timestamp - _FIRST
-        return fold.update(
-            timestamp,
-            (
-                open_price * factor,
-                high * factor,
-                low * factor,
-                close * factor,
-                volume / factor,
-                session_date.toordinal() - _EPOCH,
-                regular,
-                since.days * _DAY + since.seconds * 1_000_000 + since.microseconds,
-            ),
+        return fold, (
+            open_price * factor,
+            high * factor,
+            low * factor,
+            close * factor,
+            volume / factor,
+            session_date.toordinal() - _EPOCH,
+            regular,
+            since.days * _DAY + since.seconds * 1_000_000 + since.microseconds,
         )
 
     def snapshot(self) -> dict[str, State]:
@@ -113,7 +186,7 @@ class _SymbolFold:
     """
 
     def __init__(
-        self, feature_set: FeatureSet, kernels: list[Callable[..., Any]], state: State | None
+        self, feature_set: FeatureSet, kernels: Sequence[list[Kernel]], state: State | None
     ) -> None:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
@@ -121,15 +194,32 @@ class _SymbolFold:
         self._numbers = self._bar.data
         self._values = np.empty((len(feature_set.names), 1))
         hidden = np.empty((len(feature_set.hidden), 1))
-        calls = feature_set.calls(self.vector, self._bar, self._values, hidden)
-        self._calls: list[Callable[[], None]] = [
-            partial(kernel, *arguments)
-            for kernel, (_, arguments) in zip(kernels, calls, strict=True)
-        ]
+        names = (*feature_set.names, *feature_set.hidden)
+        self.rows = dict(zip(names, (*self._values, *hidden), strict=True))
+        self._calls, *self._later = (
+            [
+                partial(kernel, *arguments)
+                for kernel, (_, arguments) in zip(
+                    compiled,
+                    feature_set.calls(self.vector, self._bar, self._values, hidden, number),
+                    strict=True,
+                )
+            ]
+            for number, compiled in enumerate(kernels)
+        )
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
         _PACK(self._numbers, 0, *numbers)
         for call in self._calls:
             call()
         self.timestamp = timestamp
+        return self._values.flatten()
+
+    def update_round(self, number: int) -> None:
+        """The folds of a later round, on the bar of the last update."""
+        for call in self._later[number - 1][1:]:  # its log return is there already
+            call()
+
+    def values(self) -> FloatArray:
+        """The columns of the last bar."""
         return self._values.flatten()

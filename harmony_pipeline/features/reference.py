@@ -4,16 +4,20 @@ harmony_pipeline.features.reference`.
 
 from pathlib import Path
 
+from harmony_pipeline.features.comparisons import COMPARISONS, OF_A_COLUMN
 from harmony_pipeline.features.indicators import GROUPS, INDICATORS, Indicator
 
 PAGE = Path(__file__).parents[2] / "docs" / "features.md"
 HEADING = "## All indicators"
 _NUMBERS = {"M": 60, "D": 40, "F": 12, "S": 26, "G": 9, "K": 3, "Q": 4, "N": 20}
+_COMPARED = "momentum_20"
 _SMOOTHING = 3  # D of stochastic_d_N_K_D
 
 
 def example(indicator: Indicator) -> str:
     """A column name of the kind: `rsi_20`."""
+    if indicator in OF_A_COLUMN:
+        return f"{indicator.kind}_{_COMPARED}"
     numbers = [
         _SMOOTHING
         if letter == "D" and len(indicator.parameters) == _SMOOTHING
@@ -23,7 +27,7 @@ def example(indicator: Indicator) -> str:
     return "_".join((indicator.kind, *map(str, numbers)))
 
 
-EXAMPLES = tuple(example(indicator) for indicator in INDICATORS)
+EXAMPLES = tuple(example(indicator) for indicator in (*INDICATORS, *COMPARISONS))
 
 
 def tables() -> str:
@@ -35,7 +39,7 @@ def tables() -> str:
             " The warm-up is the number of a symbol's bars with which the value is first known."
         )
     ]
-    for name, indicators in GROUPS.items():
+    for name, indicators in (*GROUPS.items(), ("Several symbols", COMPARISONS)):
         rows = ["| column | formula | source | warm-up | unit |", "|---|---|---|---|---|"]
         rows += [
             "| "

@@ -27,11 +27,16 @@ class FeatureSettings(FrozenSettings):
     `sma_ratio_10_40`.
     """
 
-    LATER = frozenset({"own"})
+    LATER = frozenset({"own", "sectors"})
 
     names: tuple[str, ...] = STANDARD_FEATURES
     own: tuple[str, ...] = Field(
         (), description="import paths module:INDICATOR of your own indicators, to be named in names"
+    )
+    sectors: dict[str, str] = Field(
+        {},
+        description='the sector of a symbol, as { AAPL = "technology" }, for sector_relative_NAME;'
+        " one sector for all time",
     )
     cusum_threshold: float = Field(
         1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20"
@@ -40,6 +45,8 @@ class FeatureSettings(FrozenSettings):
 
 class RegimeSettings(FrozenSettings):
     """Market regimes from daily closes; each is known at its session's close."""
+
+    LATER = frozenset({"hidden_history_days", "hidden_minimum_days"})
 
     trend_days: int = Field(50, ge=2)
     volatility_days: int = Field(20, ge=2)
@@ -53,4 +60,12 @@ class RegimeSettings(FrozenSettings):
             "of that window that are enough to begin; a longer minimum than the window means all"
             " of it"
         ),
+    )
+    hidden_history_days: int = Field(
+        1260,
+        ge=60,
+        description="latest returns of earlier years that the two hidden states are fitted to",
+    )
+    hidden_minimum_days: int = Field(
+        252, ge=60, description="of these that are enough to begin, at the turn of a year"
     )

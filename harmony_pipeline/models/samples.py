@@ -12,7 +12,9 @@ are not symmetric.
 
 All symbols share one model, so inputs must have the same meaning at every price. MACD is in
 currency and is divided by the average true range if the feature set has one. Prices and price
-ranges (`PRICE_LEVELS`) are left out, since they would only identify the symbol.
+ranges (`PRICE_LEVELS`) are left out, since they would only identify the symbol, and so are
+comparisons of them. A comparison among symbols is multiplied by the side where the column that it
+compares is.
 
 Live trading builds its single row with the same `InputMap.matrix`, so research and live inputs are
 equal.
@@ -75,7 +77,11 @@ SIDED: dict[str, float] = {
     "prior_range_position": 0.5,
     "larger_sma_ratio": 0.0,
     "larger_momentum": 0.0,
+    "market_return": 0.0,
+    "residual_return": 0.0,
 }
+# kind of a comparison -> the neutral value of one whose compared column is sided
+_COMPARED = {"cross_rank": 0.5, "cross_z": 0.0, "market_relative": 0.0, "sector_relative": 0.0}
 # what would only tell symbols apart: prices, their logarithm, ranges, and impact by amount traded
 PRICE_LEVELS = frozenset({"sma", "ema", "atr", "fractional", "amihud"})
 PER_RANGE = frozenset({"macd", "macd_line", "macd_signal"})
@@ -95,6 +101,29 @@ def family(feature: str) -> str:
     return _WINDOWS.sub("", feature)
 
 
+def neutral_value(feature: str) -> float | None:
+    """The value of the feature that says neither long nor short; None for one without direction. A
+    comparison has the direction of the column that it compares.
+    """
+    compared, kind = _compared(family(feature))
+    known = SIDED.get(compared)
+    return known if kind is None or known is None else _COMPARED[kind]
+
+
+def is_price_level(feature: str) -> bool:
+    """Whether it would only tell symbols apart. Among symbols, so do amounts of currency."""
+    compared, kind = _compared(family(feature))
+    return compared in PRICE_LEVELS or (kind is not None and compared in PER_RANGE)
+
+
+def _compared(name: str) -> tuple[str, str | None]:
+    """`cross_rank_momentum` -> (momentum, cross_rank), `momentum` -> (momentum, None)."""
+    for kind in _COMPARED:
+        if name.startswith(f"{kind}_"):
+            return name.removeprefix(f"{kind}_"), kind
+    return name, None
+
+
 @dataclass(frozen=True)
 class InputMap:
     """The map from feature columns, side and regime to the inputs of a model."""
@@ -112,12 +141,12 @@ class InputMap:
                 if family(name) in PER_RANGE and self._range_column
                 else name
             )
-            features.append(f"{scaled}_sided" if family(name) in SIDED else scaled)
+            features.append(scaled if neutral_value(name) is None else f"{scaled}_sided")
         return (*features, "side", *(REGIME_NAMES if self.regimes else ()))
 
     @cached_property
     def _input_columns(self) -> tuple[str, ...]:
-        return tuple(name for name in self.feature_columns if family(name) not in PRICE_LEVELS)
+        return tuple(name for name in self.feature_columns if not is_price_level(name))
 
     @cached_property
     def _range_column(self) -> str | None:
@@ -129,13 +158,14 @@ class InputMap:
         """For each used column: its position, whether it is sided, its neutral value, whether it is
         divided by the range.
         """
-        families = [family(name) for name in self._input_columns]
+        neutral = [neutral_value(name) for name in self._input_columns]
+        per_range = [family(name) in PER_RANGE for name in self._input_columns]
         place = np.array(
             [self.feature_columns.index(name) for name in self._input_columns], dtype=np.int64
         )
-        sided = np.array([name in SIDED for name in families], dtype=bool)
-        neutral = np.array([SIDED.get(name, 0.0) for name in families], dtype=np.float64)
-        return place, sided, neutral, np.array([name in PER_RANGE for name in families], dtype=bool)
+        sided = np.array([value is not None for value in neutral], dtype=bool)
+        levels = np.array([value or 0.0 for value in neutral], dtype=np.float64)
+        return place, sided, levels, np.array(per_range, dtype=bool)
 
     def matrix(
         self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None

@@ -52,6 +52,10 @@ REGIMES = Table(
         "trend_average": Column(REAL, "moving average of index_level", True),
         "realised_volatility": Column(REAL, "annualised", True),
         "volatility_median": Column(REAL, "trailing median of realised_volatility", True),
+        "hidden_state": Column(TEXT, "calm or turbulent: the likelier one of two", True),
+        "turbulent_probability": Column(
+            REAL, "filtered, of the turbulent state; fitted to earlier years", True
+        ),
     },
 )
 SIGNALS = Table(

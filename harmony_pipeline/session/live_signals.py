@@ -9,6 +9,7 @@ a decision of its own over them; it cannot tell a frame of a moment from years.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,9 +118,7 @@ class LiveSignals:
         if self._machine is not None:
             for fill in fills:
                 self._machine.hear_fill(fill)
-        values = np.empty((len(batch.bars), len(self._plan.feature_set.names)))
-        for row, bar in enumerate(batch.bars):
-            values[row] = self._fold(bar)
+        values = self._fold(batch.bars)
         if self._remembers:
             self._last |= {
                 bar.symbol: (bar, known) for bar, known in zip(batch.bars, values, strict=True)
@@ -264,19 +263,14 @@ class LiveSignals:
             frame.select("symbol", "timestamp"), on=["symbol", "timestamp"], how="semi"
         )
 
-    def _fold(self, bar: SessionBar) -> Any:
-        return self._features.update(
-            bar.symbol,
-            bar.start,
-            bar.open,
-            bar.high,
-            bar.low,
-            bar.close,
-            bar.volume,
-            bar.session_date,
-            bar.session == "regular",
-            bar.factor,
-        )
+    def _fold(self, bars: tuple[SessionBar, ...]) -> FloatArray:
+        """The features of each bar; together where columns compare symbols."""
+        if self._plan.feature_set.compares:
+            return self._features.update_moment([_arguments(bar) for bar in bars])
+        values = np.empty((len(bars), len(self._plan.feature_set.names)))
+        for row, bar in enumerate(bars):
+            values[row] = self._features.update(*_arguments(bar))
+        return values
 
     def _told(self, bars: tuple[SessionBar, ...], values: FloatArray) -> _Sides:
         """The machine hears each bar whose features are known; a row has what it holds then."""
@@ -303,6 +297,24 @@ class LiveSignals:
                 held.side.append(side)
                 held.strength.append(strength)
         return held
+
+
+def _arguments(
+    bar: SessionBar,
+) -> tuple[str, datetime, float, float, float, float, float, date, bool, float]:
+    """The bar as the features take it."""
+    return (
+        bar.symbol,
+        bar.start,
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+        bar.session_date,
+        bar.session == "regular",
+        bar.factor,
+    )
 
 
 def _sides_of(batch: Batch, primary: pl.DataFrame) -> _Sides | None:

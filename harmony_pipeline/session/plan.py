@@ -212,6 +212,7 @@ class SessionPlan:
             "factors": dict(sorted(self.factors.items())),
             **({} if self.history is None else {"history": _content(self.history)}),
             **({"members": [member.parts for member in self.members]} if self.members else {}),
+            **({"selected": self.selected} if self.selected is not None and not self.scans else {}),
             **(
                 {"scans": [self.selected, *(scan.hash for scan in self.scans)]}
                 if self.scans

@@ -14,7 +14,7 @@ the one that it becomes today.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,8 @@ from harmony_pipeline.strategies.base import (
 )
 
 _DAY = 86_400_000_000  # microseconds
+# a symbol without a bar for so long trades no more; a weekly bar is up to a week old
+STILL_TRADED = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -203,11 +205,34 @@ def _states_of(
     feature_set: FeatureSet,
     day: tuple[date, Calendar, str],
 ) -> dict[str, State]:
-    """Those of the symbols. Raises DataError when one lies inside the day."""
+    """Those of the symbols. Raises DataError when one lies inside the day, or when features compare
+    the symbols with one that is not among them.
+    """
     known = states_by_symbol(states, feature_set)
+    if feature_set.compares:
+        _refuse_unheard(symbols, known, day[0])
     found = {symbol: known[symbol] for symbol in symbols if symbol in known}
     _refuse_states_inside(day[0], found, day[1], day[2])
     return found
+
+
+def _refuse_unheard(symbols: Sequence[str], states: Mapping[str, State], day: date) -> None:
+    """Features that compare symbols are those of research only if the session hears every symbol
+    that trades.
+    """
+    since = datetime.combine(day, time(), UTC) - STILL_TRADED
+    unheard = sorted(
+        symbol
+        for symbol, state in states.items()
+        if symbol not in symbols and state.timestamp >= since
+    )
+    if unheard:
+        raise DataError(
+            f"the session of {day} does not hear {', '.join(unheard[:5])}"
+            f"{f' and {len(unheard) - 5} more' if len(unheard) > 5 else ''}, with which"
+            " features.names compares its symbols: give plan_day every symbol of the market, and"
+            " those that may be entered as `selected`"
+        )
 
 
 def plan_portfolio_day(

@@ -84,8 +84,10 @@ def quoted_first(plan: SessionPlan) -> frozenset[str]:
 
 def drops_bars(plan: SessionPlan) -> bool:
     """Whether bars of symbols that can be neither entered nor left any more may be left out: no
-    strategy decides about one symbol by the bars of another.
+    strategy decides about one symbol by the bars of another, and no feature compares them.
     """
+    if plan.feature_set.compares:
+        return False
     plans = plan.by_strategy.values()
     return bool(plan.scans) and not any(
         isinstance(each.strategy, Stepwise) or each.history is not None for each in plans

@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet
+from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, Peers
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.bar_grid import AUTO, BarGrid
@@ -122,9 +122,13 @@ class PipelineContext:
         ]
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
         names.pop(CUSUM_EVENT, None)
-        return FeatureSet.of(
-            (*names, CUSUM_EVENT), cusum_threshold=self.settings.features.cusum_threshold
-        )
+        return self.feature_set_of((*names, CUSUM_EVENT))
+
+    def feature_set_of(self, names: Sequence[str]) -> FeatureSet:
+        """The set of these columns, by the settings' threshold, benchmark and sectors."""
+        features = self.settings.features
+        peers = Peers(self.settings.market.benchmark, features.sectors)
+        return FeatureSet.of(tuple(names), features.cusum_threshold, peers)
 
     @property
     def instruments(self) -> Instruments:

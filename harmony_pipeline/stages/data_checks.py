@@ -31,9 +31,13 @@ def bars_are_sound(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.D
 
 
 def sampled_bars(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
-    """Bars of a few symbols over at most two of the periods, the latest ones."""
+    """Bars of a few symbols over at most two of the periods, the latest ones; of the benchmark too
+    where features compare symbols with it.
+    """
     bars = pipeline.lake.read("bars", [period.key for period in periods[-2:]])
     chosen = bars["symbol"].unique().sort().head(SAMPLED_SYMBOLS).to_list()
+    if pipeline.feature_set.compares and pipeline.settings.market.benchmark is not None:
+        chosen.append(pipeline.settings.market.benchmark)
     return bars.filter(pl.col("symbol").is_in(chosen))
 
 

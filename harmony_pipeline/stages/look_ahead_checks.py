@@ -231,11 +231,15 @@ def _samples_at(
     without outcomes.
     """
     keys = pipeline.overlapping(pipeline.trading_periods()[0].start, moment)
+    # features that compare symbols need the bars of all
+    wanted = (
+        pl.lit(value=True)
+        if pipeline.feature_set.compares
+        else pl.col("symbol").is_in(list(symbols))
+    )
     bars = (
         pipeline.lake.scan("bars", keys)
-        .filter(
-            pl.col("symbol").is_in(list(symbols)) & (pl.col("timestamp") + pipeline.bar <= moment)
-        )
+        .filter(wanted & (pl.col("timestamp") + pipeline.bar <= moment))
         .collect(engine="in-memory")
         .sort("symbol", "timestamp")
     )

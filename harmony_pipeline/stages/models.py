@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, period_of
 from harmony_pipeline.models.embargo import embargo_start
@@ -111,7 +110,7 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
     }  # fmt: skip
     names = dict.fromkeys((*settings.features.names, "volatility_20"))
     names.pop("cusum_event", None)
-    inputs = FeatureSet.of(tuple(names), cusum_threshold=settings.features.cusum_threshold)
+    inputs = pipeline.feature_set_of(tuple(names))
     return pipeline.fingerprint(
         {name: value for name, value in chosen.model_dump(mode="json").items()
          if name not in _AFTER_THE_FORECAST},

@@ -27,6 +27,7 @@ from harmony_pipeline.session.divergence import by_strategy
 from harmony_pipeline.session.ledger import COMPLETED, Ledger
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.replay import (
+    STILL_TRADED,
     Opening,
     opening_of,
     plan_day,
@@ -136,6 +137,11 @@ def plan_of(
         shared["selected"], shared["scans"] = symbols, _scans(pipeline, day)
         # any of these may be selected later
         symbols = pipeline.lake.read("scan_candidates", [day.isoformat()])["symbol"].to_list()
+    if pipeline.feature_set.compares:
+        # features compare these symbols with all others, which are heard and not entered
+        if settings.session.watch == "scanner":
+            shared.setdefault("selected", symbols)
+        symbols = sorted({*symbols, *_traded_of_late(pipeline, day)})
     if portfolio:
         weights = _weights(pipeline, portfolio, day)
         plan = plan_portfolio_day(
@@ -157,6 +163,15 @@ def plan_of(
             **shared,
         )
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _traded_of_late(pipeline: PipelineContext, day: date) -> list[str]:
+    """Symbols with a bar on the day, or of late before it."""
+    start = day_start(pipeline, day)
+    begin, end = start - STILL_TRADED, start + timedelta(days=1)
+    bars = pipeline.lake.scan("bars", pipeline.overlapping(begin, end))
+    within = bars.filter((pl.col("timestamp") >= begin) & (pl.col("timestamp") < end))
+    return within.select(pl.col("symbol").unique()).collect(engine="in-memory")["symbol"].to_list()
 
 
 def _stop_limit_bps(settings: Settings) -> float | None:

@@ -13,7 +13,6 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.input_arrays import SymbolRows, by_symbol_and_time, matching_rows
-from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.models.filter_use import inside, useful_periods
 from harmony_pipeline.stages.context import PipelineContext
@@ -203,9 +202,6 @@ def features_on_every_bar(
             "symbol", "timestamp", *dict.fromkeys(names)
         )
         return by_symbol_and_time(features.collect(engine="in-memory")).rows
-    feature_set = FeatureSet.of(
-        tuple(dict.fromkeys((*names, _SCALE))),
-        cusum_threshold=pipeline.settings.features.cusum_threshold,
-    )
+    feature_set = pipeline.feature_set_of(tuple(dict.fromkeys((*names, _SCALE))))
     every = pipeline.lake.read("bars") if bars is None else bars
     return compute_features(every, feature_set, None, pipeline.calendar, pipeline.timeframe).table

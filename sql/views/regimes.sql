@@ -9,6 +9,8 @@
 --   trend_average: moving average of index_level (nullable)
 --   realised_volatility: annualised (nullable)
 --   volatility_median: trailing median of realised_volatility (nullable)
+--   hidden_state: calm or turbulent: the likelier one of two (nullable)
+--   turbulent_probability: filtered, of the turbulent state; fitted to earlier years (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view regimes as
 select
@@ -20,5 +22,7 @@ select
     "trend_average",
     "realised_volatility",
     "volatility_median",
+    "hidden_state",
+    "turbulent_probability",
     partition
 from read_parquet('{lake}/regimes/partition=*/regimes.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

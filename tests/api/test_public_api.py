@@ -184,10 +184,18 @@ def test_a_machine_on_quotes_runs_over_the_ticks_of_the_lake(lake):
     day = date(2024, 1, 3)
     with pytest.raises(NotReady, match=r"no quotes of these symbols and days.*harmony ticks"):
         lake.backtest_quotes(MarketMaker, start=day)
+    with pytest.raises(NotReady, match=r"no quotes and no trades of these bars.*harmony ticks"):
+        lake.tick_columns(start=day)
     ticks.quote_ticks(lake.pipeline, [day])
     ticks.trade_ticks(lake.pipeline, [day])
     symbol = lake.read("quote_ticks")["symbol"][0]
     noon = datetime(2024, 1, 3, 15, 30, tzinfo=UTC)
+    measured = lake.tick_columns(symbol, start=day, end=date(2024, 1, 4), kyle_bars=5)
+    assert measured.select("symbol", "timestamp").equals(
+        lake.read("bars", symbol, day, date(2024, 1, 4)).select("symbol", "timestamp")
+    )
+    assert measured["relative_spread"].drop_nulls().is_between(0.0, 0.05).all()
+    assert measured.select(pl.col("tick_kyle_lambda_5").count()).item() > 3
     found = lake.backtest_quotes(
         MarketMaker, symbols=symbol, start=day, end=noon, quantity=1.0, maximum_inventory=3.0
     )

@@ -132,8 +132,27 @@ def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction()
         "autocorrelation", "variance_ratio", "hurst", "sign_entropy", "kyle_lambda", "roll_spread",
         "corwin_schultz", "minute_of_session", "day_of_week", "larger_volatility",
     }  # fmt: skip
-    kinds = {indicator.kind for indicator in INDICATORS}
-    assert kinds == without_direction | set(SIDED) | PRICE_LEVELS
+    from harmony_pipeline.features.comparisons import MARKET
+
+    kinds = {indicator.kind for indicator in (*INDICATORS, *MARKET)}
+    assert kinds == without_direction | {"beta"} | set(SIDED) | PRICE_LEVELS
+
+
+def test_a_comparison_has_the_direction_of_what_it_compares_and_prices_are_not_compared():
+    inputs = InputMap(
+        (
+            "cross_rank_momentum_20", "cross_z_rsi_14", "market_relative_volatility_20",
+            "sector_relative_log_return", "cross_rank_residual_return_20", "cross_rank_adx_14",
+            "beta_20", "cross_rank_sma_20", "cross_z_macd_12_26_9", "market_relative_atr_14",
+        )
+    )  # fmt: skip
+    assert inputs.names == (
+        "cross_rank_momentum_20_sided", "cross_z_rsi_14_sided", "market_relative_volatility_20",
+        "sector_relative_log_return_sided", "cross_rank_residual_return_20_sided",
+        "cross_rank_adx_14", "beta_20", "side",
+    )  # fmt: skip
+    values = np.array([0.9, 1.5, 0.01, 0.02, 0.25, 0.7, 1.2, 1.0, 1.0, 1.0])
+    assert inputs.row(values, -1) == pytest.approx([-0.4, -1.5, 0.01, -0.02, 0.25, 0.7, 1.2, -1.0])
 
 
 def test_currency_amounts_are_divided_by_the_range_and_price_levels_left_out():
