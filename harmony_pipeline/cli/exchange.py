@@ -17,6 +17,7 @@ from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.exchange import exchange_over
 
+_CLOCK_SECONDS = 0.1  # of real time
 OFFLINE_KEYS = ("PKHARMONYEXCHANGE", "offline-paper-trading")
 
 
@@ -74,11 +75,13 @@ def _lines(server: ExchangeServer, keys: tuple[str, str], *, own: bool) -> list[
         f"export HARMONY_ALPACA__TRADING_STREAM_URL={server.ws_url}/stream"
         f" HARMONY_ALPACA__DATA_STREAM_URL={server.data_stream_url}"
     )
+    # a longer bar is over by the exchange's clock: a session that reads it rarely decides too late
+    clock = f" HARMONY_ALPACA__CLOCK_SECONDS={_CLOCK_SECONDS:g}" if server.speed > 1.0 else ""
     return [
         head,
         *shown,
         f"export HARMONY_ALPACA__TRADING_URL={server.url} HARMONY_ALPACA__DATA_URL={server.url}",
         streams,
-        f"export HARMONY_ALPACA__REQUESTS_PER_MINUTE={server.request_limit * 9 // 10}",
+        f"export HARMONY_ALPACA__REQUESTS_PER_MINUTE={server.request_limit * 9 // 10}{clock}",
         f"ledger: {server.url}/control/ledger",
     ]

@@ -17,7 +17,8 @@ class ExchangeSettings(FrozenSettings):
         ge=0.0,
         description=(
             "real time without an order that a bar which is due to open waits for, so that what was"
-            " decided on the bar before meets its open, as in the backtest"
+            " decided on the bar before meets its open, as in the backtest; three times that where"
+            " bars are longer than a minute"
         ),
     )
     bars_behind_seconds: float = Field(

@@ -19,6 +19,7 @@ from harmony_pipeline.stages.backtests import trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.session_plans import day_start
 
+_LONGER_WAITS = 3.0  # times `decision_seconds`: a session hears of a longer bar later, by the clock
 _COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")
 
 
@@ -56,7 +57,8 @@ def exchange_over(
         speed=settings.speed if speed is None else speed,
         port=settings.port if port is None else port,
         requests_per_minute=settings.requests_per_minute,
-        decision_seconds=settings.decision_seconds,
+        decision_seconds=settings.decision_seconds
+        * (1.0 if pipeline.timeframe == "1Min" else _LONGER_WAITS),
         bars_behind_seconds=settings.bars_behind_seconds,
         slot_hold_seconds=settings.slot_hold_seconds,
     )

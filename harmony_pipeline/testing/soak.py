@@ -165,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=int, help="this one alone, finished or not")
     asked = parser.parse_args(arguments)
     logging.getLogger("alpaca").setLevel(logging.CRITICAL)  # each cut stream is a traceback there
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # each cut request a line
     asked.state.mkdir(parents=True, exist_ok=True)
     file = asked.state / "finished.jsonl"
     done = _finished(file, asked.seed)

@@ -196,6 +196,54 @@ def test_08_a_stream_that_stands_and_says_nothing_is_noticed_and_opened_anew() -
         wait_until(lambda: broker.stream.connections == 2)
 
 
+def test_08_a_bracket_is_placed_and_the_stream_is_not_taken_for_mute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That its stop is held no update tells; a reading finds it."""
+    with at_exchange(poll_seconds=0.001) as (exchange, broker):
+        restarts: list[int] = []
+        monkeypatch.setattr(broker.stream, "restart", lambda: restarts.append(1))
+        broker.submit(SubmitOrder(terms()))
+        exchange.step(2)
+        wait_until(lambda: broker.stream.heard == 2)  # new, fill
+        broker.updates()
+        broker.submit(legs())
+        wait_until(lambda: broker.stream.heard == 3)
+        found = []
+        for _ in range(4):
+            time.sleep(0.002)
+            found += kinds(broker.updates(), "c-stop")
+        assert "held" in found
+        assert restarts == []
+
+
+def test_08_an_update_that_comes_while_orders_are_read_is_none_too_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with at_exchange(poll_seconds=0.001) as (exchange, broker):
+        broker.submit(SubmitOrder(terms()))
+        wait_until(lambda: broker.stream.heard == 1)
+        broker.updates()
+        time.sleep(0.002)
+        restarts: list[int] = []
+        monkeypatch.setattr(broker.stream, "restart", lambda: restarts.append(1))
+        read = broker._read
+
+        def late_read() -> None:
+            heard = broker.stream.heard
+            exchange.step(2)
+            wait_until(lambda: broker.stream.heard > heard)
+            read()
+
+        monkeypatch.setattr(broker, "_read", late_read)
+        assert kinds(broker.updates()) == ["filled"]
+        monkeypatch.setattr(broker, "_read", read)
+        for _ in range(3):
+            time.sleep(0.002)
+            broker.updates()
+        assert restarts == []
+
+
 def test_09_a_message_that_cannot_be_read_costs_no_other_one() -> None:
     with at_exchange() as (exchange, broker):
         broker.submit(SubmitOrder(terms()))

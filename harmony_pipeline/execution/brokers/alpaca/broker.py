@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 
 import msgspec
 
@@ -45,6 +46,7 @@ from harmony_pipeline.execution.coins import is_pair, pair_of
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
+    OrderHeld,
     OrderPartiallyFilled,
     ReplaceOrder,
     SubmitOrder,
@@ -201,6 +203,7 @@ class AlpacaBroker:
         """Facts since the last call, from the stream and, where it may lack something, by REST.
         Raises ConfigError when the stream refuses the keys.
         """
+        heard = self.stream.heard  # those are taken now; one that comes later is told
         for item in self.stream.take():
             if isinstance(item, Refused):
                 raise _stream_refuses(self._settings)
@@ -213,7 +216,7 @@ class AlpacaBroker:
         elif self._has_gap or self._book.incomplete():
             self._read_quietly()
         elif self._is_due():
-            self._poll()
+            self._poll(heard)
         facts = [self._with_reference(fact) for fact in self._facts]
         self._facts.clear()
         return facts
@@ -426,16 +429,18 @@ class AlpacaBroker:
         works = works or self._heard_then is not None
         return works and time.monotonic() - self._read_at > self._settings.poll_seconds
 
-    def _poll(self) -> None:
+    def _poll(self, heard: int) -> None:
         """Read, and open a stream anew that told nothing of what the reading before found: it
-        stands and is mute.
+        stands and is mute. That a leg is held no update ever tells. `heard`: updates taken so far.
         """
         if self._heard_then == self.stream.heard:
             self.stream.restart()
         self._heard_then = None
         before = len(self._facts)
-        if self._read_quietly() and len(self._facts) > before:
-            self._heard_then = self.stream.heard
+        if self._read_quietly() and any(
+            not isinstance(fact, OrderHeld) for fact in islice(self._facts, before, None)
+        ):
+            self._heard_then = heard
 
     def _read_quietly(self) -> bool:
         """Read everything; False when nobody answers, and it is tried again."""

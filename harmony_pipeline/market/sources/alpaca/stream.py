@@ -16,6 +16,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -188,6 +189,7 @@ class AlpacaBarStream:
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._minutes = Minutes()
         self._longer = longer
+        self._readings: deque[tuple[float, datetime]] = deque()  # of the clock, by real time
         self._since = floor_to(since or now(), _MINUTE if longer is None else longer.size)
         self._closing = False
         self._refill_after: datetime | None = None
@@ -269,10 +271,20 @@ class AlpacaBarStream:
         first = self._since + (self._longer.size if self.symbols is None else timedelta())
         for frame in minutes:
             self._longer.add(frame.filter(pl.col("timestamp") >= first))
-        # The last minute of a bar comes a moment after its end, and is gathered for another.
-        return self._longer.over(
-            self._now() - timedelta(seconds=_PATIENT * self.settings.stream_gather_seconds)
-        )
+        return self._longer.over(self._patient_now())
+
+    def _patient_now(self) -> datetime:
+        """The present as it was a moment ago: the last minute of a bar comes a moment after its
+        end, and is gathered for another. The moment is of real time, since a replay's clock may
+        run fast, or stand until what was decided on the bar has come.
+        """
+        now = time.monotonic()
+        self._readings.append((now, self._now()))
+        until = now - _PATIENT * self.settings.stream_gather_seconds
+        while len(self._readings) > 1 and self._readings[1][0] <= until:
+            self._readings.popleft()
+        at, present = self._readings[0]
+        return present if at <= until else self._since
 
     # --- taking in --------------------------------------------------------------------------------
 
