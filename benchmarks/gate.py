@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=Path("gate.jsonl"))
     parser.add_argument("--curve", action="store_true", help="edges of other sizes too")
+    parser.add_argument("--picture", type=Path, help="draw the curve to this PNG file")
     chosen = parser.parse_args()
     wanted = list(markets(chosen.markets, curve=chosen.curve))
     known = {one.market: one for one in read(chosen.output)}
@@ -121,6 +122,8 @@ def main() -> None:
         passed = time.monotonic() - started
         sys.stderr.write(f"\r{number} of {len(due)} markets, {passed:.0f} s ")
     sys.stderr.write("\n")
+    if chosen.picture:
+        chosen.picture.write_bytes(power_curve([known[market] for market in wanted]))
     if not report([known[market] for market in wanted]):
         sys.exit(1)
 
@@ -236,6 +239,30 @@ def row(group: Sequence[Decided]) -> None:
         f"{market.sharpe:>21.1f}  {market.edge:9}  {promoted:>3} of {len(group):<4}"
         f" {low:>6.1%} to {high:>6.1%}  {mean:>8.2f}"
     )
+
+
+def power_curve(found: Sequence[Decided]) -> bytes:
+    """How often the gate promotes, by the size of the planted edge, with exact intervals: PNG."""
+    from harmony_pipeline.reports import style
+
+    sizes = sorted({one.market.sharpe for one in found})
+    groups = [[one.promoted for one in found if one.market.sharpe == size] for size in sizes]
+    rates = [rate(group) for group in groups]
+    bounds = [interval(sum(group), len(group)) for group in groups]
+    figure, (axes,) = style.canvas(
+        "Promoted by the gate",
+        f"{len(found)} markets of six years of hourly bars; whiskers: exact 95 % intervals",
+        height=3.2,
+    )
+    below = [share - low for share, (low, _) in zip(rates, bounds, strict=True)]
+    above = [high - share for share, (_, high) in zip(rates, bounds, strict=True)]
+    axes.errorbar(
+        sizes, rates, yerr=[below, above], color=style.ACCENT, marker="o", capsize=3, linewidth=1.5
+    )
+    axes.set_xlabel("annual Sharpe ratio of the planted rule, net of costs (0: no edge)")
+    axes.set_ylim(-0.02, 1.02)
+    style.percent_axis(axes.yaxis)
+    return style.png(figure)
 
 
 def judge(null: Sequence[Decided], target: Sequence[Decided], found: Sequence[Decided]) -> bool:
