@@ -435,8 +435,11 @@ def _scan_table(pipeline: PipelineContext, console: Console, day: str | None = N
 def _session_table(pipeline: PipelineContext, console: Console, days: list[str]) -> None:
     if not days:
         return
+    broker = pipeline.settings.session.broker
     table = RichTable(
-        title="sessions replayed through the simulated exchange",
+        title="sessions replayed through the simulated exchange"
+        if broker == "simulated"
+        else f"sessions of the broker {broker}",
         title_justify="left",
         box=None,
         pad_edge=False,

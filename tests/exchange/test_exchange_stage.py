@@ -317,9 +317,12 @@ def test_the_command_says_how_to_reach_it_and_goes_on_where_it_stood(
     for new in (True, False):
         serve_exchange(lake_of_a_market.settings, [DAY], speed=0.0, port=0, new=new, stop=stop)
     shown = capsys.readouterr().out
+    assert "CLOCK_SECONDS" not in shown
     assert shown.count(f"ALPACA_API_KEY={OFFLINE_KEYS[0]}") == 2
     assert "HARMONY_ALPACA__TRADING_URL=http://127.0.0.1:" in shown
     assert "HARMONY_ALPACA__DATA_STREAM_URL=ws://127.0.0.1:" in shown
+    serve_exchange(lake_of_a_market.settings, [DAY], speed=60.0, port=0, new=True, stop=stop)
+    assert "HARMONY_ALPACA__CLOCK_SECONDS=0.1" in capsys.readouterr().out
 
 
 def test_a_day_without_bars_and_daily_bars_are_refused_with_what_to_do(

@@ -2,6 +2,7 @@
 over.
 """
 
+import time
 from datetime import timedelta
 
 import polars as pl
@@ -25,8 +26,10 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.sources.alpaca.longer import Longer
+from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 
 MINUTE = timedelta(minutes=1)
@@ -153,3 +156,16 @@ def test_daily_bars_are_not_streamed():
                 server, market_settings=quick().model_copy(update={"timeframe": "1Day"})
             ).stream(NAMES)
         )
+
+
+def test_a_bar_leaves_though_the_exchanges_clock_stands_at_its_end() -> None:
+    """A replay waits there for what is decided on the bar: waiting is of real time."""
+    stream = AlpacaBarStream(
+        AlpacaSourceSettings(stream_gather_seconds=0.001), RetrySettings(), ("key", "secret"),
+        ["AAPL"], "test", lambda *_: bar("AAPL", 0).clear(), lambda: OPEN + 15 * MINUTE,
+        Longer(XNYS, "15Min"), since=OPEN,
+    )  # fmt: skip
+    assert stream._cut([bar("AAPL", 0)]) == []  # the clock was read once, just now
+    time.sleep(0.004)
+    [frame] = stream._cut([])
+    assert frame["timestamp"].to_list() == [OPEN]
