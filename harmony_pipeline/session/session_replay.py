@@ -365,6 +365,7 @@ def _pull_switch(trader: Trader, written: Sequence[Event]) -> None:
 
 def _state_difference(saved: dict[str, Any], trader: Trader) -> str | None:
     """The first difference between the books that the session closed with and those of now."""
+    trader.manager.forget_ended()  # as every snapshot does, the one at the end among them
     now = {
         "trading": trader.trading_state().to_dict(),
         "trades": trader.portfolio.trades,
