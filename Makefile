@@ -59,7 +59,7 @@ ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
 	@$(BIN)/harmony ui
 
 bench: setup ## time kernels, models and calendars, and the lake on a million bars
-	@for file in $(filter-out benchmarks/quote_session.py benchmarks/session_soak.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
+	@for file in $(filter-out benchmarks/gate.py benchmarks/quote_session.py benchmarks/session_soak.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
 	@echo "== benchmarks/lake"; $(BIN)/python -m benchmarks.lake --rows 1m --rounds 1
 
 lock: ## recompile requirements.lock (needs uv)
