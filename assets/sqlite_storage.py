@@ -52,7 +52,11 @@ class SqliteStorage(DagsterSqliteStorage):
         return cls(str(root), inst_data)
 
 
-class _Runs(SqliteRunStorage):
+class _OneDatabase:
+    """`connect` of a storage that has one database."""
+
+    _conn_string: str
+
     @cached_property
     def _engine(self) -> Engine:
         return _engine_of(self._conn_string)
@@ -63,15 +67,12 @@ class _Runs(SqliteRunStorage):
             yield connection
 
 
-class _Schedules(SqliteScheduleStorage):
-    @cached_property
-    def _engine(self) -> Engine:
-        return _engine_of(self._conn_string)
+class _Runs(_OneDatabase, SqliteRunStorage):
+    pass
 
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
+
+class _Schedules(_OneDatabase, SqliteScheduleStorage):
+    pass
 
 
 class _Events(SqliteEventLogStorage):

@@ -14,7 +14,7 @@ import polars as pl
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.gate import BY_HAND, Candidate, Evidence, decide, past_looks
+from harmony_pipeline.models.gate import Candidate, Evidence, decide, past_looks
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.robustness.overfitting import MINIMUM_OBSERVATIONS, chance_sharpe
@@ -30,7 +30,7 @@ from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.robustness import current_statistics
-from harmony_pipeline.stages.strategy_signals import filters_now
+from harmony_pipeline.stages.strategy_signals import filters_now, traded_predictions
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 
@@ -48,7 +48,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         )
     current_statistics(pipeline, strategy)
     made_from = _inputs(pipeline, strategy)
-    since = _decided_since(pipeline, candidate, made_from)
+    since = _decided_since(pipeline, made_from)
     if since is not None:
         return _decided_before(pipeline, candidate, since)
     history = pipeline.lake.read("promotions")
@@ -111,18 +111,16 @@ def _inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     )
 
 
-def _decided_since(
-    pipeline: PipelineContext, candidate: str, made_from: dict[str, str]
-) -> datetime | None:
+def _decided_since(pipeline: PipelineContext, made_from: dict[str, str]) -> datetime | None:
     """When just this evidence was judged; None when it was not, or when the pointer did not follow
     the decision.
     """
     since = unchanged_since(pipeline, ("promotions",), ALL, made_from)
     latest = _latest_rules(pipeline)
-    if latest.height and latest["rule"][0] == BY_HAND:
-        return since  # a person has decided on this evidence
     promoted = latest.height > 0 and bool(latest["promoted"][0])
-    return since if pipeline.registry.promoted() == (candidate if promoted else None) else None
+    # whoever decided it: a person may have chosen another model
+    trades = latest["model_id"][0] if promoted else None
+    return since if pipeline.registry.promoted() == trades else None
 
 
 def _decided_before(pipeline: PipelineContext, candidate: str, since: datetime) -> StageResult:
@@ -221,12 +219,7 @@ def out_of_sample_scores(pipeline: PipelineContext, recipe: str | None) -> dict[
     """How the traded horizon's forecasts of one recipe did, where nobody had seen the outcome.
     `own_predictions`: their share of all; None where the recipe is not known.
     """
-    predictions = (
-        pipeline.lake.scan("predictions")
-        .filter(pl.col("horizon") == pipeline.settings.trade_horizon)
-        .collect(engine="in-memory")
-        .sort("symbol", "timestamp")
-    )
+    predictions = traded_predictions(pipeline).sort("symbol", "timestamp")
     own = predictions.clear() if recipe is None else predictions.filter(pl.col("recipe") == recipe)
     share = None if recipe is None or not predictions.height else own.height / predictions.height
     scores = evaluate(own, pipeline.lake.read("labels"), pipeline.zone)

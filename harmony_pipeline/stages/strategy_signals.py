@@ -129,14 +129,18 @@ class SignalInputs:
 
     @cached_property
     def _predictions(self) -> pl.DataFrame:
-        horizon = self.pipeline.settings.trade_horizon
-        rows = self.pipeline.lake.scan("predictions").filter(pl.col("horizon") == horizon)
-        return rows.collect(engine="in-memory")
+        return traded_predictions(self.pipeline)
 
     @cached_property
     def _useful(self) -> list[tuple[datetime, datetime]]:
         """The periods in which forecasts filter."""
         return filtered_periods(self.pipeline, self._predictions)
+
+
+def traded_predictions(pipeline: PipelineContext) -> pl.DataFrame:
+    """Out-of-sample predictions of the horizon that trades."""
+    of_horizon = pl.col("horizon") == pipeline.settings.trade_horizon
+    return pipeline.lake.scan("predictions").filter(of_horizon).collect(engine="in-memory")
 
 
 def filtered_periods(
@@ -160,9 +164,8 @@ def filters_now(pipeline: PipelineContext, strategy: str, moment: datetime) -> b
     chosen = pipeline.settings.strategies[strategy]
     if not chosen.uses_model or chosen.model_filter == "always":
         return chosen.uses_model
-    of_horizon = pl.col("horizon") == pipeline.settings.trade_horizon
-    predictions = pipeline.lake.scan("predictions").filter(of_horizon).collect(engine="in-memory")
-    return any(start <= moment < end for start, end in filtered_periods(pipeline, predictions))
+    periods = filtered_periods(pipeline, traded_predictions(pipeline))
+    return any(start <= moment < end for start, end in periods)
 
 
 def _selected_only(pipeline: PipelineContext, signals: pl.DataFrame) -> pl.DataFrame:
