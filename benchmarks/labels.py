@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.market_arrays import Prices
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
@@ -100,7 +100,7 @@ def main() -> None:
 
     def labelled(*horizons: int) -> Callable[[], object]:
         settings = LabelSettings(horizons_bars=horizons)
-        return lambda: triple_barrier(bars, events, settings, calendar, "15Min")
+        return lambda: label_events(bars, events, settings, calendar, "15Min")
 
     work = {
         "frames to table with weights": labelled(HORIZON),

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.backtest.simulator import run_backtest
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
@@ -177,7 +177,7 @@ def test_known_markets_trade_lawfully_and_their_labels_have_two_sides(calendar):
         .filter(pl.col("side") != 0)
         .select("symbol", "timestamp", "side", "volatility")
     )
-    found = triple_barrier(
+    found = label_events(
         market,
         events,
         LabelSettings(horizons_bars=(5,)),

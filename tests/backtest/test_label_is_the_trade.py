@@ -7,7 +7,7 @@ from backtest.real_markets import apple_and_ibm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.settings import LabelSettings
 
 FREE = {
@@ -70,7 +70,7 @@ def walk_both(market, horizon, minimum, vertical, touch):
         "profit_take": 1.5, "stop_loss": 1.0, "minimum_barrier_bps": minimum,
         "vertical": vertical, "touch": touch,
     }  # fmt: skip
-    labels = triple_barrier(
+    labels = label_events(
         bars,
         usable.select("symbol", "timestamp", "side", "volatility"),
         LabelSettings(horizons_bars=(horizon,), **barriers),

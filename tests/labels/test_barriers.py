@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.labels.barriers import triple_barrier
+from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import LABELS
@@ -46,7 +46,7 @@ def event(side=1, at=OPEN, volatility=0.01, symbol="A"):
 
 
 def outcome(bars, events, settings=FOUR, timeframe="15Min"):
-    return triple_barrier(bars, events, settings, XNYS, timeframe).table.row(0, named=True)
+    return label_events(bars, events, settings, XNYS, timeframe).table.row(0, named=True)
 
 
 def test_no_outcome_is_looked_up_in_another_security_of_the_same_symbol() -> None:
@@ -57,8 +57,8 @@ def test_no_outcome_is_looked_up_in_another_security_of_the_same_symbol() -> Non
     bars = bars_of(CALM, CALM, dear, dear, dear, dear, dear)
     days = bars["timestamp"].dt.date()
     begins = pl.DataFrame({"symbol": bars["symbol"].head(1), "date": days.head(1)})
-    plain = triple_barrier(bars, event(), FOUR, XNYS, "15Min").table.row(0, named=True)
-    same = triple_barrier(bars, event(), FOUR, XNYS, "15Min", securities_begin=begins).table.row(
+    plain = label_events(bars, event(), FOUR, XNYS, "15Min").table.row(0, named=True)
+    same = label_events(bars, event(), FOUR, XNYS, "15Min", securities_begin=begins).table.row(
         0, named=True
     )
     assert plain == same  # it begins before the event
@@ -68,8 +68,8 @@ def test_no_outcome_is_looked_up_in_another_security_of_the_same_symbol() -> Non
         .otherwise("timestamp")
     )
     begins = pl.DataFrame({"symbol": bars["symbol"].head(1), "date": [days[0] + timedelta(days=1)]})
-    crossed = triple_barrier(later, event(), FOUR, XNYS, "15Min").table.row(0, named=True)
-    cut = triple_barrier(later, event(), FOUR, XNYS, "15Min", securities_begin=begins).table.row(
+    crossed = label_events(later, event(), FOUR, XNYS, "15Min").table.row(0, named=True)
+    cut = label_events(later, event(), FOUR, XNYS, "15Min", securities_begin=begins).table.row(
         0, named=True
     )
     assert (crossed["touched"], cut["touched"], cut["end_timestamp"], cut["label"]) == (
@@ -81,7 +81,7 @@ def test_no_outcome_is_looked_up_in_another_security_of_the_same_symbol() -> Non
     assert cut["entry_price"] == crossed["entry_price"]
     elsewhere = begins.with_columns(symbol=pl.lit("OTHER"))
     assert (
-        triple_barrier(later, event(), FOUR, XNYS, "15Min", securities_begin=elsewhere).table.row(
+        label_events(later, event(), FOUR, XNYS, "15Min", securities_begin=elsewhere).table.row(
             0, named=True
         )
         == crossed
@@ -209,7 +209,7 @@ def test_extended_hours_neither_trade_nor_touch_nor_count():
     sessions = ["regular", "post", "regular", "pre", "regular", "regular", "regular", "regular"]
     row = outcome(bars_of(*prices, sessions=sessions), event())
     assert (row["touched"], row["return"]) == ("vertical", pytest.approx(0.01))
-    ignored = triple_barrier(
+    ignored = label_events(
         bars_of(*prices, sessions=sessions), event(at=OPEN + QUARTER), FOUR, XNYS, "15Min"
     )
     assert (ignored.table.height, ignored.summary()["extended_events"]) == (0, 1)
@@ -266,7 +266,7 @@ def test_a_daily_label_is_known_at_the_close_of_its_session():
 
 def test_the_table_is_the_schema_s_and_every_horizon_is_there():
     settings = LabelSettings(horizons_bars=(32, 2))
-    table = triple_barrier(bars_of(*[CALM] * 6), event(), settings, XNYS, "15Min").table
+    table = label_events(bars_of(*[CALM] * 6), event(), settings, XNYS, "15Min").table
     assert table.schema == pl.Schema(LABELS.dtypes)
     assert table["horizon"].to_list() == [2, 32]
     assert table.equals(LABELS.conform(table))
@@ -274,8 +274,8 @@ def test_the_table_is_the_schema_s_and_every_horizon_is_there():
 
 def test_no_bars_and_no_events_make_an_empty_table():
     bars, events = bars_of(CALM), event()
-    assert triple_barrier(bars, events.clear(), FOUR, XNYS, "15Min").table.equals(LABELS.empty())
-    assert triple_barrier(bars.clear(), events.clear(), FOUR, XNYS, "15Min").table.equals(
+    assert label_events(bars, events.clear(), FOUR, XNYS, "15Min").table.equals(LABELS.empty())
+    assert label_events(bars.clear(), events.clear(), FOUR, XNYS, "15Min").table.equals(
         LABELS.empty()
     )
 
@@ -283,7 +283,7 @@ def test_no_bars_and_no_events_make_an_empty_table():
 def test_the_summary_counts_what_happened():
     bars = bars_of(CALM, CALM, (100, 105, 100), CALM)
     events = pl.concat([event(), event(at=OPEN + QUARTER), event(at=OPEN + 3 * QUARTER)])
-    summary = triple_barrier(bars, events, FOUR, XNYS, "15Min").summary()
+    summary = label_events(bars, events, FOUR, XNYS, "15Min").summary()
     assert (
         summary["rows"],
         summary["h4_upper"],
@@ -305,7 +305,7 @@ def test_the_summary_counts_what_happened():
 )
 def test_events_that_cannot_be_labelled_are_refused_by_name(events, words):
     with pytest.raises(DataError, match=words):
-        triple_barrier(
+        label_events(
             bars_of(CALM, CALM),
             events.with_columns(pl.col("volatility").cast(pl.Float64)),
             FOUR,
@@ -316,4 +316,4 @@ def test_events_that_cannot_be_labelled_are_refused_by_name(events, words):
 
 def test_doubled_bars_are_refused():
     with pytest.raises(DataError, match=r"bars: A at .* more than once"):
-        triple_barrier(pl.concat([bars_of(CALM), bars_of(CALM)]), event(), FOUR, XNYS, "15Min")
+        label_events(pl.concat([bars_of(CALM), bars_of(CALM)]), event(), FOUR, XNYS, "15Min")
