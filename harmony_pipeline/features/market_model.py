@@ -28,6 +28,27 @@ def _slope(found: Comoments) -> float:
 
 
 @kernel
+def _regress(
+    own: FloatArray, market: FloatArray, state: FloatArray, values: FloatArray, residual: bool
+) -> None:
+    """Write the slope of the last N pairs, or what it leaves of their sum, at every bar that has
+    both returns.
+    """
+    cursor = load_pairs(state)
+    for i in range(values.size):
+        values[i] = np.nan
+        if math.isnan(own[i]) or math.isnan(market[i]):
+            continue
+        cursor = push_pair(state, cursor, market[i], own[i])
+        if has_pairs(cursor):
+            found = comoments(state, cursor)
+            slope = _slope(found)
+            left = cursor.length * (found.y_mean - slope * found.x_mean)
+            values[i] = left if residual else slope
+    save_pairs(state, cursor)
+
+
+@kernel
 def beta(
     bars: FloatArray,
     own: FloatArray,
@@ -37,15 +58,7 @@ def beta(
     values: FloatArray,
 ) -> None:
     """Covariance of N log returns with the market's / variance of the market's. State: N pairs."""
-    cursor = load_pairs(state)
-    for i in range(values.size):
-        values[i] = np.nan
-        if math.isnan(own[i]) or math.isnan(market[i]):
-            continue
-        cursor = push_pair(state, cursor, market[i], own[i])
-        if has_pairs(cursor):
-            values[i] = _slope(comoments(state, cursor))
-    save_pairs(state, cursor)
+    _regress(own, market, state, values, False)
 
 
 @kernel
@@ -58,13 +71,4 @@ def residual_return(
     values: FloatArray,
 ) -> None:
     """Sum of N log returns - beta * sum of the market's N. State: N pairs."""
-    cursor = load_pairs(state)
-    for i in range(values.size):
-        values[i] = np.nan
-        if math.isnan(own[i]) or math.isnan(market[i]):
-            continue
-        cursor = push_pair(state, cursor, market[i], own[i])
-        if has_pairs(cursor):
-            found = comoments(state, cursor)
-            values[i] = cursor.length * (found.y_mean - _slope(found) * found.x_mean)
-    save_pairs(state, cursor)
+    _regress(own, market, state, values, True)
