@@ -92,7 +92,9 @@ def run_cells(texts: list[str], name: str) -> list[list[dict[str, Any]]]:
         told = io.StringIO()
         with contextlib.redirect_stdout(told):
             exec(compile(ast.Module(body, []), name, "exec"), module.__dict__)
-            shown = last and eval(compile(ast.Expression(last.value), name, "eval"), module.__dict__)
+            shown = last and eval(
+                compile(ast.Expression(last.value), name, "eval"), module.__dict__
+            )
         outputs: list[dict[str, Any]] = []
         if told.getvalue():
             lines = told.getvalue().splitlines(keepends=True)

@@ -48,9 +48,7 @@ def test_the_example_of_own_features_runs(folder, capsys):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_a_notebook_is_its_script_and_shows_what_comes_out(script):
     text = notebook_of(script).read_text()
-    outputs = [
-        cell["outputs"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"
-    ]
+    outputs = [cell["outputs"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
     assert text == notebook(cells_of(script), outputs)
     assert sum(map(bool, outputs)) >= 3
 
