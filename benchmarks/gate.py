@@ -22,8 +22,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from harmony_pipeline.testing.edge_markets import EDGES, Edge, bars_of_market
 
@@ -159,9 +160,22 @@ def decide_all(due: Sequence[Market], workers: int) -> Iterator[Decided]:
     """The decisions in the order in which they are ready."""
     os.environ["POLARS_MAX_THREADS"] = "1"
     # a fork of a process with Polars' threads may never wake up
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         for future in as_completed([pool.submit(decide, market) for market in due]):
             yield future.result()
+
+
+def _end_with_parent() -> None:
+    """A worker does not outlive a run that was killed."""
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def decide(market: Market) -> Decided:
