@@ -172,7 +172,9 @@ def write_ahead(connection: sqlite3.Connection) -> None:
     """
     for attempt in tenacity.Retrying(
         retry=tenacity.retry_if_exception(
-            lambda error: getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            lambda error: (
+                isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            )
         ),
         stop=tenacity.stop_after_delay(_BUSY_MILLISECONDS / 1000),
         wait=tenacity.wait_random(0.001, 0.02),
