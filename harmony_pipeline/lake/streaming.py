@@ -21,6 +21,10 @@ ROW_GROUP_ROWS = 32_768
 # level 3 is as large (130 MB) and takes 1.8 times as long to write, level 7 saves 4 % and takes 5
 # times as long
 ZSTD_LEVEL = 1
+# Measured on 15 features of 2 M minute bars: zstd leaves 104 bytes of 128 a bar, LZ4 112, written
+# in two thirds of the time and read in a half. PyArrow's dictionaries of such numbers leave 122
+# and take four times as long.
+HARDLY_COMPRESSED = "lz4"
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,14 @@ class Stream:
         self._writer: Any = ParquetWriter(
             path,
             self._schema,
-            compression="zstd",
-            compression_level=ZSTD_LEVEL,
+            **_compression(table.compressible),
             write_statistics=True,
-            use_dictionary=[name for name in table.columns if name not in steps] or False,
+            use_dictionary=[
+                name
+                for name, dtype in table.dtypes.items()
+                if name not in steps and (table.compressible or not dtype.is_float())
+            ]
+            or False,
             column_encoding=dict.fromkeys(steps, "DELTA_BINARY_PACKED"),
         )
         self._waiting: list[pl.DataFrame] = []
@@ -126,14 +134,26 @@ def span(
     return (min(moments), max(moments)) if moments else (None, None)
 
 
-def write_whole(frame: pl.DataFrame, path: Path | IO[bytes], manifest: Mapping[str, Any]) -> None:
+def write_whole(
+    frame: pl.DataFrame,
+    path: Path | IO[bytes],
+    manifest: Mapping[str, Any],
+    *,
+    compressible: bool = True,
+) -> None:
     """Write a frame as one file, at a path or into `path`, with its manifest in the footer."""
     metadata = {FOOTER_KEY: json.dumps(manifest)}
     frame.write_parquet(
         path,
-        compression="zstd",
-        compression_level=ZSTD_LEVEL,
+        **_compression(compressible),
         statistics=True,
         row_group_size=ROW_GROUP_ROWS,
         metadata=metadata,
     )
+
+
+def _compression(compressible: bool) -> dict[str, Any]:
+    """How pages are compressed, in the words of Polars and PyArrow alike."""
+    if not compressible:
+        return {"compression": HARDLY_COMPRESSED}
+    return {"compression": "zstd", "compression_level": ZSTD_LEVEL}

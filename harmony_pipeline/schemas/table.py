@@ -46,6 +46,8 @@ class Table:
     conditions: tuple[str, ...] = ()  # in SQL; every row meets them
     # what further columns mean, where files may hold some that are not declared
     more_columns: str = ""
+    # false: numbers whose digits hardly repeat, which no compression makes smaller
+    compressible: bool = True
 
     @property
     def dtypes(self) -> dict[str, Any]:
