@@ -12,7 +12,8 @@ from typing import Any
 
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Hold the linear algebra of the libraries that are loaded to one thread inside the block."""
-    return _loaded_libraries().limit(limits=1, user_api="blas")
+    held: AbstractContextManager[Any] = _loaded_libraries().limit(limits=1, user_api="blas")
+    return held
 
 
 @cache

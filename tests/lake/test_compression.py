@@ -10,7 +10,7 @@ import pytest
 from lake.lake_rows import START, Clock, many_bars
 from pyarrow.parquet import ParquetFile
 
-from harmony_pipeline.lake import sql
+from harmony_pipeline.lake import sql, streaming
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import features_table
 
@@ -38,12 +38,14 @@ def columns_of(lake: Lake, table: str, key: str):
 
 
 def stream(lake: Lake, key: str) -> None:
+    """By PyArrow, as it has more than one row group."""
     with lake.writing("features", key) as out:
         out.append(ROWS[:100])
         out.append(ROWS[100:])
 
 
-def test_features_are_kept_by_lz4_and_bars_by_zstd(lake):
+def test_features_are_kept_by_lz4_and_bars_by_zstd(lake, monkeypatch):
+    monkeypatch.setattr(streaming, "ROW_GROUP_ROWS", 64)
     lake.write("features", "whole", ROWS)
     stream(lake, "cut")
     lake.write("bars", "k", many_bars(symbols=5, minutes=60))
@@ -64,8 +66,10 @@ def test_a_partition_of_an_older_lake_is_read_beside_new_ones(lake, clock, tmp_p
     assert lake.path("features", "a").read_bytes() == before
     lake.write("features", "b", ROWS.with_columns(gap=0.02))
     whole = pl.concat([ROWS, ROWS.with_columns(gap=0.02)]).sort("symbol", "timestamp")
-    assert lake.read("features").sort("symbol", "timestamp", "gap").equals(
-        whole.sort("symbol", "timestamp", "gap")
+    assert (
+        lake.read("features")
+        .sort("symbol", "timestamp", "gap")
+        .equals(whole.sort("symbol", "timestamp", "gap"))
     )
     asked = "select symbol, timestamp, rsi_14, gap from features order by 1, 2, 4"
     assert sql.query(lake, asked).equals(whole.sort("symbol", "timestamp", "gap"))
