@@ -187,6 +187,11 @@ class FeatureSet:
         )
         return short_hash(repr((*parts, self.peers.parts) if self.compares else parts), 8)
 
+    @cached_property
+    def machine_code(self) -> dict[int, list[Kernel]]:
+        """The compiled kernels of each round that was asked for (`compiled_calls`)."""
+        return {}
+
     @property
     def state_size(self) -> int:
         """Length of a state vector."""
@@ -366,6 +371,13 @@ def _did_you_mean(name: str) -> str:
 
 def compiled_calls(feature_set: FeatureSet, number: int = 0) -> list[Kernel]:
     """The machine code of the kernels of a round of folds, in the order of `FeatureSet.calls`."""
+    known = feature_set.machine_code
+    if number not in known:
+        known[number] = _compile(feature_set, number)
+    return known[number]
+
+
+def _compile(feature_set: FeatureSet, number: int) -> list[Kernel]:
     from harmony_pipeline.kernel import machine_code
 
     values, hidden = np.empty((len(feature_set.names), 1)), np.empty((len(feature_set.hidden), 1))

@@ -226,8 +226,11 @@ class Calendar:
         XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day and, in its
         calendar of weeks, 1 of 1Week.
         """
-        own = self.for_timeframe(timeframe)
-        return int(own._regular_bars(timeframe)[own._full_day_row])
+        if timeframe not in self._bars_in_full_day:
+            own = self.for_timeframe(timeframe)
+            full_day = own._regular_bars(timeframe)[own._full_day_row]
+            self._bars_in_full_day[timeframe] = int(full_day)
+        return self._bars_in_full_day[timeframe]
 
     def expected_bars(self, timeframe: str) -> pl.DataFrame:
         """Regular bars of each session on the calendar's grid: date, expected_regular_bars.
@@ -239,6 +242,11 @@ class Calendar:
         )
 
     # --- inside -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _bars_in_full_day(self) -> dict[str, int]:
+        """Answers of `bars_per_session`, which the splits of a backtest ask for again and again."""
+        return {}
 
     @cached_property
     def _dates(self) -> pl.Series:

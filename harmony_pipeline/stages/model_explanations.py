@@ -5,6 +5,7 @@ no evidence for it.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.models.base import build_forecaster
@@ -12,7 +13,7 @@ from harmony_pipeline.models.explanations import MOST_ROWS, permutation_importan
 from harmony_pipeline.models.horizon_blend import BLEND
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.trained import TrainedModel
-from harmony_pipeline.models.walk_forward import split
+from harmony_pipeline.models.walk_forward import Split, split
 from harmony_pipeline.reports.figures import permutation_bars, shap_summary
 from harmony_pipeline.stages.context import PipelineContext
 
@@ -23,7 +24,12 @@ def explanation_pictures(
     """Pictures by name: permutation importance with its noise floor, and SHAP values of a model of
     trees. samples: the events of the model's horizon, those of the period included.
     """
-    parts = split(samples, period, pipeline.calendar, pipeline.timeframe, pipeline.settings.model)
+
+    @cache
+    def parts() -> Split:
+        return split(
+            samples, period, pipeline.calendar, pipeline.timeframe, pipeline.settings.model
+        )
 
     def permuted() -> bytes:
         chosen, card = pipeline.settings.model, model.card
@@ -33,12 +39,12 @@ def explanation_pictures(
             chosen.forecaster, chosen.parameters if blended else card.parameters, card.seed
         )
         found = permutation_importance(
-            forecaster, samples, parts, card.seed, oldest_weight=chosen.oldest_weight
+            forecaster, samples, parts(), card.seed, oldest_weight=chosen.oldest_weight
         )
         return permutation_bars(found.table, found.floor, f"Permutation importance, {period.key}")
 
     def added() -> bytes:
-        rows = samples.X[parts.calibrate][-MOST_ROWS:]
+        rows = samples.X[parts().calibrate][-MOST_ROWS:]
         values = shap_values(model.model, rows)
         assert values is not None
         return shap_summary(values, rows, samples.names, f"SHAP values, {period.key}")
