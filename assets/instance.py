@@ -20,6 +20,8 @@ nux: {enabled: false}
 storage:
   custom:
     {module: assets.sqlite_storage, class: SqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
+compute_logs:
+  {module: assets.picture_logs, class: PictureLogs, config: {base_dir: {env: DAGSTER_HOME}}}
 run_monitoring: {enabled: true, max_runtime_seconds: 7200, cancel_timeout_seconds: 60}
 concurrency: {runs: {max_concurrent_runs: 4}, pools: {granularity: op, default_limit: 1}}
 """
