@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock
 
+from assets.sqlite_storage import EVENT_BATCH
 from harmony_pipeline.config import Settings
 from harmony_pipeline.files import write_text
 
@@ -20,6 +21,8 @@ nux: {enabled: false}
 storage:
   custom:
     {module: assets.sqlite_storage, class: SqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
+compute_logs:
+  {module: assets.picture_logs, class: PictureLogs, config: {base_dir: {env: DAGSTER_HOME}}}
 run_monitoring: {enabled: true, max_runtime_seconds: 7200, cancel_timeout_seconds: 60}
 concurrency: {runs: {max_concurrent_runs: 4}, pools: {granularity: op, default_limit: 1}}
 """
@@ -36,6 +39,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    os.environ.setdefault(*EVENT_BATCH)
     with FileLock(home / ".init.lock"):
         configuration = home / "dagster.yaml"
         if not configuration.exists() or configuration.read_text() != _DAGSTER_YAML:

@@ -21,6 +21,7 @@ from assets.definitions import build_definitions
 from assets.groups import ASSETS, JOBS, SESSION, op_name
 from assets.instance import open_instance
 from assets.partitions import RANGE_END, RANGE_START
+from assets.picture_logs import printed_only
 from assets.run_origin import runs_belong_to
 from assets.sqlite_storage import open_event_log
 from harmony_pipeline.config import Settings
@@ -113,7 +114,11 @@ class Runner:
         run_id = str(uuid.uuid4())
         try:
             job = self._job(assets)
-            with runs_belong_to(self.instance, job.name), open_event_log(self.instance):
+            with (
+                runs_belong_to(self.instance, job.name),
+                open_event_log(self.instance),
+                printed_only(self.instance),
+            ):
                 job.execute_in_process(
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in assets],

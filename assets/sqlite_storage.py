@@ -3,16 +3,18 @@
 Dagster 1.13 makes a new engine for each read and write. SQLAlchemy compiles a statement once an
 engine, so every event of a run paid for making an engine and compiling its statements. And each run
 has a database of its own, whose tables Alembic made and stamped one by one; here they are the bytes
-of an empty database that was made once in the process. The files are those of Dagster's storage.
+of an empty database that was made once in the process. Events that Dagster hands over together
+(`EVENT_BATCH`) are one transaction. The files are those of Dagster's storage.
 """
 
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import dagster as dg
@@ -22,13 +24,17 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, Transaction, create_engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import NullPool
 
 # Dagster's own: how long a writer waits for another; a lock of the storage guards each connection
 _CONNECT = {"timeout": 30, "check_same_thread": False}
 _MOST_ENGINES = 64
+EVENT_BATCH = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
+"""Variable of the environment with which Dagster hands over the events of a step's partitions, and
+those of a run's planned assets, together instead of one by one.
+"""
 
 
 class SqliteStorage(DagsterSqliteStorage):
@@ -78,6 +84,11 @@ class _Schedules(_OneDatabase, SqliteScheduleStorage):
 class _Events(SqliteEventLogStorage):
     """A database a run, and an index of them all."""
 
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
+        super().__init__(base_dir, inst_data)
+        # events that are stored together hold it around each of them
+        self._db_lock = RLock()  # type: ignore[assignment]
+
     @cached_property
     def _engines(self) -> dict[str, Engine]:
         return {}
@@ -86,7 +97,12 @@ class _Events(SqliteEventLogStorage):
     def _open(self) -> dict[str, Connection]:
         return {}
 
+    @cached_property
+    def _begun(self) -> dict[str, Transaction]:
+        return {}
+
     _keeping = False
+    _together = False
 
     def keep_open(self, keeping: bool) -> None:
         """From now on, leave each database open after its use; or close them all."""
@@ -94,6 +110,34 @@ class _Events(SqliteEventLogStorage):
             self._keeping = keeping
             while self._open:
                 self._open.popitem()[1].close()
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store events in order: all or, where that fails, none of them."""
+        with self._db_lock:
+            self._together = True
+            try:
+                for event in events:
+                    self.store_event(event)
+                while self._begun:
+                    self._begun.popitem()[1].commit()
+            finally:
+                self._together = False
+                while self._begun:
+                    self._begun.popitem()[1].rollback()
+                if not self._keeping:
+                    self.keep_open(False)
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """Whether the table of assets has a column: it was made by this version, so it is looked at
+        once.
+        """
+        if column_name not in self._columns:
+            self._columns[column_name] = super()._has_asset_key_col_on_connection(conn, column_name)
+        return self._columns[column_name]
+
+    @cached_property
+    def _columns(self) -> dict[str, bool]:
+        return {}
 
     def _engine(self, shard: str) -> Engine:
         if shard not in self._engines:
@@ -110,11 +154,17 @@ class _Events(SqliteEventLogStorage):
                 if not self._made_from_empty(Path(self.path_for_shard(shard))):
                     self._initdb(engine)
                 self._initialized_dbs.add(shard)
-            if self._keeping:
+            if self._keeping or self._together:
                 if shard not in self._open:
                     self._open[shard] = engine.connect()
-                with self._open[shard].begin():
-                    yield self._open[shard]
+                connection = self._open[shard]
+                if not self._together:
+                    with connection.begin():
+                        yield connection
+                    return
+                if shard not in self._begun:
+                    self._begun[shard] = connection.begin()
+                yield connection
                 return
             with engine.begin() as connection:
                 yield connection

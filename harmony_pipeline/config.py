@@ -346,10 +346,19 @@ def load_settings(
         raise ConfigError(
             error_line(error, Origin(Settings, NOT_IN_FILES, path, text, variables))
         ) from None
-    _make_importable(settings.folder)
-    for path_of_indicator in settings.features.own:
-        register_own(path_of_indicator)
+    make_own_code_importable(settings)
     return settings
+
+
+def make_own_code_importable(settings: Settings) -> None:
+    """Let modules beside the settings file be imported by name, behind everything that is
+    installed, and register the indicators that the settings name.
+    """
+    folder = str(settings.folder)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    for path in settings.features.own:
+        register_own(path)
 
 
 def _refuse_no_settings(given: Mapping[str, str]) -> None:
@@ -364,14 +373,6 @@ def _refuse_no_settings(given: Mapping[str, str]) -> None:
     for key in NOT_IN_FILES:
         if key in given:
             raise ConfigError(f"{given[key]}: {key} is no setting: take it out")
-
-
-def _make_importable(folder: Path) -> None:
-    """Let modules beside the settings file be imported by name, behind everything that is
-    installed.
-    """
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
 
 
 def parse_moment(text: str) -> datetime:

@@ -22,6 +22,7 @@ from harmony_pipeline.backtest.simulator import BacktestResult, Market, RunLabel
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import (
     equity_comparison,
     equity_curve,
@@ -48,6 +49,7 @@ from harmony_pipeline.strategies.base import Learner, Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
+_DRAWN = ("timestamp", "equity")  # of the table equity
 BACKTEST_TABLES = (
     "orders", "order_events", "fills", "trades", "position_actions", "equity", "backtests",
 )  # fmt: skip
@@ -431,10 +433,13 @@ def _backtested(
         preview=result.row.drop("parameters"),
         pictures={
             "equity at a glance": sketches.line(returns.fill_null(0.0).cum_sum().to_list()),
-            "equity": lambda: equity_curve(result.equity, f"{strategy}: equity after costs"),
-            "trades": lambda: trade_return_histogram(result.trades),
-            "the trade closed last": lambda: trade_on_candles(
-                latest_closed(pipeline, result, longest_horizon(pipeline, strategy))
+            "equity": Drawing.of(
+                equity_curve, result.equity.select(_DRAWN), f"{strategy}: equity after costs"
+            ),
+            "trades": Drawing.of(trade_return_histogram, result.trades.select("return")),
+            "the trade closed last": Drawing(
+                trade_on_candles,
+                lambda: (latest_closed(pipeline, result, longest_horizon(pipeline, strategy)),),
             ),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
@@ -553,10 +558,13 @@ def strategy_comparison(pipeline: PipelineContext) -> StageResult:
     table = pl.DataFrame(rows, infer_schema_length=None).sort(
         "sharpe", "strategy", descending=[True, False], nulls_last=True
     )
-    curves = {row["strategy"]: pipeline.lake.read("equity", [row["strategy"]]) for row in rows}
+    curves = {
+        row["strategy"]: pipeline.lake.read("equity", [row["strategy"]]).select(_DRAWN)
+        for row in rows
+    }
     pictures: dict[str, Picture] = {
         "Sharpe ratios in this order": sketches.bars(table["sharpe"].fill_null(0.0).to_list()),
-        "strategies compared": lambda: equity_comparison(curves),
+        "strategies compared": Drawing.of(equity_comparison, curves),
     }
     return StageResult(
         rows={"strategies": table.height}, preview=table, pictures=pictures, notes=notes

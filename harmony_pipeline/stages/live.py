@@ -22,6 +22,7 @@ from harmony_pipeline.log import log, log_context
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.session.day_summary import day_summary
@@ -119,7 +120,9 @@ def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None)
         "equity at a glance": sketches.line(result.equity["equity"].to_list())
     }
     if since is None:
-        pictures[f"equity of {day}"] = lambda: equity_curve(result.equity, f"session of {day}")
+        pictures[f"equity of {day}"] = Drawing.of(
+            equity_curve, result.equity.select("timestamp", "equity"), f"session of {day}"
+        )
     return StageResult(
         rows={"session_orders": result.orders.height, "session_fills": result.fills.height},
         preview=pl.DataFrame([_summary(pipeline, result)]),

@@ -2,7 +2,7 @@
 period, predicting inside it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -15,11 +15,12 @@ from harmony_pipeline.models.samples import Samples, build_samples
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
 from harmony_pipeline.stages.code_identity import library_version, source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.model_explanations import explanation_pictures
-from harmony_pipeline.stages.result import Fact, StageResult
+from harmony_pipeline.stages.result import Fact, Picture, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 _AFTER_THE_FORECAST = ("threshold", "trade_horizon_bars")
@@ -41,13 +42,13 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         else {}
     )
     notes: dict[str, list[str]] = {period.key: [] for period in periods}
-    pictures: dict[str, Callable[[], bytes]] = {}
+    pictures: dict[str, Picture] = {}
     for number, period in enumerate(periods, start=1):
         if since[period.key] is None:
             traded = _train_period(
                 pipeline, period, samples, made_from[period.key], notes[period.key]
             )
-            pictures = _model_pictures(pipeline, period, traded, samples) or pictures
+            pictures = _model_pictures(pipeline, traded, samples) or pictures
         pipeline.progress("models", number, len(periods))
     keys = [period.key for period in periods]
     models, folds = pipeline.lake.read("models", keys), pipeline.lake.read("folds", keys)
@@ -56,8 +57,8 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     }
     trained = any(part.rows["models"] for part in parts.values())
     if due:
-        pictures["walk-forward"] = lambda: fold_timeline(
-            folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+        pictures["walk-forward"] = Drawing.of(
+            fold_timeline, folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
         )
     newest = parts[periods[-1].key].facts
     return StageResult.of(
@@ -163,20 +164,17 @@ def _train_period(
 
 
 def _model_pictures(
-    pipeline: PipelineContext,
-    period: Period,
-    model: TrainedModel | None,
-    samples: Mapping[int, Samples],
-) -> dict[str, Callable[[], bytes]]:
+    pipeline: PipelineContext, model: TrainedModel | None, samples: Mapping[int, Samples]
+) -> dict[str, Picture]:
     """What the traded horizon's model looks at; empty without one."""
     if model is None:
         return {}
     importance = model.model.importance()
     return {
-        "feature importance": lambda: feature_importance(
-            list(importance), list(importance.values())
+        "feature importance": Drawing.of(
+            feature_importance, list(importance), list(importance.values())
         ),
-        **explanation_pictures(pipeline, period, model, samples[model.card.horizon]),
+        **explanation_pictures(pipeline, model, samples[model.card.horizon].names, samples_until),
     }
 
 
