@@ -36,7 +36,7 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.frames import format_columns, join_latest, sort_rows
 from harmony_pipeline.market.expected_bars import Slots
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, GapSettings
 from harmony_pipeline.market.trading_activity import ActivityProfile, expected_silences
 from harmony_pipeline.schemas import GAPS, TIME
 
@@ -49,7 +49,7 @@ USUAL, NEVER = 0.05, 0.001
 HABITUALLY_ACTIVE = 0.02
 CLUSTERING = 3.0  # s above: minutes of the 99 stocks of January 2025 vary about as much
 # the length of a limit-up limit-down pause (Reg NMS plan), the shortest single-stock halt
-PAUSE_MINUTES = 5
+PAUSE_SECONDS = 300
 REOPENING = 4.0  # times the volume before
 _NOT_REFUSED = (
     "superseded",
@@ -469,7 +469,7 @@ def _cases_with_profile(timeframe: str) -> list[_Case]:
     usual = _at_least("by_habit", USUAL)
     unusual, busy = _less_than("by_habit", NEVER), _less_than("by_neighbours", NEVER)
     active = pl.col("usual_silence") < HABITUALLY_ACTIVE
-    pause = pl.col("bars") * TIMEFRAME_MINUTES[timeframe] >= PAUSE_MINUTES
+    pause = pl.col("bars") * TIMEFRAME_SECONDS[timeframe] >= PAUSE_SECONDS
     intraday = pl.lit(timeframe not in LONG_TIMEFRAMES)
     both = _silence_and_neighbours()
     reopening = format_columns(

@@ -11,18 +11,30 @@ from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.market.validation.catalog import Severity, refused_choice
 from harmony_pipeline.settings_base import FrozenSettings
 
-Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day", "1Week"]
+Timeframe = Literal[
+    "1Sec", "5Sec", "10Sec", "15Sec", "30Sec", "1Min", "5Min", "15Min", "30Min", "1Hour", "1Day",
+    "1Week",
+]  # fmt: skip
 PeriodSize = Literal["day", "week", "month", "quarter", "year"]
 
-TIMEFRAME_MINUTES: dict[str, int] = {
-    "1Min": 1,
-    "5Min": 5,
-    "15Min": 15,
-    "30Min": 30,
-    "1Hour": 60,
-    "1Day": 1440,
-    "1Week": 10_080,
+TIMEFRAME_SECONDS: dict[str, int] = {
+    "1Sec": 1,
+    "5Sec": 5,
+    "10Sec": 10,
+    "15Sec": 15,
+    "30Sec": 30,
+    "1Min": 60,
+    "5Min": 300,
+    "15Min": 900,
+    "30Min": 1800,
+    "1Hour": 3600,
+    "1Day": 86_400,
+    "1Week": 604_800,
 }
+TIMEFRAME_MINUTES: dict[str, int] = {
+    name: seconds // 60 for name, seconds in TIMEFRAME_SECONDS.items() if seconds >= 60
+}
+"""the lengths that vendors have bars of; shorter ones come from files or are made of trades"""
 # stamped midnight UTC of their first session date, known at the close of their last
 LONG_TIMEFRAMES = ("1Day", "1Week")
 
@@ -668,7 +680,7 @@ class MarketSettings(FrozenSettings):
     def _fit_periods(self) -> Self:
         if (
             "trading_period" not in self.partitions.model_fields_set
-            and TIMEFRAME_MINUTES[self.timeframe] >= TIMEFRAME_MINUTES["1Hour"]
+            and TIMEFRAME_SECONDS[self.timeframe] >= TIMEFRAME_SECONDS["1Hour"]
         ):
             object.__setattr__(
                 self, "partitions", self.partitions.model_copy(update={"trading_period": "year"})

@@ -27,7 +27,7 @@ from harmony_pipeline.market.periods import (
     period_of,
     periods_between,
 )
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.models.registry import ModelRegistry
@@ -161,7 +161,7 @@ class PipelineContext:
     @property
     def bar(self) -> timedelta:
         """Length of a bar."""
-        return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+        return timedelta(seconds=TIMEFRAME_SECONDS[self.timeframe])
 
     @property
     def end_date(self) -> date:
