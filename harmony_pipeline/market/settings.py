@@ -1,8 +1,9 @@
 """Settings of the market: which market, which bars, from which source."""
 
+import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -16,6 +17,7 @@ Timeframe = Literal[
     "1Week",
 ]  # fmt: skip
 PeriodSize = Literal["day", "week", "month", "quarter", "year"]
+RetrainingSize = Literal["hour", "day", "week", "month", "quarter", "year"]
 
 TIMEFRAME_SECONDS: dict[str, int] = {
     "1Sec": 1,
@@ -40,6 +42,9 @@ LONG_TIMEFRAMES = ("1Day", "1Week")
 
 
 _WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto")
+_WITHOUT_SECONDS = _WITHOUT_WEEKS
+TRADE_TIME_BARS, _NO_TRADE_BARS = "time", "none"
+_TRADE_BARS = re.compile(r"none|time|(?=.*[1-9])\d+(\.\d+)?(Tick|Volume|Dollar)")
 
 
 class FileSourceSettings(FrozenSettings):
@@ -523,7 +528,20 @@ class IngestSettings(FrozenSettings):
 
 
 class TickSettings(FrozenSettings):
-    """Quotes and trades: which are kept, and the form of their conditions; see docs/ticks.md."""
+    """Quotes and trades: which are kept, the form of their conditions, and whether bars are made of
+    trades; see docs/ticks.md.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"bars"})
+
+    bars: str = Field(
+        _NO_TRADE_BARS,
+        description=(
+            "none: bars are the source's own; time: bars of `market.timeframe` are made of the"
+            " source's trades; 1000Tick, 50000Volume, 1000000Dollar: bars of so much, that end on"
+            " the grid of `market.timeframe`"
+        ),
+    )
 
     condition_codes: Literal["sip", "lean", "none"] = Field(
         "sip",
@@ -537,6 +555,21 @@ class TickSettings(FrozenSettings):
     crossed_quotes: Literal["warn", "quarantine"] = Field(
         "quarantine", description="bid above ask; warn keeps them"
     )
+
+    @field_validator("bars")
+    @classmethod
+    def _check_bars(cls, kind: str) -> str:
+        if not _TRADE_BARS.fullmatch(kind):
+            raise ValueError(
+                f"'{kind}' is no kind of bar: use none, time, or a threshold like 1000Tick,"
+                " 50000Volume, 1000000Dollar"
+            )
+        return kind
+
+    @property
+    def makes_bars(self) -> bool:
+        """Whether bars are made of trades."""
+        return self.bars != _NO_TRADE_BARS
 
 
 AssetClass = Literal["us_equity", "equity", "fx", "crypto", "future", "index"]
@@ -620,7 +653,10 @@ class PartitionSettings(FrozenSettings):
         "month",
         description="left out: a month for minutes, a year for hourly, daily and weekly bars",
     )
-    retraining_period: PeriodSize = "quarter"
+    retraining_period: RetrainingSize = Field(
+        "quarter",
+        description="hour: for studies of a few days by the second; no session trades such models",
+    )
 
 
 class MarketSettings(FrozenSettings):
@@ -694,6 +730,18 @@ class MarketSettings(FrozenSettings):
             raise ValueError(
                 f"timeframe: {self.source} gives no weekly bars: ingest 1Day, and read weeks with"
                 " bars_at('1Week') in SQL"
+            )
+        long = self.timeframe in LONG_TIMEFRAMES
+        if self.ticks.makes_bars and long:
+            raise ValueError(
+                f"ticks.bars: bars of trades lie within a day, and timeframe is {self.timeframe}:"
+                " set it to 1Sec, 1Min, ... or ticks.bars to none"
+            )
+        short = TIMEFRAME_SECONDS[self.timeframe] < TIMEFRAME_SECONDS["1Min"]
+        if short and self.source in _WITHOUT_SECONDS and not self.ticks.makes_bars:
+            raise ValueError(
+                f"timeframe: {self.source} gives no bars of seconds: make them of its trades with"
+                ' [market.ticks] bars = "time", where it has trades, or set 1Min'
             )
         return self
 

@@ -23,6 +23,7 @@ from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.periods import (
     DayCut,
     Period,
+    hours_of,
     period_from_key,
     period_of,
     periods_between,
@@ -187,13 +188,23 @@ class PipelineContext:
         )
 
     def retraining_periods(self) -> list[Period]:
-        """Every retraining period, oldest first."""
+        """Every retraining period, oldest first; of hours those in which the market is open."""
+        if self.retrains_hourly:
+            days = self.exchange.schedule(self.settings.market.start, self.end_date)
+            extended = self.settings.market.extended_hours
+            span = ("pre_open", "post_close") if extended else ("open", "close")
+            return hours_of(days.select(span).iter_rows(), self.day_cut)
         return periods_between(
             self.settings.market.start,
             self.end_date,
             self.settings.market.partitions.retraining_period,
             self.day_cut,
         )
+
+    @property
+    def retrains_hourly(self) -> bool:
+        """Whether models change within a day."""
+        return self.settings.market.partitions.retraining_period == "hour"
 
     def trading_period(self, key: str) -> Period:
         """The trading period named `key`."""
