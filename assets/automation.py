@@ -142,6 +142,8 @@ def _retraining(pipeline: PipelineContext, job: Any) -> dg.ScheduleDefinition:
     )
     def retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, pipeline)
+        if pipeline.retrains_hourly:
+            return dg.SkipReason("models of an hour are made by harmony run, not by the clock")
         period = next(
             (
                 found

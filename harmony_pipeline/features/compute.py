@@ -20,7 +20,6 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.bar_columns import (
-    MINUTE,
     REGULAR_SESSION,
     BarColumns,
     matrix_of,
@@ -33,6 +32,7 @@ from harmony_pipeline.features.state import State, States, state_frame, states_b
 from harmony_pipeline.features.value_columns import count_nan, value_column
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.text import clock_time
 
 T = TypeVar("T")
 
@@ -149,8 +149,8 @@ def _refuse_half_a_moment(bars: pl.DataFrame, known: Mapping[str, State]) -> Non
     assert isinstance(first, datetime)
     if first <= known[latest].timestamp:
         raise DataError(
-            f"bars begin at {first:{MINUTE}}, and the saved feature state of {latest} is of"
-            f" {known[latest].timestamp:{MINUTE}}: columns that compare symbols continue all of"
+            f"bars begin at {clock_time(first)}, and the saved feature state of {latest} is of"
+            f" {clock_time(known[latest].timestamp)}: columns that compare symbols continue all of"
             " them from one moment"
         )
 
@@ -236,8 +236,8 @@ def _vector_before(
         return feature_set.initial_state()
     if first <= state.timestamp:
         raise DataError(
-            f"{symbol}: bar {first:{MINUTE}} is not after the saved feature state of"
-            f" {state.timestamp:{MINUTE}}: pass later bars only"
+            f"{symbol}: bar {clock_time(first)} is not after the saved feature state of"
+            f" {clock_time(state.timestamp)}: pass later bars only"
         )
     return state.vector.copy()
 

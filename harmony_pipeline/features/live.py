@@ -20,6 +20,7 @@ from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
 from harmony_pipeline.features.moments import peer_arrays
 from harmony_pipeline.features.state import State, States, states_by_symbol
+from harmony_pipeline.text import clock_time
 
 _EPOCH, _FIRST = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000  # microseconds
@@ -90,13 +91,13 @@ class LiveFeatures:
         values = np.empty((len(bars), len(self.names)))
         if len({bar[1] for bar in bars}) > 1 or len({bar[0] for bar in bars}) < len(bars):
             raise DataError(
-                f"the bars of {', '.join(f'{bar[0]} {bar[1]:%Y-%m-%d %H:%M}' for bar in bars)} are"
+                f"the bars of {', '.join(f'{bar[0]} {clock_time(bar[1])}' for bar in bars)} are"
                 " not one bar each of one moment: columns that compare symbols need them together"
             )
         if bars and self._moment is not None and bars[0][1] <= self._moment:
             raise DataError(
-                f"{bars[0][0]}: bar {bars[0][1]:%Y-%m-%d %H:%M} is not after"
-                f" {self._moment:%Y-%m-%d %H:%M}, the last moment counted: drop it"
+                f"{bars[0][0]}: bar {clock_time(bars[0][1])} is not after"
+                f" {clock_time(self._moment)}, the last moment counted: drop it"
             )
         prepared = [self._prepare(*bar) for bar in bars]
         for (fold, numbers), bar in zip(prepared, bars, strict=True):
@@ -144,8 +145,8 @@ class LiveFeatures:
             fold = self._folds[symbol] = _SymbolFold(self.feature_set, self._kernels, None)
         if fold.timestamp is not None and timestamp <= fold.timestamp:
             raise DataError(
-                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} is not after"
-                f" {fold.timestamp:%Y-%m-%d %H:%M}, the last one counted: drop it"
+                f"{symbol}: bar {clock_time(timestamp)} is not after"
+                f" {clock_time(fold.timestamp)}, the last one counted: drop it"
             )
         if not (
             0.0 < low <= high < np.inf
@@ -155,7 +156,7 @@ class LiveFeatures:
             and adjustment_factor > 0.0
         ):
             raise DataError(
-                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} has an impossible price, volume or"
+                f"{symbol}: bar {clock_time(timestamp)} has an impossible price, volume or"
                 f" factor ({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}):"
                 " quarantine it"
             )

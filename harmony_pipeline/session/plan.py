@@ -17,7 +17,7 @@ from harmony_pipeline.features.state import State
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -261,7 +261,7 @@ class SessionPlan:
     @property
     def bar(self) -> timedelta:
         """Length of a bar."""
-        return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+        return timedelta(seconds=TIMEFRAME_SECONDS[self.timeframe])
 
     @property
     def flatten_from(self) -> datetime | None:

@@ -4,12 +4,11 @@ period, predicting inside it.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from harmony_pipeline.lake.lake import code_version
-from harmony_pipeline.market.periods import Period, period_of
+from harmony_pipeline.market.periods import Period, next_period, period_at
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples, build_samples
 from harmony_pipeline.models.trained import TrainedModel
@@ -296,14 +295,14 @@ def _first_possible(pipeline: PipelineContext, settled: pl.Series, needed: int) 
         else settled[0] + (settled[-1] - settled[0]) * ((needed - 1) / (len(settled) - 1))
     )
     size, chosen = pipeline.settings.market.partitions.retraining_period, pipeline.settings.model
-    begun = period_of(enough.astimezone(ZoneInfo(pipeline.zone)).date(), size, pipeline.zone)
+    begun = period_at(enough, size, pipeline.zone)
     # the first period whose embargo begins after the label that fills the number
     while (
         embargo_start(pipeline.calendar, pipeline.timeframe, begun.start, chosen.embargo_bars)
         < enough
     ):
-        begun = period_of(begun.end_date, size, pipeline.zone)
-    day = begun.first_date
+        begun = next_period(begun, size, pipeline.zone)
+    day = begun.key if size == "hour" else begun.first_date
     about = "" if len(settled) >= needed else "about "
     return f"the first model would be possible from {about}{day} on, when a {size} begins"
 

@@ -396,12 +396,17 @@ def _model(
     if account == PAPER:
         model = pipeline.registry.load_promoted()
         period = pipeline.retraining_period(model.card.period)
-        if period.first_date > day:
+        if period.start > pipeline.trading_day_start(day):
             raise NotReady(
                 f"the promoted model {model.model_id} was trained on bars after {day}; trade a day"
                 f" from {period.first_date} on"
             )
         return model
+    if pipeline.retrains_hourly:
+        raise NotReady(
+            f"{day} cannot be replayed: a session trades one model a day, and"
+            ' market.partitions.retraining_period is "hour"'
+        )
     period = pipeline.retraining_period_of(day)
     rows = pipeline.lake.read("models", [period.key]).filter(
         pl.col("horizon") == pipeline.settings.trade_horizon

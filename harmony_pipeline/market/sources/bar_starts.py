@@ -15,7 +15,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_placement import session_midnights
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
     cell_texts,
     drop_overflowing,
@@ -80,11 +80,11 @@ def read_bar_starts(
         instant, reasons = settle_clock_changes(
             read.written, instant, _written_locally(found, settings), settings.timezone, symbols
         )
-    if timeframe in TIMEFRAME_MINUTES:
+    if timeframe in TIMEFRAME_SECONDS:
         other = _other_length(instant, symbols, reading.calendar, timeframe, origin)
     if timeframe in LONG_TIMEFRAMES:
         instant = session_midnights(instant, read.written, reading.calendar, timeframe)
-    elif timeframe in TIMEFRAME_MINUTES:
+    elif timeframe in TIMEFRAME_SECONDS:
         instant, notes = _put_at_start(instant, settings.stamp, reading.calendar, timeframe, origin)
     starts, defects = _borrow_absent(instant, written, reasons, settings, origin)
     return BarStarts(starts, defects, notes, other)

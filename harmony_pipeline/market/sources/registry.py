@@ -27,9 +27,27 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     """The source that `settings.source` names: one of BUILT_IN (docs/sources.md), or
     `module:Class`, which is called as Class(settings, base).
 
-    `base` is the folder that relative paths start from. Raises ConfigError when the name leads
-    nowhere.
+    With `settings.ticks.bars` its trades make the bars. `base` is the folder that relative paths
+    start from. Raises ConfigError when the name leads nowhere.
     """
+    if settings.ticks.makes_bars:
+        from harmony_pipeline.market.sources.trade_bars import TradeBarSource
+
+        return TradeBarSource(_named_source(_as_it_is(settings), base), settings)
+    return _named_source(settings, base)
+
+
+def _as_it_is(settings: MarketSettings) -> MarketSettings:
+    """The settings of a source whose trades make bars: its own are never asked for. The simulated
+    market is one of minutes, of which its trades are made.
+    """
+    own = "1Min" if settings.source == "simulated" else settings.timeframe
+    return settings.model_copy(
+        update={"timeframe": own, "ticks": settings.ticks.model_copy(update={"bars": "none"})}
+    )
+
+
+def _named_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     if settings.source == "files":
         from harmony_pipeline.market.sources.files import FileSource
 
