@@ -54,7 +54,7 @@ class LiveFeatures:
         begun = (fold.timestamp for fold in self._folds.values() if fold.timestamp is not None)
         self._moment = max(begun, default=None)
 
-    def update(
+    def update(  # noqa: PLR0913  a bar, as it is
         self,
         symbol: str,
         timestamp: datetime,
@@ -133,7 +133,7 @@ class LiveFeatures:
                 for symbol, value in zip(symbols, found, strict=True):
                     folds[symbol].rows[column.name][0] = value
 
-    def _prepare(
+    def _prepare(  # noqa: PLR0913
         self,
         symbol: str,
         timestamp: datetime,

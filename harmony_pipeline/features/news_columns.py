@@ -32,8 +32,6 @@ _HALF_LIFE = "2^(-1 / N)"
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-
-
 NEWS = (
     Indicator(
         "news_count",

@@ -20,6 +20,7 @@ from harmony_pipeline.schemas.bars import (
     QUARANTINE,
     RAW_BARS,
 )
+from harmony_pipeline.schemas.news import NEWS, NEWS_QUARANTINE, NEWS_SCORES, NEWS_WORDS
 from harmony_pipeline.schemas.reference import (
     CORPORATE_ACTIONS,
     EXCHANGE_SESSIONS,
@@ -111,6 +112,10 @@ __all__ = [
     "METRICS",
     "MODELS",
     "MONTE_CARLO",
+    "NEWS",
+    "NEWS_QUARANTINE",
+    "NEWS_SCORES",
+    "NEWS_WORDS",
     "ORDERS",
     "ORDER_EVENTS",
     "OVERFITTING",

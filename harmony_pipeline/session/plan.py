@@ -13,6 +13,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import State
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
@@ -88,6 +89,9 @@ class SessionPlan:
 
     stop_limit_bps: at a broker that takes no brackets the stop rests there alone, as a stop-limit
     order whose limit lies so far behind it (session/single_stops.py); None: it takes brackets.
+
+    news: headlines of the symbols, those of a replayed day with the moments at which they became
+    known in it; needed where the feature set reads news.
     """
 
     date: date
@@ -115,6 +119,7 @@ class SessionPlan:
     selected: tuple[str, ...] | None = None
     scans: tuple[IntradayScan, ...] = ()
     stop_limit_bps: float | None = None
+    news: NewsTotals | None = None
 
     def __post_init__(self) -> None:
         for plan in self.by_strategy.values():
@@ -219,6 +224,7 @@ class SessionPlan:
                 else {}
             ),
             **({} if self.stop_limit_bps is None else {"stop_limit": self.stop_limit_bps}),
+            **({} if self.news is None else {"news": self.news.hash}),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)

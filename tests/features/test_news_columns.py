@@ -139,10 +139,18 @@ def test_the_session_serves_what_research_made(chosen):
         values = live.update_moment(
             [
                 (
-                    bar["symbol"], bar["timestamp"], bar["open"], bar["high"], bar["low"],
-                    bar["close"], bar["volume"], bar["session_date"], bar["kept"] == "regular",
-                    bar["adjustment_factor"], bar["bar_end"],
-                )  # fmt: skip
+                    bar["symbol"],
+                    bar["timestamp"],
+                    bar["open"],
+                    bar["high"],
+                    bar["low"],
+                    bar["close"],
+                    bar["volume"],
+                    bar["session_date"],
+                    bar["kept"] == "regular",
+                    bar["adjustment_factor"],
+                    bar["bar_end"],
+                )
                 for bar in moment.iter_rows(named=True)
             ]
         )
