@@ -245,6 +245,12 @@ class Settings(BaseSettings):
                 " dates of the calendars"
             )
         _check_session(self)
+        if self.risk.sizing == "bandit" and self.active_portfolios:
+            raise ValueError(
+                "risk.sizing: bandit learns the size of one strategy, and strategies of the"
+                f" portfolio {next(iter(self.active_portfolios))} share an account: choose another"
+                " sizing, or switch the portfolio off"
+            )
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
         if (

@@ -79,6 +79,7 @@ from harmony_pipeline.schemas.trading import (
     SESSION_FILLS,
     SESSION_ORDERS,
     SESSION_POSITIONS,
+    SIZING_POLICIES,
     TRADES,
 )
 from harmony_pipeline.schemas.verdicts import VERDICTS
@@ -137,6 +138,7 @@ __all__ = [
     "SESSION_ORDERS",
     "SESSION_POSITIONS",
     "SIGNALS",
+    "SIZING_POLICIES",
     "TABLES",
     "TEXT",
     "TICK_COUNTS",

@@ -53,6 +53,7 @@ TABLES: dict[str, Table] = {
         trading.TRADES,
         trading.EQUITY,
         trading.BACKTESTS,
+        trading.SIZING_POLICIES,
         robustness.MONTE_CARLO,
         robustness.TRIALS,
         robustness.TRIAL_RETURNS,

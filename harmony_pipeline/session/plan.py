@@ -202,7 +202,7 @@ class SessionPlan:
             "account": self.account,
             "symbols": self.symbols,
             "strategy": [self.strategy_name, _described(self.strategy)],
-            "rules": asdict(self.rules.only(self.slots)),
+            "rules": _rules(self.rules.only(self.slots)),
             "features": self.feature_set.hash,
             "states": {
                 symbol: [state.timestamp.isoformat(), short_hash(state.vector.tobytes(), 8)]
@@ -316,6 +316,14 @@ def _described(strategy: Strategy) -> str:
     return json.dumps(
         [f"{type(built).__module__}:{type(built).__qualname__}", parameters], sort_keys=True
     )
+
+
+def _rules(rules: TradingRules) -> dict[str, Any]:
+    """Every number of the rules; a policy of size only where there is one."""
+    parts = asdict(rules)
+    if not rules.policies:
+        parts.pop("policies")
+    return parts
 
 
 def _content(rows: pl.DataFrame) -> str:
