@@ -5,9 +5,9 @@ of it without Dagster.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assets.groups import CHAIN, INGEST, SCAN, SESSION, Job, Partitioning, made_together
+from assets.groups import CHAIN, INGEST, NEWS, SCAN, SESSION, Job, Partitioning, made_together
 from harmony_pipeline.log import log_context
-from harmony_pipeline.stages import market
+from harmony_pipeline.stages import market, news
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
@@ -29,7 +29,8 @@ class Step:
 def chain(pipeline: PipelineContext) -> Iterator[Step]:
     """Each job when it is due: which days have bars is known after the ingest.
 
-    A lake without a bar ends the chain after the ingest: nothing else could be made.
+    A lake without a bar ends the chain after the ingest: nothing else could be made. News are left
+    out where there is no source of them.
     """
     latest = {
         SCAN.name: pipeline.settings.scanner.run_days,
@@ -38,6 +39,8 @@ def chain(pipeline: PipelineContext) -> Iterator[Step]:
     for job in CHAIN:
         if job is not INGEST and market.latest_period_with_bars(pipeline) is None:
             return
+        if job is NEWS and not news.is_on(pipeline):
+            continue
         partitions = job.own[-1].partitions
         keys = _all_keys(pipeline, partitions)
         if job.name in latest:

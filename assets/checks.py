@@ -27,6 +27,7 @@ from harmony_pipeline.stages.context import PipelineContext
 Verification = Callable[[PipelineContext, Sequence[Period]], pl.DataFrame]
 _LOOK_AHEAD: tuple[tuple[str, Verification, Partitioning], ...] = (
     ("features", look_ahead_checks.features_know_no_future, "trading"),
+    ("news_scores", look_ahead_checks.news_scores_know_no_future, "trading"),
     ("labels", look_ahead_checks.labels_know_no_future, "trading"),
     ("model", look_ahead_checks.models_know_no_future, "retraining"),
     ("predictions", look_ahead_checks.predictions_know_no_future, "retraining"),

@@ -24,6 +24,7 @@ from harmony_pipeline.stages import (
     live,
     market,
     models,
+    news,
     promotion,
     research,
     robustness,
@@ -144,12 +145,23 @@ INGEST = Job(
         ),
     ),
 )
+NEWS = Job(
+    "news",
+    "news",
+    "Read headlines and score them, where there is a source of news.",
+    (
+        Asset("news", "market", news.news, "trading", kind="parquet"),
+        Asset("news_scores", "research", news.news_scores, "trading", ("news", "bars"), "parquet"),
+    ),
+)
 RESEARCH = Job(
     "research",
     "features and labels",
     "Ingest a trading period and everything that research needs of it.",
     (
-        Asset("features", "research", research.features, "trading", ("bars",), "parquet"),
+        Asset(
+            "features", "research", research.features, "trading", ("bars", "news_scores"), "parquet"
+        ),
         Asset("regimes", "research", research.regimes, "trading", ("daily_summary",), "parquet"),
         Asset("signals", "research", research.signals, "trading", ("features",), "parquet"),
         Asset(
@@ -161,7 +173,7 @@ RESEARCH = Job(
             "parquet",
         ),
     ),
-    before=INGEST.own,
+    before=(*INGEST.own, *NEWS.own),
 )
 RETRAIN = Job(
     "retrain",
@@ -358,7 +370,7 @@ TICKS = (  # far more rows than bars and fetched a few days at a time, so no job
     Asset("trade_ticks", "market", ticks.trade_ticks, "days", kind="parquet"),
 )
 
-CHAIN = (INGEST, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
+CHAIN = (INGEST, NEWS, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
 JOBS = {job.name: job for job in (*CHAIN, STRESS, VALIDATE, CALIBRATE, UPKEEP)}
 ASSETS = {
     asset.name: asset for asset in (*TICKS, *(one for job in JOBS.values() for one in job.own))

@@ -31,6 +31,7 @@ from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
+from harmony_pipeline.market.news.settings import NewsSettings
 from harmony_pipeline.market.settings import MarketSettings, lake_path
 from harmony_pipeline.models.settings import CrossValidationSettings, GateSettings, ModelSettings
 from harmony_pipeline.portfolio.settings import BacktestSettings, SharedAccountSettings
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     lake: LakeSettings = LakeSettings()
     market: MarketSettings = MarketSettings()
+    news: NewsSettings = NewsSettings()
     features: FeatureSettings = FeatureSettings()
     regimes: RegimeSettings = RegimeSettings()
     labels: LabelSettings = LabelSettings()
@@ -243,6 +245,12 @@ class Settings(BaseSettings):
                 " dates of the calendars"
             )
         _check_session(self)
+        if self.risk.sizing == "bandit" and self.active_portfolios:
+            raise ValueError(
+                "risk.sizing: bandit learns the size of one strategy, and strategies of the"
+                f" portfolio {next(iter(self.active_portfolios))} share an account: choose another"
+                " sizing, or switch the portfolio off"
+            )
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
         if (

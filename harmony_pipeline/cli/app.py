@@ -240,17 +240,21 @@ def ingest(
     ] = False,
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to
-    date.
+    date; read and score headlines where [news] names a source.
     """
     from harmony_pipeline.cli.quality import print_findings
-    from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
+    from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings, print_news
     from harmony_pipeline.stages.context import refuse_the_past
+    from harmony_pipeline.stages.news import is_on
 
     with _runner(context) as runner:
         refuse_the_past(runner.pipeline)
         chosen = runner.chosen("bars", first, last)
         runner.run_job("ingest", chosen[0], chosen[-1], {"raw_bars": {"again": again}})
+        if is_on(runner.pipeline):
+            runner.run_job("news", chosen[0], chosen[-1])
     print_ingest(runner.facts_of("raw_bars"), runner.facts_of("bars"))
+    print_news(runner.facts_of("news"))
     print_market_warnings(runner.pipeline, partitions=chosen)
     print_findings(runner.pipeline, chosen)
     _made(

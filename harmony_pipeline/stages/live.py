@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.alerts.alert import Alert
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log, log_context
@@ -190,6 +190,11 @@ def _run(
     if settings.session.broker == "simulated":
         return replay_day(
             plan, bars, ledger, Supervision.of(settings.state_root, settings.session, is_live=False)
+        )
+    if plan.feature_set.reads_news:
+        raise ConfigError(
+            f'session.broker = "{settings.session.broker}": features of news are served in replays'
+            " alone, no stream of headlines is read yet: take them out of features.names"
         )
     connection = _factory(settings.session.broker)(settings, plan)
     if ledger.session(plan.session_id) is None:

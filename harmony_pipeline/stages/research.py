@@ -13,6 +13,7 @@ from functools import cache, cached_property, partial
 import polars as pl
 
 from harmony_pipeline.features.incremental import chains_of, update_features
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.labels import labelling
 from harmony_pipeline.labels.events import events_from_signals
@@ -24,6 +25,7 @@ from harmony_pipeline.stages.code_identity import library_versions, source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.market import latest_period_with_bars
+from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
@@ -53,9 +55,10 @@ def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResul
         *(period.key for period in periods),
     ]
     require_sound(pipeline, {"bars": keys})
+    totals = news_totals(pipeline)
     parts: dict[str, StageResult] = {}
     for number, key in enumerate(keys, start=1):
-        parts[key] = _features_of(pipeline, key, order, chains[key])
+        parts[key] = _features_of(pipeline, key, order, chains[key], totals)
         pipeline.progress("features", number, len(keys))
     facts: dict[str, Fact] = {
         "feature columns": len(pipeline.feature_set.names),
@@ -84,7 +87,9 @@ def _feature_chain(pipeline: PipelineContext, key: str) -> str:
     )
 
 
-def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: str) -> StageResult:
+def _features_of(
+    pipeline: PipelineContext, key: str, order: list[str], chain: str, news: NewsTotals | None
+) -> StageResult:
     manifest = pipeline.lake.manifest("features", key) or {}
     made_before = manifest.get("made_from", {})
     if made_before.get("chain") == chain and made_before.get("libraries") == library_versions():
@@ -100,6 +105,7 @@ def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: s
         pipeline.timeframe,
         libraries=library_versions(),
         again=pipeline.again,
+        news=news,
     )
     made_from = {**result.made_from, "libraries": library_versions()}
     pipeline.lake.write("features", key, result.table, made_from)

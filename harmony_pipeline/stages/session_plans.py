@@ -7,6 +7,7 @@ each combination of data and settings, so that a replay is a pure function of bo
 with the books of the day before if that day was replayed, else with cash.
 """
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.instrument_defaults import asset_class_of
+from harmony_pipeline.market.news.settings import NewsSettings
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.demotion import diverges
 from harmony_pipeline.models.trained import TrainedModel
@@ -43,6 +45,7 @@ from harmony_pipeline.stages.backtests import (
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
+from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.strategy_signals import filters_now, model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
@@ -95,6 +98,8 @@ def replay_account(pipeline: PipelineContext) -> str:
         settings["portfolios"] = {portfolio: shared.model_dump(mode="json")}
     else:
         settings["session"].pop("portfolio")
+    if pipeline.settings.news == NewsSettings():
+        settings.pop("news")
     if not settings["session"]["rescan_at"]:
         settings["session"].pop("rescan_at")
     settings["luck"] = settings.pop("execution_noise")
@@ -162,6 +167,9 @@ def plan_of(
             history=only.history,
             **shared,
         )
+    news = news_totals(pipeline)
+    if news is not None:
+        plan = replace(plan, news=news.only(plan.symbols))
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
 
 
@@ -457,4 +465,5 @@ def _states(pipeline: PipelineContext, day: date) -> dict[str, State]:
         saved,
         pipeline.calendar,
         pipeline.timeframe,
+        news_totals(pipeline),
     )
