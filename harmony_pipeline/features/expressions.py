@@ -22,6 +22,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.text import clock_time
 
 _KEYS = ("symbol", "timestamp")
@@ -34,8 +35,8 @@ def expression_features(
 ) -> pl.DataFrame:
     """symbol, timestamp and one Float64 column for each of `expressions`, null where not known.
 
-    `bars` is a frame like BARS, sorted by symbol and timestamp. Expressions see its columns with
-    prices and volume adjusted. `cuts` moments are tried: the last bar but one, the first few, and
+    `bars` is a frame like BARS in any order; the result is sorted by symbol and timestamp.
+    Expressions see its columns with prices and volume adjusted. `cuts` moments are tried: the last bar but one, the first few, and
     random ones from `seed`. Raises ConfigError for an expression that looks ahead, that does not
     give one number a bar, or that Polars refuses.
     """
@@ -44,7 +45,7 @@ def expression_features(
     taken = [name for name in expressions if name in _KEYS]
     if taken:
         raise ConfigError(f"feature '{taken[0]}' has the name of a key column: choose another")
-    adjusted = _adjusted(bars)
+    adjusted = _adjusted(sort_rows(bars, _KEYS))
     found = _evaluated(adjusted, expressions)
     for moment in _moments(bars["timestamp"], cuts, seed):
         known = adjusted.filter(pl.col("timestamp") <= moment)
