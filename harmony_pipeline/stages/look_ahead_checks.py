@@ -318,7 +318,10 @@ def _samples_at(
         *(pl.lit(None, dtype=held.frame.schema[name]).alias(name) for name in _OUTCOMES),
         horizon=pl.lit(horizon, dtype=pl.Int64),
     )
-    return build_samples(features, events, regimes, model_columns(pipeline), horizon)
+    return build_samples(
+        features, events, regimes, model_columns(pipeline), horizon,
+        hidden_regime=pipeline.settings.model.hidden_regime,
+    )  # fmt: skip
 
 
 def _unequal_inputs(held: Samples, early: Samples) -> pl.DataFrame:

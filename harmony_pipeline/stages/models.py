@@ -407,8 +407,9 @@ def samples_until(
         .sort("symbol", "timestamp")
     )
     return build_samples(
-        known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon
-    )
+        known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon,
+        hidden_regime=pipeline.settings.model.hidden_regime,
+    )  # fmt: skip
 
 
 def model_columns(pipeline: PipelineContext) -> tuple[str, ...]:
