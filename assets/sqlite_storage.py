@@ -20,6 +20,12 @@ from typing import Any
 import dagster as dg
 
 # private, since dagster exports no name for its storages
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+)
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
@@ -111,13 +117,21 @@ class _Events(SqliteEventLogStorage):
             while self._open:
                 self._open.popitem()[1].close()
 
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store one event; most concern their run alone."""
+        kind = event.dagster_event_type if event.is_dagster_event else None
+        if kind in ASSET_EVENTS | ASSET_CHECK_EVENTS or kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
+            super().store_event(event)
+            return
+        with self.run_connection(event.run_id) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), self._event_to_row(event))
+
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store events in order: all or, where that fails, none of them."""
+        """Store the events of one run in order: all or, where that fails, none of them."""
         with self._db_lock:
             self._together = True
             try:
-                for event in events:
-                    self.store_event(event)
+                self._store_together(events)
                 while self._begun:
                     self._begun.popitem()[1].commit()
             finally:
@@ -126,6 +140,26 @@ class _Events(SqliteEventLogStorage):
                     self._begun.popitem()[1].rollback()
                 if not self._keeping:
                     self.keep_open(False)
+
+    def _store_together(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """As `store_event` does one by one. The entry of an asset holds its latest event, so it is
+        written once.
+        """
+        if not all(each.dagster_event_type in ASSET_EVENTS for each in events):
+            for each in events:
+                self.store_event(each)
+            return
+        rows = [self._event_to_row(each) for each in events]
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+        with self.index_transaction() as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+            last = connection.exec_driver_sql("select last_insert_rowid()").scalar_one()
+            numbers = range(last - len(rows) + 1, last + 1)
+            self._store_asset_event_tags(connection, events, numbers)
+            latest = {row["asset_key"]: place for place, row in enumerate(rows)}
+            for place in latest.values():
+                self._store_asset_event(connection, events[place], numbers[place])
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         """Whether the table of assets has a column: it was made by this version, so it is looked at
