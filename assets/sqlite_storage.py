@@ -3,7 +3,7 @@
 Dagster 1.13 makes a new engine for each read and write. SQLAlchemy compiles a statement once an
 engine, so every event of a run paid for making an engine and compiling its statements. And each run
 has a database of its own, whose tables Alembic made and stamped one by one; here they are the bytes
-of an empty database that was made once in the process. Events that Dagster hands over together
+of an empty database that was made once. Events that Dagster hands over together
 (`EVENT_BATCH`) are one transaction. The files are those of Dagster's storage.
 """
 
@@ -34,9 +34,12 @@ from sqlalchemy import Connection, Engine, Transaction, create_engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import NullPool
 
+from harmony_pipeline.files import cache_root, write_bytes
+
 # Dagster's own: how long a writer waits for another; a lock of the storage guards each connection
 _CONNECT = {"timeout": 30, "check_same_thread": False}
 _MOST_ENGINES = 64
+_SQLITE = b"SQLite format 3\0"  # how each file begins
 EVENT_BATCH = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
 """Variable of the environment with which Dagster hands over the events of a step's partitions, and
 those of a run's planned assets, together instead of one by one.
@@ -251,9 +254,21 @@ def _set_synchronous(connection: sqlite3.Connection, _record: object) -> None:
 
 @cache
 def _empty_run() -> bytes:
-    """The database of a run without an event, as Dagster makes it."""
+    """The database of a run without an event, as Dagster makes it; kept from one command to the
+    next, since Alembic takes half a second to make it.
+    """
+    kept = cache_root("dagster") / f"empty-run-{dg.__version__}-{sqlite3.sqlite_version}.db"
+    try:
+        content = kept.read_bytes()
+        if content.startswith(_SQLITE):
+            return content
+    except OSError:
+        pass
     with tempfile.TemporaryDirectory(prefix="harmony-dagster-") as folder:
         events = SqliteEventLogStorage(folder)
         with events.run_connection("empty"):
             pass
-        return (Path(folder) / "empty.db").read_bytes()
+        content = (Path(folder) / "empty.db").read_bytes()
+    with suppress(OSError):  # a disk that takes nothing: it is made again next time
+        write_bytes(kept, content, durable=False)
+    return content
