@@ -63,10 +63,15 @@ def _all_keys(pipeline: PipelineContext, partitions: Partitioning) -> list[str]:
             return list(pipeline.settings.backtest_names)
 
 
-def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, StageResult]:
+def run_stages(
+    pipeline: PipelineContext, last: Job = SESSION, *, checked: bool = False
+) -> dict[str, StageResult]:
     """Run the chain up to the job `last` in this process, without Dagster; returns what each asset
-    had to show.
+    had to show. `checked`: every check of the graph is evaluated, too, and a blocking one that
+    fails raises DataError.
     """
+    from assets.checks import evaluate_all
+
     results: dict[str, StageResult] = {}
     for step in chain(pipeline):
         for assets in made_together(step.job.own):
@@ -76,6 +81,8 @@ def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, Stag
                 for asset in assets:
                     log_stage(pipeline, asset.name, result, step.keys)
                     results[asset.name] = result
+                if checked:
+                    evaluate_all(pipeline, [asset.name for asset in assets], step.keys)
         if step.job is last:
             break
     return results

@@ -5,7 +5,7 @@ always agree. A market without an end keeps its running period: it is materialis
 and grows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 
 import dagster as dg
@@ -110,5 +110,10 @@ def checked_periods(
     context: dg.AssetCheckExecutionContext, pipeline: PipelineContext, kind: Partitioning
 ) -> list[Period]:
     """The trading or retraining periods that a check judges, oldest first."""
-    period = pipeline.retraining_period if kind == "retraining" else pipeline.trading_period
+    period = period_of(pipeline, kind)
     return [period(key) for key in context.op_execution_context.partition_keys]
+
+
+def period_of(pipeline: PipelineContext, kind: Partitioning) -> Callable[[str], Period]:
+    """How the trading or retraining period of a key is found."""
+    return pipeline.retraining_period if kind == "retraining" else pipeline.trading_period
