@@ -167,10 +167,14 @@ def plan_of(
             history=only.history,
             **shared,
         )
-    news = news_totals(pipeline)
-    if news is not None:
-        plan = replace(plan, news=news.only(plan.symbols))
+    plan = _with_news(pipeline, plan)
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _with_news(pipeline: PipelineContext, plan: SessionPlan) -> SessionPlan:
+    """The plan with the headlines of its symbols, where features read them."""
+    news = news_totals(pipeline)
+    return plan if news is None else replace(plan, news=news.only(plan.symbols))
 
 
 def _traded_of_late(pipeline: PipelineContext, day: date) -> list[str]:
