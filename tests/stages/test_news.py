@@ -28,7 +28,9 @@ from harmony_pipeline.stages import (
     research,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.models import training_recipe
 from harmony_pipeline.stages.session_plans import plan_of
+from harmony_pipeline.stages.trials import configuration
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -286,3 +288,22 @@ def test_words_are_learned_alike_from_rows_in_any_order(spoken):
     scores = score_headlines(found, one).to_numpy()
     agrees = np.sign(scores) == np.sign(found["outcome"].fill_null(0.0).to_numpy())
     assert agrees.mean() > 0.6
+
+
+def test_the_rules_of_news_are_part_of_a_recipe_only_where_features_read_them(spoken, tmp_path):
+    def recipes(pipeline):
+        return configuration(pipeline, "readers"), training_recipe(pipeline, 4)
+
+    def with_news(pipeline, names, **chosen):
+        settings = pipeline.settings
+        features = settings.features.model_copy(update={"names": names})
+        news_settings = settings.news.model_copy(update=chosen)
+        return PipelineContext(
+            settings.model_copy(update={"news": news_settings, "features": features})
+        )
+
+    for names, same in (((*NAMES, "log_return"), False), (("log_return",), True)):
+        one, other = (recipes(with_news(spoken, names, horizon_bars=bars))[1] for bars in (6, 12))
+        assert (one == other) is same
+    one, other = (recipes(with_news(spoken, NAMES, horizon_bars=bars))[0] for bars in (6, 12))
+    assert one != other

@@ -58,7 +58,7 @@ NEWS_COLUMNS = Columns(
 )  # fmt: skip
 _LISTS = ("news", "articles", "results", "data", "items")  # where replies keep their rows
 _MANY = r"[,;|\s]+"
-_MIDNIGHT_ROWS = 3  # stamps at midnight, and nothing else, that make a file one of dates
+_CLOCK = r":|^\s*\d{9,}"  # of a stamp that says more than a date: a colon, or an epoch
 
 
 @dataclass
@@ -229,11 +229,13 @@ def _typed(table: _Table, origin: str, settings: NewsSettings) -> pl.DataFrame:
         }
     )
     wall = stamps.written.drop_nulls()
-    dates = wall.len() >= _MIDNIGHT_ROWS and bool((wall.dt.time() == time()).all())
+    # a day's worth of midnights is a column of dates that was typed as times
+    midnights = wall.len() > 0 and bool((wall.dt.time() == time()).all())
+    dates = pl.lit(midnights) | ~pl.col("_published").str.contains(_CLOCK)
     return _each_symbol(frame).select(
         "symbol",
         "published_at",
-        pl.lit(dates).alias("published_date"),
+        dates.fill_null(value=False).alias("published_date"),
         pl.col("headline").str.replace_all(r"\s+", " ").str.strip_chars(),
         "received_at",
         pl.lit("files").alias("source"),
