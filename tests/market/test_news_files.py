@@ -248,6 +248,10 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path):
         read_news_files(NewsSettings(source="files"), tmp_path)
     with pytest.raises(DataError, match="leads to no file"):
         read_news_files(NewsSettings(source="files", paths=("nowhere/*.csv",)), tmp_path)
+    (tmp_path / "news").mkdir()
+    empty = read_news_files(settings_of(), tmp_path)
+    assert empty.rows.is_empty()
+    assert "has no file yet" in empty.notes[0]
 
 
 # --- words and outcomes ---------------------------------------------------------------------------

@@ -307,3 +307,33 @@ def test_the_rules_of_news_are_part_of_a_recipe_only_where_features_read_them(sp
         assert (one == other) is same
     one, other = (recipes(with_news(spoken, NAMES, horizon_bars=bars))[0] for bars in (6, 12))
     assert one != other
+
+
+def test_files_are_read_like_bars_and_strangers_are_named(spoken, tmp_path):
+    """The market of the module with news from a folder in place of the simulated ones."""
+    symbol = spoken.lake.read("bars")["symbol"][0]
+    folder = tmp_path / "news"
+    folder.mkdir()
+    (folder / "a.csv").write_text(
+        "symbol,time,headline\n"
+        f"{symbol},2024-01-05T14:31:00Z,{symbol} beats estimates\n"
+        "ZZZZ,2024-01-05T14:31:00Z,Nobody trades it\n"
+        f"{symbol},then,Broken\n"
+    )
+    settings = settings_of(tmp_path, source="files", paths=("news",))
+    pipeline = PipelineContext(settings)
+    market_bars = spoken.lake.read("bars", ["2024-01"])
+    pipeline.lake.write("bars", "2024-01", market_bars, {})
+    result = news.news(pipeline, pipeline.trading_periods())
+    assert result.facts["new headlines"] == 2
+    assert result.facts["quarantined by unreadable_row"] == 1
+    assert any("without bars: 'ZZZZ'" in note for note in result.notes)
+    assert pipeline.lake.read("news", ["2024-01"]).height == 2
+    # a row whose time cannot be read stands in the last period
+    assert pipeline.lake.read("news_quarantine", ["2024-03"])["row"].to_list() == [4]
+    (folder / "b.jsonl").write_text(
+        f'{{"ticker": "{symbol}", "published": "2024-02-05T10:00:00Z", "title": "More of it"}}\n'
+    )
+    again = news.news(pipeline, pipeline.trading_periods())
+    assert again.facts["new headlines"] == 1
+    assert again.facts["files"] == 2

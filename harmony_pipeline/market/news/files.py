@@ -76,6 +76,8 @@ def read_news_files(settings: NewsSettings, folder: Path) -> NewsFiles:
     """
     paths = news_paths(settings.paths, folder)
     frames, notes = [pl.DataFrame(schema=READ_DTYPES)], list[str]()
+    if not paths:
+        notes.append(f"news.paths ({', '.join(settings.paths)}) has no file yet")
     for path in paths:
         origin = _origin(path, folder)
         for table in _tables(path, origin):
@@ -90,7 +92,9 @@ def read_news_files(settings: NewsSettings, folder: Path) -> NewsFiles:
 
 
 def news_paths(paths: Sequence[str], folder: Path) -> list[Path]:
-    """The files that the setting means, sorted. Raises ConfigError without any."""
+    """The files that the setting means, sorted; none where a folder is still empty. Raises
+    ConfigError without a path, DataError for one that leads nowhere.
+    """
     if not paths:
         raise ConfigError('news.paths is empty: name a file, a folder or a glob, as ["news/*.csv"]')
     found = set[Path]()
@@ -107,7 +111,7 @@ def news_paths(paths: Sequence[str], folder: Path) -> list[Path]:
         else:
             mine = [Path(each) for each in glob.glob(str(path), recursive=True)]
             mine = [each for each in mine if each.is_file()]
-        if not mine:
+        if not mine and not path.is_dir():
             raise DataError(f"news.paths has '{excerpt(text)}', which leads to no file: correct it")
         found.update(mine)
     return sorted(found)
