@@ -175,7 +175,7 @@ def _fitted(
     solver = LogisticRegression(C=penalty, max_iter=_ITERATIONS, tol=_TOLERANCE)
     with threadpool_limits(1):  # sums of another number of threads differ in the last bits
         solver.fit(held, rises)
-    return np.round(np.asarray(solver.coef_[0], dtype=np.float64), _DIGITS)
+    return np.asarray(np.round(solver.coef_[0], _DIGITS), dtype=np.float64)
 
 
 def score_headlines(news: pl.DataFrame, words: HeadlineWords | None) -> pl.Series:

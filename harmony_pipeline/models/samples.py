@@ -79,11 +79,15 @@ SIDED: dict[str, float] = {
     "larger_momentum": 0.0,
     "market_return": 0.0,
     "residual_return": 0.0,
+    "news_sentiment": 0.0,
 }
 # kind of a comparison -> the neutral value of one whose compared column is sided
 _COMPARED = {"cross_rank": 0.5, "cross_z": 0.0, "market_relative": 0.0, "sector_relative": 0.0}
-# what would only tell symbols apart: prices, their logarithm, ranges, and impact by amount traded
-PRICE_LEVELS = frozenset({"sma", "ema", "atr", "fractional", "amihud"})
+# what would only tell symbols apart: prices, their logarithm, ranges, impact by amount traded, and
+# how much was ever written of them
+PRICE_LEVELS = frozenset(
+    {"sma", "ema", "atr", "fractional", "amihud", "news_total", "news_score_total"}
+)
 PER_RANGE = frozenset({"macd", "macd_line", "macd_signal"})
 REGIME_NAMES = (
     "regime_trend_sided",

@@ -72,7 +72,8 @@ class LinUCB:
 
     def weights(self) -> FloatArray:
         """w: [multipliers, signals]."""
-        return np.linalg.solve(self.precision, self.moments[:, :, None])[:, :, 0]
+        solved = np.linalg.solve(self.precision, self.moments[:, :, None])
+        return np.asarray(solved[:, :, 0], np.float64)
 
     def choose(self, x: FloatArray) -> int:
         """The place of the multiplier with the largest upper bound for the signals x."""

@@ -97,9 +97,9 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
     """A hash of everything that decides how a model of this horizon is made, but for the data.
 
     Forecaster with its parameters and code, seed, training window, embargo and calibration; inputs;
-    events and their barriers; bars and retraining period. What is decided after the forecast (the
-    probability that trades, sizes, costs) is no part of it. Models of one recipe share their
-    evidence; those of another start anew (docs/gate.md).
+    news where inputs read them; events and their barriers; bars and retraining period. What is
+    decided after the forecast (the probability that trades, sizes, costs) is no part of it. Models
+    of one recipe share their evidence; those of another start anew (docs/gate.md).
     """
     settings = pipeline.settings
     chosen, market = settings.model, settings.market
@@ -122,6 +122,7 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
         *((settings.labels.horizons_bars,) if _is_blended(pipeline, horizon) else ()),
         (market.calendar, market.timeframe, pipeline.calendar.grid.text, market.benchmark,
          market.partitions.retraining_period),
+        *((settings.news,) if inputs.reads_news else ()),
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from harmony_pipeline.schemas import NEWS_WORDS
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
+from harmony_pipeline.text import listing
 
 NO_NEWS = 'no source of news is set: news.source is "off"'
 
@@ -64,9 +65,23 @@ def news(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         "of the new, known late": judged.late,
         "outside the market's dates": judged.kept.height - inside.height,
     }
+    unheard = _without_bars(pipeline, judged.kept)
+    notes = [*read.notes, *([unheard] if unheard else [])]
     for rule, number in judged.refused.group_by("rule").len().sort("rule").iter_rows():
         facts[f"quarantined by {rule}"] = int(number)
-    return StageResult.of(parts, facts=facts, notes=read.notes, preview=inside.tail(5))
+    return StageResult.of(parts, facts=facts, notes=notes, preview=inside.tail(5))
+
+
+def _without_bars(pipeline: PipelineContext, kept: pl.DataFrame) -> str:
+    """A sentence where headlines are of symbols that the market has no bar of."""
+    traded = pipeline.lake.scan("bars").select("symbol").unique().collect(engine="in-memory")
+    if traded.is_empty():
+        return ""
+    others = kept.join(traded, on="symbol", how="anti")
+    if others.is_empty():
+        return ""
+    names = listing(others["symbol"].unique().sort().to_list())
+    return f"{others.height} headlines are of symbols without bars: {names}"
 
 
 def _last(pipeline: PipelineContext) -> str:

@@ -46,6 +46,7 @@ from harmony_pipeline.stages.backtests import (
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.news import news_totals
+from harmony_pipeline.stages.sizing_policies import learns
 from harmony_pipeline.stages.strategy_signals import filters_now, model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
@@ -106,7 +107,18 @@ def replay_account(pipeline: PipelineContext) -> str:
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
     unusual = pipeline.instruments.unusual()
-    return f"replay-{pipeline.fingerprint(settings, bars, unusual, models, lives)}"
+    learned = _learned(pipeline)
+    return f"replay-{pipeline.fingerprint(settings, bars, unusual, models, lives, *learned)}"
+
+
+def _learned(pipeline: PipelineContext) -> list[dict[str, str]]:
+    """Content hashes of scores of headlines and policies of size, where sessions go by them."""
+    tables = []
+    if pipeline.feature_set.reads_news:
+        tables.append("news_scores")
+    if learns(pipeline.settings.risk):
+        tables.append("sizing_policies")
+    return [pipeline.lake.content_hashes(name) for name in tables]
 
 
 def plan_of(
@@ -167,10 +179,14 @@ def plan_of(
             history=only.history,
             **shared,
         )
-    news = news_totals(pipeline)
-    if news is not None:
-        plan = replace(plan, news=news.only(plan.symbols))
+    plan = _with_news(pipeline, plan)
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _with_news(pipeline: PipelineContext, plan: SessionPlan) -> SessionPlan:
+    """The plan with the headlines of its symbols, where features read them."""
+    news = news_totals(pipeline)
+    return plan if news is None else replace(plan, news=news.only(plan.symbols))
 
 
 def _traded_of_late(pipeline: PipelineContext, day: date) -> list[str]:

@@ -211,6 +211,17 @@ def test_dates_without_a_time_are_known_at_the_end_of_their_day(tmp_path):
     assert kept["known_at"].to_list() == [datetime(2024, 3, day, tzinfo=UTC) for day in (5, 6, 7)]
 
 
+def test_a_date_among_times_is_known_at_the_end_of_its_day_and_midnight_is_a_time(tmp_path):
+    text = (
+        "symbol,published,headline\nAAPL,2024-03-05,A date\nAAPL,2024-03-05T00:00:00Z,Midnight\n"
+        "AAPL,2024-03-05T14:30:00Z,Noon\n"
+    )
+    kept = judged(read(tmp_path, "a.csv", text)).kept
+    known = dict(kept.select("headline", "known_at").iter_rows())
+    assert known["A date"] == datetime(2024, 3, 6, tzinfo=UTC)
+    assert known["Midnight"] == datetime(2024, 3, 5, 0, 1, tzinfo=UTC)
+
+
 def test_stamps_without_an_offset_are_in_the_zone_of_the_settings(tmp_path):
     text = "symbol,time,headline\nAAPL,2024-03-05 09:30:00,Opening\n"
     rows = read(tmp_path, "a.csv", text, timezone="America/New_York")
@@ -237,6 +248,10 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path):
         read_news_files(NewsSettings(source="files"), tmp_path)
     with pytest.raises(DataError, match="leads to no file"):
         read_news_files(NewsSettings(source="files", paths=("nowhere/*.csv",)), tmp_path)
+    (tmp_path / "news").mkdir()
+    empty = read_news_files(settings_of(), tmp_path)
+    assert empty.rows.is_empty()
+    assert "has no file yet" in empty.notes[0]
 
 
 # --- words and outcomes ---------------------------------------------------------------------------

@@ -131,10 +131,12 @@ def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction()
         "ewma_volatility", "downside_volatility", "ulcer_index", "volatility_ratio", "kurtosis",
         "autocorrelation", "variance_ratio", "hurst", "sign_entropy", "kyle_lambda", "roll_spread",
         "corwin_schultz", "minute_of_session", "day_of_week", "larger_volatility",
+        "news_count", "bars_since_news",
     }  # fmt: skip
     from harmony_pipeline.features.comparisons import MARKET
+    from harmony_pipeline.features.news_columns import NEWS
 
-    kinds = {indicator.kind for indicator in (*INDICATORS, *MARKET)}
+    kinds = {indicator.kind for indicator in (*INDICATORS, *MARKET, *NEWS)}
     assert kinds == without_direction | {"beta"} | set(SIDED) | PRICE_LEVELS
 
 

@@ -28,7 +28,9 @@ from harmony_pipeline.stages import (
     research,
 )
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.models import training_recipe
 from harmony_pipeline.stages.session_plans import plan_of
+from harmony_pipeline.stages.trials import configuration
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -286,3 +288,52 @@ def test_words_are_learned_alike_from_rows_in_any_order(spoken):
     scores = score_headlines(found, one).to_numpy()
     agrees = np.sign(scores) == np.sign(found["outcome"].fill_null(0.0).to_numpy())
     assert agrees.mean() > 0.6
+
+
+def test_the_rules_of_news_are_part_of_a_recipe_only_where_features_read_them(spoken, tmp_path):
+    def recipes(pipeline):
+        return configuration(pipeline, "readers"), training_recipe(pipeline, 4)
+
+    def with_news(pipeline, names, **chosen):
+        settings = pipeline.settings
+        features = settings.features.model_copy(update={"names": names})
+        news_settings = settings.news.model_copy(update=chosen)
+        return PipelineContext(
+            settings.model_copy(update={"news": news_settings, "features": features})
+        )
+
+    for names, same in (((*NAMES, "log_return"), False), (("log_return",), True)):
+        one, other = (recipes(with_news(spoken, names, horizon_bars=bars))[1] for bars in (6, 12))
+        assert (one == other) is same
+    one, other = (recipes(with_news(spoken, NAMES, horizon_bars=bars))[0] for bars in (6, 12))
+    assert one != other
+
+
+def test_files_are_read_like_bars_and_strangers_are_named(spoken, tmp_path):
+    """The market of the module with news from a folder in place of the simulated ones."""
+    symbol = spoken.lake.read("bars")["symbol"][0]
+    folder = tmp_path / "news"
+    folder.mkdir()
+    (folder / "a.csv").write_text(
+        "symbol,time,headline\n"
+        f"{symbol},2024-01-05T14:31:00Z,{symbol} beats estimates\n"
+        "ZZZZ,2024-01-05T14:31:00Z,Nobody trades it\n"
+        f"{symbol},then,Broken\n"
+    )
+    settings = settings_of(tmp_path, source="files", paths=("news",))
+    pipeline = PipelineContext(settings)
+    market_bars = spoken.lake.read("bars", ["2024-01"])
+    pipeline.lake.write("bars", "2024-01", market_bars, {})
+    result = news.news(pipeline, pipeline.trading_periods())
+    assert result.facts["new headlines"] == 2
+    assert result.facts["quarantined by unreadable_row"] == 1
+    assert any("without bars: 'ZZZZ'" in note for note in result.notes)
+    assert pipeline.lake.read("news", ["2024-01"]).height == 2
+    # a row whose time cannot be read stands in the last period
+    assert pipeline.lake.read("news_quarantine", ["2024-03"])["row"].to_list() == [4]
+    (folder / "b.jsonl").write_text(
+        f'{{"ticker": "{symbol}", "published": "2024-02-05T10:00:00Z", "title": "More of it"}}\n'
+    )
+    again = news.news(pipeline, pipeline.trading_periods())
+    assert again.facts["new headlines"] == 1
+    assert again.facts["files"] == 2

@@ -58,7 +58,7 @@ NEWS_COLUMNS = Columns(
 )  # fmt: skip
 _LISTS = ("news", "articles", "results", "data", "items")  # where replies keep their rows
 _MANY = r"[,;|\s]+"
-_MIDNIGHT_ROWS = 3  # stamps at midnight, and nothing else, that make a file one of dates
+_CLOCK = r":|^\s*\d{9,}"  # of a stamp that says more than a date: a colon, or an epoch
 
 
 @dataclass
@@ -76,6 +76,8 @@ def read_news_files(settings: NewsSettings, folder: Path) -> NewsFiles:
     """
     paths = news_paths(settings.paths, folder)
     frames, notes = [pl.DataFrame(schema=READ_DTYPES)], list[str]()
+    if not paths:
+        notes.append(f"news.paths ({', '.join(settings.paths)}) has no file yet")
     for path in paths:
         origin = _origin(path, folder)
         for table in _tables(path, origin):
@@ -90,7 +92,9 @@ def read_news_files(settings: NewsSettings, folder: Path) -> NewsFiles:
 
 
 def news_paths(paths: Sequence[str], folder: Path) -> list[Path]:
-    """The files that the setting means, sorted. Raises ConfigError without any."""
+    """The files that the setting means, sorted; none where a folder is still empty. Raises
+    ConfigError without a path, DataError for one that leads nowhere.
+    """
     if not paths:
         raise ConfigError('news.paths is empty: name a file, a folder or a glob, as ["news/*.csv"]')
     found = set[Path]()
@@ -107,7 +111,7 @@ def news_paths(paths: Sequence[str], folder: Path) -> list[Path]:
         else:
             mine = [Path(each) for each in glob.glob(str(path), recursive=True)]
             mine = [each for each in mine if each.is_file()]
-        if not mine:
+        if not mine and not path.is_dir():
             raise DataError(f"news.paths has '{excerpt(text)}', which leads to no file: correct it")
         found.update(mine)
     return sorted(found)
@@ -229,11 +233,13 @@ def _typed(table: _Table, origin: str, settings: NewsSettings) -> pl.DataFrame:
         }
     )
     wall = stamps.written.drop_nulls()
-    dates = wall.len() >= _MIDNIGHT_ROWS and bool((wall.dt.time() == time()).all())
+    # a day's worth of midnights is a column of dates that was typed as times
+    midnights = wall.len() > 0 and bool((wall.dt.time() == time()).all())
+    dates = pl.lit(midnights) | ~pl.col("_published").str.contains(_CLOCK)
     return _each_symbol(frame).select(
         "symbol",
         "published_at",
-        pl.lit(dates).alias("published_date"),
+        dates.fill_null(value=False).alias("published_date"),
         pl.col("headline").str.replace_all(r"\s+", " ").str.strip_chars(),
         "received_at",
         pl.lit("files").alias("source"),

@@ -13,6 +13,7 @@ What the lake knew once it keeps, with the moment that it had then.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -113,12 +114,13 @@ def _broken_rule(now: datetime, settings: NewsSettings) -> pl.Expr:
             ),
         ),
     )  # fmt: skip
-    broken = pl.when(pl.lit(value=False)).then(None)
+    broken: Any = pl.when(pl.lit(value=False)).then(None)
     for name, breaks, reason in rules:
         verdict = pl.struct(rule=pl.lit(name), reason=reason.cast(pl.String))
         broken = broken.when(breaks.fill_null(value=False)).then(verdict)
     nothing = pl.struct(rule=pl.lit(None, pl.String), reason=pl.lit(None, pl.String))
-    return broken.otherwise(nothing).alias("broken")
+    verdict_or_none: pl.Expr = broken.otherwise(nothing)
+    return verdict_or_none.alias("broken")
 
 
 def _usual(settings: NewsSettings) -> pl.Expr:
