@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harmony_pipeline.market.bar_grid import AUTO, CLOCK_GRID, BarGrid
+from harmony_pipeline.market.sources.server_clock import ServerClock
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.market.validation.catalog import Severity, refused_choice
 from harmony_pipeline.settings_base import FrozenSettings
@@ -41,7 +42,7 @@ TIMEFRAME_MINUTES: dict[str, int] = {
 LONG_TIMEFRAMES = ("1Day", "1Week")
 
 
-_WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto")
+_WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto", "mt5")
 _WITHOUT_SECONDS = _WITHOUT_WEEKS
 TRADE_TIME_BARS, _NO_TRADE_BARS = "time", "none"
 _TRADE_BARS = re.compile(r"none|time|(?=.*[1-9])\d+(\.\d+)?(Tick|Volume|Dollar)")
@@ -218,6 +219,58 @@ class CryptoSettings(FrozenSettings):
         None,
         description="another host that speaks the exchange's protocol; none means the exchange",
     )
+
+
+class Mt5Settings(FrozenSettings):
+    """Bars and quotes of a MetaTrader 5 terminal; see `market/sources/mt5.py`. The account is never
+    a setting: MT5_LOGIN, MT5_PASSWORD and MT5_SERVER, or the one that the terminal is logged in to.
+    """
+
+    server_clock: str = Field(
+        "New York + 7",
+        description=(
+            "the broker's clock, in which the terminal writes times as if they were UTC: New York +"
+            " 7 (most brokers), or a zone; `harmony doctor` checks it"
+        ),
+    )
+    terminal: str | None = Field(
+        None, description="path of terminal64.exe; none means the one that is running or installed"
+    )
+    portable: bool = Field(False, description="start that terminal in portable mode")
+    group: str | None = Field(
+        None,
+        description=(
+            "when no symbols are named: those of this group (*USD*,!*JPY*); none means the ones"
+            " shown in Market Watch"
+        ),
+    )
+    volume: Literal["ticks", "real"] = Field(
+        "ticks",
+        description=(
+            "a bar's volume: its number of quotes, or what was traded, where an exchange tells it"
+        ),
+    )
+    page_rows: int = Field(
+        50_000,
+        ge=100,
+        description="bars in one question; no more than the terminal's Max bars in chart",
+    )
+    settle_seconds: float = Field(
+        5.0, ge=0.0, description="a bar is taken when it ended this long ago"
+    )
+    history_attempts: int = Field(
+        12,
+        ge=2,
+        le=100,
+        description="answers in all while the terminal fetches a range from the broker",
+    )
+    timeout_seconds: float = Field(60.0, gt=0.0, description="for the terminal to start")
+
+    @field_validator("server_clock")
+    @classmethod
+    def _check_clock(cls, text: str) -> str:
+        ServerClock.of(text)
+        return text
 
 
 class ReplaySettings(FrozenSettings):
@@ -685,7 +738,7 @@ class MarketSettings(FrozenSettings):
     source: str = Field(
         "simulated",
         description=(
-            "simulated, files, alpaca, yahoo, crypto, replay, or an import path module:Class;"
+            "simulated, files, alpaca, yahoo, crypto, mt5, replay, or an import path module:Class;"
             " docs/sources.md"
         ),
     )
@@ -693,6 +746,7 @@ class MarketSettings(FrozenSettings):
     simulated: SimulatedSourceSettings = SimulatedSourceSettings()
     yahoo: YahooSettings = YahooSettings()
     crypto: CryptoSettings = CryptoSettings()
+    mt5: Mt5Settings = Mt5Settings()
     replay: ReplaySettings = ReplaySettings()
     alpaca: AlpacaSourceSettings = AlpacaSourceSettings()
     patience: RetrySettings = RetrySettings()

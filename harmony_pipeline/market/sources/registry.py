@@ -16,6 +16,7 @@ BUILT_IN = {
     "alpaca": "harmony_pipeline.market.sources.alpaca.source:AlpacaSource",
     "yahoo": "harmony_pipeline.market.sources.yahoo:YahooSource",
     "crypto": "harmony_pipeline.market.sources.crypto:CryptoSource",
+    "mt5": "harmony_pipeline.market.sources.mt5:Mt5Source",
     "replay": "harmony_pipeline.market.sources.replay:ReplaySource",
 }
 """Where each source that has a short name lives; listed for reports, `build_source` knows how each
@@ -65,6 +66,10 @@ def _named_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         from harmony_pipeline.market.sources.crypto import CryptoSource
 
         return CryptoSource(settings)
+    if settings.source == "mt5":
+        from harmony_pipeline.market.sources.mt5 import Mt5Source
+
+        return Mt5Source(settings)
     if settings.source == "replay":
         from harmony_pipeline.market.sources.replay import ReplaySource
 
