@@ -669,6 +669,10 @@ def _us_days() -> pl.DataFrame:
     return daily("XNYS", date(2023, 9, 1), date(2024, 4, 1), _SHARES)
 
 
+def _us_forty_days() -> pl.DataFrame:
+    return daily("XNYS", date(2024, 1, 29), date(2024, 3, 26), _SHARES)
+
+
 def _fx_hours() -> pl.DataFrame:
     """Over both changes of clocks, so that they tell New York's from Europe's."""
     return walks("FX", 60, date(2024, 2, 26), date(2024, 4, 13), _PAIRS)
@@ -707,7 +711,7 @@ FOLDERS: Mapping[str, VendorFolder] = {
     "databento_dbn": VendorFolder("XNYS", "1Min", _us_minutes, _dbn),
     "databento_daily": VendorFolder("XNYS", "1Day", _us_days, _dbn_daily),
     "polygon_minute": VendorFolder("XNYS", "1Min", _us_minutes, _polygon),
-    "polygon_day": VendorFolder("XNYS", "1Day", _us_days, _polygon_day),
+    "polygon_day": VendorFolder("XNYS", "1Day", _us_forty_days, _polygon_day),
     "binance_spot": VendorFolder("24/7", "1Min", _new_year, _binance),
     "binance_futures": VendorFolder("24/7", "1Min", _new_year, _binance_futures),
     "lean_equity_minute": VendorFolder("XNYS", "1Min", _us_minutes, _lean_equity),

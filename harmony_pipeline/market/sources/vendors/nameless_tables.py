@@ -17,7 +17,7 @@ _YEAR_FIRST = r"(?:19|20)\d\d"
 _TIME = r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
 _DATE = rf"(?:{_YEAR_FIRST}([-./])\d\d\1\d\d|{_YEAR_FIRST}[01]\d[0-3]\d)"
 _KINDS = {
-    "n": re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|"),
+    "n": re.compile(r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)?"),
     "e": re.compile(r"\d{10}|\d{13}|\d{16}|\d{19}"),
     "d": re.compile(_DATE),
     "m": re.compile(r"\d{1,2}/\d{1,2}/(?:19|20)\d\d"),
