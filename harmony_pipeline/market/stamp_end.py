@@ -26,7 +26,11 @@ _MOMENT = pl.duration(microseconds=1)
 
 
 def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evidence:
-    """The evidence in a file's stamps that they are ends: `certain` if they cannot be starts."""
+    """The evidence in a file's stamps that they are ends: `certain` if they cannot be starts. A
+    market whose sessions follow each other without a break gives none.
+    """
+    if _never_closes(calendar):
+        return "none"
     step = pl.duration(seconds=TIMEFRAME_SECONDS[timeframe])
     distinct = stamps.cast(TIME).unique().drop_nulls().sort().to_frame("at")
     dates = calendar.session_dates(distinct["at"] - _literal(_MOMENT))
@@ -51,7 +55,7 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
     shares = by_day.select(pl.col("opening", "first", "closing").mean()).row(0)
     if shares[0] > _NEARLY_NONE or min(shares[1:]) < _NEARLY_ALL:
         return "none"
-    return "likely" if by_day["late"].any() or _never_closes(calendar) else "certain"
+    return "likely" if by_day["late"].any() else "certain"
 
 
 def bar_starts_of_ends(stamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
