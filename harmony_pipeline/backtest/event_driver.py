@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest.books import Books, cursor_at_start
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
@@ -186,7 +187,7 @@ class SteppedBooks:
         stretches = list(rule_stretches(run, rules))
         self.books, self._curve = opened_books(run, rules, stretches, keeps_tables=True)
         self._ends = iter(stretches)
-        self._cursor = loop.cursor_at_start(run.bars, run.signals)
+        self._cursor = cursor_at_start(run.bars, run.signals)
         self._has_bars = len(run.bars.at) > 0
         if self._has_bars:
             start = np.searchsorted(run.sessions.until, self._cursor.at.min(), side="right")
@@ -246,7 +247,7 @@ class SteppedBooks:
     def _make_room(self) -> None:
         self._use(with_room(self.books))
 
-    def _use(self, books: loop.Books) -> None:
+    def _use(self, books: Books) -> None:
         run, self.books = self._run, books
         self._arguments: tuple[Any, ...] = (
             books, run.bars, run.signals, run.sessions, self._cursor, self._curve

@@ -9,8 +9,8 @@ from harmony_pipeline.arrays import FloatArray, IntArray
 # Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
 # event of lives, the session of the latest bar, the moment of the first bar, the end of the latest,
 # how many bars of `cursor.moment` wait for `step` to decide on them (-1: none do), the moment that
-# `step` met last, rows used in the log of order events, and how many orders, the first of their
-# log, worked when the run began.
+# `step` met last, rows used in the log of order events, how many orders, the first of their log,
+# worked when the run began, and rows used in the log of spans.
 (
     ORDERS,
     FILLS,
@@ -26,8 +26,9 @@ from harmony_pipeline.arrays import FloatArray, IntArray
     MET,
     EVENTS,
     CARRIED,
-) = range(14)
-PLACES = 14
+    SPANS,
+) = range(15)
+PLACES = 15
 
 
 class Curve(NamedTuple):

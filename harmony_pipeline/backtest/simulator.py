@@ -20,6 +20,8 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
+from harmony_pipeline.backtest.curve_spans import SPAN, draw_spans
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
@@ -46,13 +48,13 @@ from harmony_pipeline.backtest.logs import (
     ORDERS,
     PLACES,
     SESSION,
+    SPANS,
     TRADES,
     UNDECIDED,
     Curve,
     cut_curve,
     empty_curve,
 )
-from harmony_pipeline.backtest.loop import Books
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
 from harmony_pipeline.backtest.tables import (
@@ -403,7 +405,7 @@ def simulate(
     Where the terms of an instrument change, it goes on with new records: those of `stretches`.
     """
     books, curve = opened_books(run, rules, stretches, keeps_tables)
-    cursor = loop.cursor_at_start(run.bars, run.signals)
+    cursor = cursor_at_start(run.bars, run.signals)
     last_date = None
     if len(run.bars.at):
         books.at[SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
@@ -432,9 +434,9 @@ def opened_books(
     state = run.state
     count = len(state.symbols)
     carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
-    spare = int(loop.spare_rows(count, len(run.lives), len(run.actions)))
+    spare = int(spare_rows(count, len(run.lives), len(run.actions)))
     room = spare + len(carried) + (_FIRST_LOG_ROWS if keeps_tables else _SPARE_LOG_ROWS)
-    intents, reports = loop.scratch(count)
+    intents, reports = scratch(count)
     at = np.zeros(PLACES, dtype=np.int64)
     at[FIRST_BAR], at[UNDECIDED] = NEVER, -1
     works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
@@ -455,6 +457,7 @@ def opened_books(
         trade_log=np.empty(room, TRADE),
         applied_log=np.empty(room, APPLIED),
         event_log=np.empty(room, ORDER_EVENT),
+        span_log=np.empty(room, SPAN),
         busy=works | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
         keeps_logs=keeps_tables,
@@ -473,6 +476,9 @@ def finish_run(run: Run, books: Books, curve: Curve, last_date: int | None) -> L
         books = with_room(books)
         _book_event(run, books, curve)
     at = books.at
+    draw_spans(books.span_log, 0, at[SPANS], run.bars.close, curve)
+    if len(run.bars.begin) == 1 and len(curve.at):
+        curve.at[: len(run.bars.at)] = run.bars.at
     return Logs(
         orders=books.order_log[: at[ORDERS]],
         fills=books.fill_log[: at[FILLS]],
@@ -527,7 +533,7 @@ def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records
     if not len(run.bars.at):
         return
     sessions, symbols = run.sessions, run.state.symbols
-    earliest = loop.cursor_at_start(run.bars, run.signals).at.min()
+    earliest = cursor_at_start(run.bars, run.signals).at.min()
     place = int(np.searchsorted(sessions.until, earliest, side="right"))
     began = _EPOCH + timedelta(days=int(sessions.date[place]))
     changes = [day for day in rules.changes(symbols) if day > began]
@@ -550,7 +556,7 @@ def _carry(state: TradingState, carried: Records, books: Books) -> None:
 
 def with_room(books: Books) -> Books:
     """The books with every log doubled that is too full for one more timestamp."""
-    spare = int(loop.spare_rows(len(books.positions), len(books.lives), len(books.actions)))
+    spare = int(spare_rows(len(books.positions), len(books.lives), len(books.actions)))
     at = books.at
     return books._replace(
         order_log=_roomier(books.order_log, int(at[ORDERS]), spare),
@@ -558,6 +564,7 @@ def with_room(books: Books) -> Books:
         trade_log=_roomier(books.trade_log, int(at[TRADES]), spare),
         applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
         event_log=_roomier(books.event_log, int(at[EVENTS]), spare),
+        span_log=_roomier(books.span_log, int(at[SPANS]), spare),
     )
 
 
