@@ -5,6 +5,8 @@ The loop notes a span in seven numbers. Its rows are drawn afterwards, or meanwh
 core: each is what `log_equity` (backtest/loop.py) would have written for its bar, bit for bit.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray, IntArray
@@ -45,6 +47,34 @@ def note_span(
     span["peak"] = peak
     at[SPANS] += 1
     at[EQUITIES] += count
+
+
+class CurveDrawing:
+    """Draws the curve of a run on one symbol, in a thread of its own while the loop runs."""
+
+    def __init__(self, close: FloatArray, curve: Curve) -> None:
+        self._close, self._curve, self._drawn = close, curve, 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._begun: list[Future[None]] = []
+
+    def begin(self, spans: Records, at: IntArray) -> None:
+        """Begin to draw what was noted since the last call."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1)
+        self._begun.append(self._thread.submit(self._draw, spans, self._drawn, int(at[SPANS])))
+        self._drawn = int(at[SPANS])
+
+    def finish(self, spans: Records, at: IntArray) -> None:
+        """Draw what is left, and wait for the rest."""
+        self._draw(spans, self._drawn, int(at[SPANS]))
+        for begun in self._begun:
+            begun.result()
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _draw(self, spans: Records, first: int, last: int) -> None:
+        if last > first:
+            draw_spans(spans, first, last, self._close, self._curve)
 
 
 @kernel_without_allocation

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start
+from harmony_pipeline.backtest.curve_spans import CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
@@ -237,7 +238,8 @@ class SteppedBooks:
         """What the run wrote, once every moment has been met."""
         sessions = self._run.sessions
         last_date = int(sessions.date[self.at[SESSION]]) if self._has_bars else None
-        return finish_run(self._run, self.books, self._curve, last_date)
+        drawing = CurveDrawing(self._run.bars.close, self._curve)
+        return finish_run(self._run, self.books, self._curve, last_date, drawing)
 
     def _change_rules(self) -> None:
         """The rules of the next stretch of time."""

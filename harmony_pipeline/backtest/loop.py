@@ -146,7 +146,7 @@ def run(
         )
         if changed or begins:
             check_breakers(books.rules[0], account)
-        if changed or begins or len(curve.at) > 0:
+        if changed or begins or len(curve.equity) > 0:
             log_equity(account, now, date, curve, at)
         if asks or account["tripped"] == 1 or (account["halted"] == 1 and account["counted"] > 0):
             _decide(books, cursor.moment, count, end)
@@ -171,7 +171,7 @@ def _pass_uneventful_bars(
     account, position, at = books.account[0], books.positions[0], books.at
     session, row = at[SESSION], cursor.bar[0]
     date, before = sessions.date[session], min(until, sessions.until[session])
-    last, kept = row, len(curve.at) > 0
+    last, kept = row, len(curve.equity) > 0
     started = at[DAYS] > 0 and at[FIRST_BAR] != NEVER and (at[EQUITIES] > 0 or not kept)
     if account["tripped"] == 1 or not started or _is_due(books, 0, date):
         return False
@@ -403,8 +403,9 @@ def is_working(orders: Records, symbol: int) -> bool:
 def log_equity(account: Record, now: int, date: int, curve: Curve, at: IntArray) -> None:
     """The account at the end of the timestamp `now`, of the session `date`."""
     row = at[EQUITIES]
-    if row < len(curve.at):
-        curve.at[row] = now
+    if row < len(curve.equity):
+        if len(curve.at) > 0:
+            curve.at[row] = now
         curve.equity[row], curve.cash[row] = account["equity"] / MONEY, account["cash"] / MONEY
         curve.gross[row] = account["gross_value"] / MONEY
         curve.net[row] = account["net_value"] / MONEY
