@@ -256,6 +256,15 @@ def _array(values: pl.Series) -> NDArray[Any]:
     return read_only(np.ascontiguousarray(values.to_numpy()))
 
 
+@inlined_kernel
+def end_of_bar(sessions: SessionColumns, session: int, now: int) -> int:
+    """When a bar of the session that starts at `now` ends."""
+    end: int = min(now + sessions.length, sessions.close[session])
+    if now < sessions.pause[session]:
+        end = min(end, sessions.pause[session])
+    return end
+
+
 @kernel
 def _order_of(at: IntArray, starts: IntArray) -> tuple[bool, int]:
     """Whether a row is earlier than the one before it, and the first row at the same time as the
