@@ -54,6 +54,10 @@ class Asset:
     """Switches of the stage that a run may set, with their defaults."""
     view: str = ""
     """The view to look at afterwards, where it is called otherwise than the asset."""
+    fans_out: bool = False
+    """Whether none of its partitions follows from another one of its own: several runs may make
+    them at the same time.
+    """
 
     @property
     def description(self) -> str:
@@ -159,6 +163,7 @@ RESEARCH = Job(
             "trading",
             ("bars", "signals", "instruments", "listings"),
             "parquet",
+            fans_out=True,
         ),
     ),
     before=INGEST.own,
@@ -176,6 +181,7 @@ RETRAIN = Job(
             ("features", "regimes", "labels"),
             "lightgbm",
             view="models",
+            fans_out=True,
         ),
         Asset(
             "predictions",
@@ -184,6 +190,7 @@ RETRAIN = Job(
             "retraining",
             ("model", "features", "regimes", "signals"),
             "parquet",
+            fans_out=True,
         ),
     ),
 )
@@ -200,6 +207,7 @@ EVALUATE = Job(
             ("bars", "signals", "predictions", "corporate_actions", "instruments", "listings"),
             "parquet",
             view="backtests",
+            fans_out=True,
         ),
         Asset(
             "parameter_sensitivity",
@@ -209,6 +217,7 @@ EVALUATE = Job(
             ("backtest",),
             "parquet",
             view="trials",
+            fans_out=True,
         ),
         Asset(
             "monte_carlo",
@@ -217,6 +226,7 @@ EVALUATE = Job(
             "strategies",
             ("backtest",),
             "parquet",
+            fans_out=True,
         ),
         Asset(
             "overfitting",
@@ -264,8 +274,16 @@ SCAN = Job(
             scanner.scan,
             "days",
             ("daily_summary", "universe", "corporate_actions"),
+            fans_out=True,
         ),
-        Asset("scan_selections", "scanner", scanner.scan, "days", ("scan_candidates",)),
+        Asset(
+            "scan_selections",
+            "scanner",
+            scanner.scan,
+            "days",
+            ("scan_candidates",),
+            fans_out=True,
+        ),
     ),
 )
 SESSION = Job(
@@ -305,6 +323,7 @@ STRESS = Job(
             "strategies",
             ("backtest",),
             "parquet",
+            fans_out=True,
         ),
     ),
 )
