@@ -55,6 +55,10 @@ class Asset:
     """Switches of the stage that a run may set, with their defaults."""
     view: str = ""
     """The view to look at afterwards, where it is called otherwise than the asset."""
+    fans_out: bool = False
+    """Whether none of its partitions follows from another one of its own: several runs may make
+    them at the same time.
+    """
 
     @property
     def description(self) -> str:
@@ -171,6 +175,7 @@ RESEARCH = Job(
             "trading",
             ("bars", "signals", "instruments", "listings"),
             "parquet",
+            fans_out=True,
         ),
     ),
     before=(*INGEST.own, *NEWS.own),
@@ -188,6 +193,7 @@ RETRAIN = Job(
             ("features", "regimes", "labels"),
             "lightgbm",
             view="models",
+            fans_out=True,
         ),
         Asset(
             "predictions",
@@ -196,6 +202,7 @@ RETRAIN = Job(
             "retraining",
             ("model", "features", "regimes", "signals"),
             "parquet",
+            fans_out=True,
         ),
     ),
 )
@@ -212,6 +219,7 @@ EVALUATE = Job(
             ("bars", "signals", "predictions", "corporate_actions", "instruments", "listings"),
             "parquet",
             view="backtests",
+            fans_out=True,
         ),
         Asset(
             "parameter_sensitivity",
@@ -221,6 +229,7 @@ EVALUATE = Job(
             ("backtest",),
             "parquet",
             view="trials",
+            fans_out=True,
         ),
         Asset(
             "monte_carlo",
@@ -229,6 +238,7 @@ EVALUATE = Job(
             "strategies",
             ("backtest",),
             "parquet",
+            fans_out=True,
         ),
         Asset(
             "overfitting",
@@ -276,8 +286,16 @@ SCAN = Job(
             scanner.scan,
             "days",
             ("daily_summary", "universe", "corporate_actions"),
+            fans_out=True,
         ),
-        Asset("scan_selections", "scanner", scanner.scan, "days", ("scan_candidates",)),
+        Asset(
+            "scan_selections",
+            "scanner",
+            scanner.scan,
+            "days",
+            ("scan_candidates",),
+            fans_out=True,
+        ),
     ),
 )
 SESSION = Job(
@@ -317,6 +335,7 @@ STRESS = Job(
             "strategies",
             ("backtest",),
             "parquet",
+            fans_out=True,
         ),
     ),
 )

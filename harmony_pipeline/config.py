@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from harmony_pipeline.alerts.settings import AlertSettings
+from harmony_pipeline.dagster_settings import DagsterSettings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.exchange.settings import ExchangeSettings
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
@@ -63,6 +64,7 @@ ENVIRONMENT_VARIABLES = {
     "HARMONY_KERNEL_CACHE": "folder of compiled kernels and built calendars; default"
     " ~/.cache/harmony",
     "HARMONY_DATA": "folder of recorded market data that the tests use",
+    "HARMONY_WORKSPACE": "Dagster's workspace file, in place of the one that comes with Harmony",
     "HARMONY_MONITOR_TOKEN": "token of the monitor's kill switch; one is made without it",
     "HARMONY_SLACK_WEBHOOK": "address of the alerts' channel slack",
     "HARMONY_DISCORD_WEBHOOK": "address of the alerts' channel discord",
@@ -129,6 +131,7 @@ class Settings(BaseSettings):
     alpaca: AlpacaSettings = AlpacaSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     alerts: AlertSettings = AlertSettings()
+    dagster: DagsterSettings = DagsterSettings()
     file: Path = Field(
         Path(DEFAULT_FILE), exclude=True, description="the file these settings came from"
     )

@@ -611,6 +611,25 @@ def ui(
 
 
 @app.command()
+def service(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="code, web, daemon, worker or session")],
+    host: Annotated[
+        str, typer.Option("--host", help="of code and web; only this machine by default")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", help="of code (4000) and web (3333)")
+    ] = None,
+) -> None:
+    """Become one service of a deployment: the code server, the UI, the daemon, a Celery worker."""
+    from harmony_pipeline.cli.argument_checks import choice
+    from harmony_pipeline.cli.service import SERVICES, become
+
+    choice("NAME", name, tuple(SERVICES))
+    become(context.obj, name, host, port)
+
+
+@app.command()
 def exchange(
     context: typer.Context,
     date: Day = None,

@@ -153,7 +153,7 @@ def _detect_calendar(
     coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
     if 2 * coins > len(symbols):
         reasons.append("the symbols are names of coins, so this market never closes")
-        if clocks and TIMEFRAME_MINUTES[timeframe] < _MINUTES_A_DAY:
+        if clocks and TIMEFRAME_SECONDS[timeframe] < _SECONDS_A_DAY:
             reasons.append(
                 "the vendor's stamps are on a clock of its own, which bars of a market that never"
                 f' closes cannot tell: set market.files.timezone, such as "{clocks[0]}", or'

@@ -87,7 +87,7 @@ def replay_account(pipeline: PipelineContext) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
     apart = {
         *("paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios"),
-        *("alpaca", "exchange", "alerts", "cross_validation"),
+        *("alpaca", "exchange", "alerts", "cross_validation", "dagster"),
     }
     settings = pipeline.settings.model_dump(mode="json", exclude=apart)
     # accounts keep the names that they have in ledgers

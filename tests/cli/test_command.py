@@ -28,6 +28,7 @@ VERBS = (
     "lineage",
     "report",
     "ui",
+    "service",
     "doctor",
     "new",
 )
