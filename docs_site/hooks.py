@@ -45,9 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page in PAGES:
         _add(files, config, f"api/{page.name}.md", reference_page(page))
     for name in OWN:
-        files.append(
-            File.generated(config, name, content=(ROOT / "docs_site" / name).read_bytes())
-        )
+        files.append(File.generated(config, name, content=(ROOT / "docs_site" / name).read_bytes()))
     return files
 
 

@@ -101,8 +101,8 @@ PAGES = (
     Reference(
         "execution",
         "Matching and order book",
-        "Orders against bars, quotes and trades; see [matching](../matching.md) and [the order book]"
-        "(../order-book.md).",
+        "Orders against bars, quotes and trades; see [matching](../matching.md) and [the order"
+        " book](../order-book.md).",
         (
             "execution.matching_engine.MatchingEngine", "execution.matching_engine.EngineSettings",
             "execution.order_types", "execution.order_book.OrderBook",

@@ -101,10 +101,7 @@ def _shown_in(folder: str) -> list[str]:
 
 
 def _folder_page(path: str) -> str:
-    rows = [
-        f"- [{name}]({name}.md){_about(ROOT / path / name)}"
-        for name in _shown_in(path)
-    ]
+    rows = [f"- [{name}]({name}.md){_about(ROOT / path / name)}" for name in _shown_in(path)]
     here = posixpath.basename(path)
     listed = "\n".join(row.replace("](", f"]({here}/") for row in rows)
     return f"# {here}\n\nThe folder `{path}/` of the repository.\n\n{listed}\n"

@@ -36,9 +36,9 @@ def expression_features(
     """symbol, timestamp and one Float64 column for each of `expressions`, null where not known.
 
     `bars` is a frame like BARS in any order; the result is sorted by symbol and timestamp.
-    Expressions see its columns with prices and volume adjusted. `cuts` moments are tried: the last bar but one, the first few, and
-    random ones from `seed`. Raises ConfigError for an expression that looks ahead, that does not
-    give one number a bar, or that Polars refuses.
+    Expressions see its columns with prices and volume adjusted. `cuts` moments are tried: the last
+    bar but one, the first few, and random ones from `seed`. Raises ConfigError for an expression
+    that looks ahead, that does not give one number a bar, or that Polars refuses.
     """
     if cuts < 1:
         raise ConfigError(f"cuts is {cuts}: at least 1 moment has to be tried")

@@ -40,7 +40,7 @@ def reader(market, tmp_path, monkeypatch, request) -> Reader:
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(catalog, "_BY_KIND", dict(catalog._BY_KIND))
-    monkeypatch.setattr("webbrowser.open", lambda page: None)
+    monkeypatch.setattr("webbrowser.open", lambda _: None)
     monkeypatch.chdir(folder)
     before = set(sys.modules)
     yield Reader(request.param, folder)
@@ -62,5 +62,3 @@ def test_a_page_does_what_it_says(reader):
             check=False,
         )
         assert found.returncode == 0, found.stdout
-
-
