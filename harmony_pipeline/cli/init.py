@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.errors import ConfigError, HarmonyError
+from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.calendar_detection import DetectedMarket, detect_market
 from harmony_pipeline.settings_sources import DEFAULT_FILE
 from harmony_pipeline.text import excerpt, printable
+
+if TYPE_CHECKING:
+    from harmony_pipeline.market.sources.files import FileSource
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _REFERENCES = ("corporate_actions", "universe", "listings")
@@ -54,17 +58,17 @@ def init(data: Path, output: Path) -> Written:
         )
     if not data.exists():
         raise ConfigError(
-            f"{printable(data)} does not exist: name a folder or a file of bars (.csv, .csv.gz,"
-            " .zip or .parquet)"
+            f"{printable(data)} does not exist: name a folder or a file of bars (.csv, .txt,"
+            " .dbn, plain or packed, or .parquet)"
         )
     folder = output.resolve().parent
     paths = [_shown(data, folder)]
     references = _references(data, folder)
 
-    def read(calendar: str, timeframe: str, zone: str) -> pl.DataFrame:
-        return _rows(paths, references, folder, calendar, timeframe, zone)
-
-    found = detect_market(read)
+    files = _Files(paths, references, folder)
+    found = detect_market(files.read, files.vendor_clocks)
+    if files.refusals:
+        raise DataError(files.refusals[0])
     text = _settings_text(data, output, paths, references, found)
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("x", encoding="utf-8") as file:
@@ -97,24 +101,32 @@ def init(data: Path, output: Path) -> Written:
     return Written(output, tuple(sentences), f"harmony{options} run")
 
 
-def _rows(
-    paths: Sequence[str],
-    references: dict[str, str],
-    folder: Path,
-    calendar: str,
-    timeframe: str,
-    zone: str,
-) -> pl.DataFrame:
+class _Files:
     """Readable rows of the files, by the source that `ingest` will use."""
-    from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
-    from harmony_pipeline.market.sources.registry import build_source
 
-    files = FileSourceSettings.model_validate(
-        {"paths": tuple(paths), "timezone": zone, **references}
-    )
-    market = MarketSettings(source="files", calendar=calendar, timeframe=timeframe, files=files)  # type: ignore[arg-type]
-    rows = build_source(market, folder).bars(None, _ALWAYS, _FOREVER, timeframe)
-    return rows.filter(pl.col("defect").is_null() & pl.col("close").is_not_null())
+    def __init__(self, paths: Sequence[str], references: dict[str, str], folder: Path) -> None:
+        self.paths, self.references, self.folder = paths, references, folder
+        self.refusals: tuple[str, ...] = ()
+        """why the files' rows may not be kept, as they were last read"""
+        self._source: FileSource | None = None
+
+    def read(self, calendar: str, timeframe: str, zone: str) -> pl.DataFrame:
+        """The rows, on this calendar and clock."""
+        from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
+        from harmony_pipeline.market.sources.registry import build_source
+
+        files = FileSourceSettings.model_validate(
+            {"paths": tuple(self.paths), "timezone": zone, **self.references}
+        )
+        market = MarketSettings(source="files", calendar=calendar, timeframe=timeframe, files=files)  # type: ignore[arg-type]
+        self._source = cast("FileSource", build_source(market, self.folder))
+        found = self._source.read_bars(None, _ALWAYS, _FOREVER, timeframe)
+        self.refusals = found.refusals
+        return found.rows.filter(pl.col("defect").is_null() & pl.col("close").is_not_null())
+
+    def vendor_clocks(self) -> tuple[str, ...]:
+        """The clocks on which the vendors of the files write."""
+        return () if self._source is None else self._source.vendor_clocks()
 
 
 def _references(data: Path, folder: Path) -> dict[str, str]:

@@ -23,11 +23,11 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.frames import sort_rows
+from harmony_pipeline.text import clock_time
 
 _KEYS = ("symbol", "timestamp")
 _PRICES = ("open", "high", "low", "close", "vwap")
 _ROUNDING = 1e-9  # of the value: a library may add in another order when there are more rows
-_MINUTE = "%Y-%m-%d %H:%M"
 
 
 def expression_features(
@@ -107,10 +107,10 @@ def _refuse_look_ahead(whole: pl.DataFrame, cut: pl.DataFrame, moment: datetime)
             other = cut.filter(pl.Series(differs))[name][first["place"]]
             raise ConfigError(
                 f"feature '{name}' looks ahead: of {first['symbol']} at"
-                f" {first['timestamp']:{_MINUTE}} it is {_text(first[name])} with all bars, and"
-                f" {_text(other)} when bars end at {moment:{_MINUTE}}. A value may use its own bar"
-                " and earlier ones: no negative shift, no centred window, no statistic of the whole"
-                " series or day"
+                f" {clock_time(first['timestamp'])} it is {_text(first[name])} with all bars, and"
+                f" {_text(other)} when bars end at {clock_time(moment)}. A value may use its own"
+                " bar and earlier ones: no negative shift, no centred window, no statistic of the"
+                " whole series or day"
             )
 
 

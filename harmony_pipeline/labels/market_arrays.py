@@ -27,14 +27,14 @@ from harmony_pipeline.market.session_position import (
     POST_CLOSE,
     SESSION_CLOSE,
     first_session,
-    minutes_of,
     next_session,
+    seconds_of,
     sessions_of,
 )
 from harmony_pipeline.schemas import TIME
 
 _PRICES = ("open", "high", "low", "close", "adjustment_factor")
-_MINUTE, _DAILY = 60_000_000, 1440
+_SECOND, _DAILY = 1_000_000, 86_400
 Sides = NDArray[np.int8]
 Sessions = NDArray[np.int32]
 Positions = NDArray[np.int32]
@@ -62,11 +62,11 @@ class Grids(NamedTuple):
 
 class BarEnds(NamedTuple):
     """What the end of a regular bar follows from: the calendar's sessions (session_position.py),
-    the bar's length in minutes, and whether a lunch break ends bars.
+    the bar's length in seconds, and whether a lunch break ends bars.
     """
 
     sessions: IntArray
-    minutes: int
+    seconds: int
     halves: bool
 
 
@@ -95,7 +95,7 @@ class MarketArrays:
         names = tuple(rows["symbol"].gather(starts[:-1]).to_list())
         at = _array(rows["timestamp"].cast(TIME).to_physical())
         own = calendar.for_timeframe(timeframe)
-        ends = BarEnds(sessions_of(own), minutes_of(timeframe), own.grid.from_session)
+        ends = BarEnds(sessions_of(own), seconds_of(timeframe), own.grid.from_session)
         prices = Prices(*(_array(rows[name].cast(pl.Float64)) for name in _PRICES))
         market = MarketArrays(names, starts, read_only(starts[1:].copy()), at, ends, prices)
         return market._cut(securities_begin)
@@ -230,9 +230,9 @@ def _regular(bars: pl.DataFrame) -> pl.DataFrame:
 def _number_sessions(ends: BarEnds, starts: IntArray, at: IntArray, found: Sessions) -> None:
     count = ends.sessions.shape[1]
     for run in range(len(starts) - 1):
-        here = first_session(ends.sessions, at[starts[run]], ends.minutes)
+        here = first_session(ends.sessions, at[starts[run]], ends.seconds)
         for row in range(starts[run], starts[run + 1]):
-            here = min(next_session(ends.sessions, here, at[row], ends.minutes), count - 1)
+            here = min(next_session(ends.sessions, here, at[row], ends.seconds), count - 1)
             found[row] = here
 
 
@@ -240,8 +240,8 @@ def _number_sessions(ends: BarEnds, starts: IntArray, at: IntArray, found: Sessi
 def session_near(ends: BarEnds, here: int, start: int) -> int:
     """The session of a bar that starts at `start`, looked for from `here` on, both ways."""
     sessions = ends.sessions
-    if ends.minutes == _DAILY:
-        day = start // (_DAILY * _MINUTE)
+    if ends.seconds == _DAILY:
+        day = start // (_DAILY * _SECOND)
         while here > 0 and sessions[DAY, here - 1] >= day:
             here -= 1
         while here < sessions.shape[1] - 1 and sessions[DAY, here] < day:
@@ -257,9 +257,9 @@ def session_near(ends: BarEnds, here: int, start: int) -> int:
 @inlined_kernel
 def end_of_bar(ends: BarEnds, here: int, start: int) -> int:
     """The end of a regular bar of the session `here`, as `Calendar.with_session` has it."""
-    sessions, end = ends.sessions, start + ends.minutes * _MINUTE
-    if ends.minutes == _DAILY:
-        if sessions[DAY, here] == start // (_DAILY * _MINUTE):
+    sessions, end = ends.sessions, start + ends.seconds * _SECOND
+    if ends.seconds == _DAILY:
+        if sessions[DAY, here] == start // (_DAILY * _SECOND):
             return int(sessions[SESSION_CLOSE, here])
     elif start < sessions[SESSION_CLOSE, here]:
         end = min(end, sessions[SESSION_CLOSE, here])

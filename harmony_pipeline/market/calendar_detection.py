@@ -17,7 +17,8 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import CURRENCIES, ROUND_THE_CLOCK, Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.file_clock import FileClock
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
 
 Read = Callable[[str, str, str], pl.DataFrame]
@@ -55,12 +56,18 @@ _COINS = (
     "|SHIB|SOL|TON|TRX|UNI|XBT|XLM|XMR|XRP"
 )
 _COIN = re.compile(rf"({_COINS})[/_.:-]?(USD[TC]?|EUR|GBP|JPY|BTC|XBT|ETH|BUSD|FDUSD)")
+_FUTURE = re.compile(
+    r"(ES|NQ|YM|RTY|MES|MNQ|M2K|MYM|CL|MCL|NG|RB|HO|GC|MGC|SI|HG|PL|ZN|ZB|ZF|ZT|UB|ZC|ZS|ZW|ZM|ZL"
+    r"|6[ABCEJMNS]|HE|LE|GF|BTC|MBT)([FGHJKMNQUVXZ]\d{1,2}|[._-]?[cvn][._-]?\d)",
+    re.IGNORECASE,
+)
+"""Contracts of CME Group, ESZ24, and Databento's continuous ones, ES.c.0."""
 _CONVINCING, _POOR = 0.85, 0.3
 # how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
 _OPENING = 0.1
 _WEEKEND = 0.05
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
-_MINUTES_A_DAY = 1440
+_SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,10 @@ class DetectedMarket:
     reasons: tuple[str, ...]
 
 
-def detect_market(read: Read) -> DetectedMarket:
-    """Guess the market behind `read`. Raises DataError when there is no readable row, or the bars
-    have a length that Harmony lacks.
+def detect_market(read: Read, clocks: Callable[[], Sequence[str]] = tuple) -> DetectedMarket:
+    """Guess the market behind `read`. `clocks` are those on which the vendors of the rows read so
+    far write, beside UTC and the exchange's own. Raises DataError when there is no readable row, or
+    the bars have a length that Harmony lacks.
     """
     rows = read(ROUND_THE_CLOCK, "1Min", "UTC")
     if rows.is_empty():
@@ -95,7 +103,7 @@ def detect_market(read: Read) -> DetectedMarket:
     stamps = rows.select("symbol", "timestamp").unique()
     timeframe = guess_timeframe(Spacing.of(stamps["timestamp"], stamps["symbol"]), reasons)
     sample = _sample(rows)
-    calendar, zone = _detect_calendar(sample, symbols, timeframe, read, reasons)
+    calendar, zone = _detect_calendar(sample, symbols, timeframe, read, reasons, clocks())
     chosen = read(calendar, timeframe, zone)
     found = Calendar.of(calendar)
     dates = found.with_session(chosen.select("timestamp"), timeframe)
@@ -134,23 +142,34 @@ def _sample(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _detect_calendar(
-    sample: pl.DataFrame, symbols: Sequence[str], timeframe: str, read: Read, reasons: list[str]
+    sample: pl.DataFrame,
+    symbols: Sequence[str],
+    timeframe: str,
+    read: Read,
+    reasons: list[str],
+    clocks: Sequence[str],
 ) -> tuple[str, str]:
     """The calendar that the bars fill best, and the zone of stamps without one."""
     coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
     if 2 * coins > len(symbols):
         reasons.append("the symbols are names of coins, so this market never closes")
+        if clocks and TIMEFRAME_SECONDS[timeframe] < _SECONDS_A_DAY:
+            reasons.append(
+                "the vendor's stamps are on a clock of its own, which bars of a market that never"
+                f' closes cannot tell: set market.files.timezone, such as "{clocks[0]}", or'
+                ' "Etc/UTC" if it is UTC'
+            )
         return ROUND_THE_CLOCK, "UTC"
     saturdays = float((sample["timestamp"].dt.weekday() == 6).mean() or 0.0)  # type: ignore[arg-type]
     if saturdays >= _WEEKEND:
         reasons.append(f"{saturdays:.0%} of the bars are on Saturdays, so this market never closes")
         return ROUND_THE_CLOCK, "UTC"
-    daily = TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY
+    daily = TIMEFRAME_SECONDS[timeframe] >= _SECONDS_A_DAY
     naive = not daily and _lacks_zone(sample, timeframe, read)
     scores: list[tuple[float, str, str]] = []
     for name in _candidates(symbols):
         calendar = Calendar.of(name)
-        zones = ["UTC", calendar.zone] if naive and calendar.zone != "UTC" else ["UTC"]
+        zones = dict.fromkeys(("UTC", calendar.zone, *clocks)) if naive else ("UTC",)
         for zone in zones:
             # days depend on the calendar
             own = _sample(read(name, timeframe, zone)) if daily else sample
@@ -159,6 +178,10 @@ def _detect_calendar(
         best = max(scores, key=lambda one: one[0])
         if best[0] >= _CONVINCING:
             break
+    named = _likely_calendars(symbols)
+    if best[0] < _CONVINCING and named:
+        # bars that fit nothing well are thin or scattered: the names say more
+        scores = [one for one in scores if one[1] in named]
     score, name, zone = max(scores, key=lambda one: one[0])
     if score < _POOR:
         name, zone = scores[0][1], "UTC"
@@ -173,6 +196,14 @@ def _detect_calendar(
 
 def _candidates(symbols: Sequence[str]) -> Iterator[str]:
     """Calendars in order of likelihood, those of the symbols' names first."""
+    likely = _likely_calendars(symbols)
+    # there was no bar on a Saturday, and currencies rest from Friday to Sunday
+    usual = [name for name in _USUAL if name != ROUND_THE_CLOCK or CURRENCIES not in likely]
+    yield from dict.fromkeys((*likely, *usual))
+
+
+def _likely_calendars(symbols: Sequence[str]) -> list[str]:
+    """Calendars that the names of most symbols tell."""
     endings = [
         calendar
         for symbol in symbols
@@ -183,40 +214,41 @@ def _candidates(symbols: Sequence[str]) -> Iterator[str]:
     likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + (
         [CURRENCIES] if 2 * pairs > len(symbols) else []
     )
-    yield from dict.fromkeys((*likely, *_USUAL))
+    futures = sum(bool(_FUTURE.fullmatch(symbol.upper())) for symbol in symbols)
+    return likely + (["CMES"] if 2 * futures > len(symbols) else [])
 
 
 def _session_fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> float:
     """How well bars fill the sessions of a calendar: 1 if every bar lies in one and none is
     missing.
     """
-    minutes = TIMEFRAME_MINUTES[timeframe]
-    if minutes >= _MINUTES_A_DAY:
-        return _daily_fit(calendar, sample, minutes)
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    if seconds >= _SECONDS_A_DAY:
+        return _daily_fit(calendar, sample, seconds)
     parts = pl.concat([sample, calendar.parts(sample["timestamp"])], how="horizontal")
     regular = parts.filter(pl.col("session") == "regular")
     extended = parts["session"].is_in(["pre", "post"]).sum()
     inside = (regular.height + 0.9 * float(extended)) / max(1, parts.height)
     schedule = calendar.table.select(
-        "open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_minutes()
+        "open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_seconds()
     )
     days = parts.drop_nulls("session_date").join(
         schedule, on="session_date", how="left", maintain_order="left"
     )
-    until_open = (pl.col("open") - pl.col("timestamp")).dt.total_minutes()
+    until_open = (pl.col("open") - pl.col("timestamp")).dt.total_seconds()
     by_day = days.group_by("symbol", "session_date").agg(
         pl.col("length").first(),
-        opened=((until_open >= 0) & (until_open < minutes)).any(),
+        opened=((until_open >= 0) & (until_open < seconds)).any(),
         regular=(pl.col("session") == "regular").any(),
     )
-    expected = float(by_day.filter("regular")["length"].sum()) / minutes
+    expected = float(by_day.filter("regular")["length"].sum()) / seconds
     if not expected:
         return 0.0
     opened = float(by_day["opened"].mean() or 0.0)  # type: ignore[arg-type]
     return inside * min(1.0, regular.height / expected) * (1.0 - _OPENING + _OPENING * opened)
 
 
-def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
+def _daily_fit(calendar: Calendar, sample: pl.DataFrame, seconds: int) -> float:
     """The fit of daily and weekly bars, by date, of the symbol with most of them."""
     dates = (
         sample.with_columns(date=pl.col("timestamp").dt.date())
@@ -227,7 +259,7 @@ def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
     own = dates["date"][-1].sort()
     first, last = own[0], own[-1]
     sessions = set(calendar.sessions(first, last + timedelta(days=1)))
-    if minutes > _MINUTES_A_DAY or not sessions:
+    if seconds > _SECONDS_A_DAY or not sessions:
         return 1.0 if sessions else 0.0
     met = len(sessions & set(own.to_list()))
     return met * met / (len(own) * len(sessions))
@@ -243,10 +275,9 @@ def _lacks_zone(sample: pl.DataFrame, timeframe: str, read: Read) -> bool:
 
 
 def _on_clock(sample: pl.DataFrame, zone: str) -> pl.DataFrame:
-    wall = (
-        pl.col("timestamp")
-        .dt.replace_time_zone(None)
-        .dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    clock = FileClock.of(zone)
+    wall = (pl.col("timestamp").dt.replace_time_zone(None) - clock.ahead).dt.replace_time_zone(
+        clock.zone, ambiguous="earliest", non_existent="null"
     )
     return sample.with_columns(wall.dt.convert_time_zone("UTC").alias("timestamp")).drop_nulls(
         "timestamp"
@@ -254,11 +285,11 @@ def _on_clock(sample: pl.DataFrame, zone: str) -> pl.DataFrame:
 
 
 def _trading_period(timeframe: str) -> str:
-    return "month" if TIMEFRAME_MINUTES[timeframe] < TIMEFRAME_MINUTES["1Hour"] else "year"
+    return "month" if TIMEFRAME_SECONDS[timeframe] < TIMEFRAME_SECONDS["1Hour"] else "year"
 
 
 def _retraining_period(timeframe: str, days: int) -> str:
     """A size that gives about a dozen models over the span, none of them from a handful of bars."""
-    if TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY:
+    if TIMEFRAME_SECONDS[timeframe] >= _SECONDS_A_DAY:
         return "year" if days > 3 * 365 else "quarter"
     return "year" if days > 6 * 365 else "quarter" if days > 365 else "month"

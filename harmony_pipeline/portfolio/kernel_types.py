@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.market.price_grid import TICK_FIELDS
+from harmony_pipeline.risk.bandit import POLICY_ARMS, POLICY_SIGNALS
 
 Records = NDArray[np.void]
 Record = Any  # one element of a Records array: a view that kernels read and write by field name
@@ -152,7 +153,9 @@ RULES = np.dtype(
         ("risk_per_trade", "f8"), ("assumed_probability", "f8"), ("risk_aversion", "f8"),
         ("ruin_wealth", "f8"), ("ruin_probability", "f8"), ("target_wealth", "f8"),
         ("target_trades", "i8"), ("assumed_sharpe", "f8"), ("trades_per_year", "f8"),
-        ("target_session_volatility", "f8"),
+        ("target_session_volatility", "f8"), ("policy_arms", "i8"),
+        ("policy_multipliers", "f8", (POLICY_ARMS,)),
+        ("policy_weights", "f8", (POLICY_ARMS * POLICY_SIGNALS,)),
         # limits that are off where they are 0; times in microseconds
         ("refuse_over_limit", "i8"), ("usable_cash", "f8"), ("max_sector_exposure", "f8"),
         ("sector", "i8"), ("max_weekly_loss", "f8"), ("drawdown_cooldown_sessions", "i8"),
@@ -181,7 +184,7 @@ unknown. `usable_cash` is the fraction of equity that purchases may use; `rearm_
 UNRESTRICTED, CASH or MARGIN; `settlement_days` counts sessions, `day_trader_equity` is in the
 currency. `sleeve_symbols` 0: one strategy has the account. Else it is the number of symbols of each
 strategy's sleeve: row r is symbol r % sleeve_symbols of the strategy r // sleeve_symbols, whose
-part of the equity is `share`.
+part of the equity is `share`. `policy_arms` 0: no policy of size was learned yet.
 """
 
 BAR = np.dtype(

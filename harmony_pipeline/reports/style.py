@@ -124,8 +124,13 @@ def empty_figure(title: str, message: str) -> bytes:
 
 def as_markdown(picture: bytes, alt: str) -> str:
     """The picture as a Markdown image that carries its own data."""
+    return image_link(data_uri(picture), alt)
+
+
+def image_link(address: str, alt: str) -> str:
+    """The picture at an address as a Markdown image."""
     safe = alt.replace("[", "(").replace("]", ")").replace("\n", " ")
-    return f"![{safe}]({data_uri(picture)})"
+    return f"![{safe}]({address})"
 
 
 def data_uri(picture: bytes) -> str:

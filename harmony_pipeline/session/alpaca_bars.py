@@ -53,6 +53,11 @@ def alpaca_bars(
     """Bars of the plan's day and symbols, from the day's first on. `until`: the last one ends
     then; None: at the close.
     """
+    if plan.timeframe not in TIMEFRAME_MINUTES:
+        raise ConfigError(
+            f"market.timeframe is {plan.timeframe}: Alpaca's stream has minutes and longer bars"
+            " made of them, so a session there needs 1Min or longer; replays take any bars"
+        )
     own = _source_settings(settings)
     waits = {
         "base_seconds": settings.reconnect_seconds,

@@ -14,8 +14,9 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.file_clock import UTC_CLOCK, FileClock
 from harmony_pipeline.market.session_placement import session_midnights
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
     cell_texts,
     drop_overflowing,
@@ -71,20 +72,20 @@ def read_bar_starts(
         found, written = _join_date_and_clock(
             found, cells[matched[CLOCK]], settings.timestamp_format or ""
         )
-    read = read_stamps(found, settings.timezone, settings.timestamp_format, reading.latest)
+    clock = FileClock.of(settings.timezone)
+    read = read_stamps(found, clock.zone, settings.timestamp_format, reading.latest)
     instant, reasons, notes, other = read.instant, None, tuple[str, ...](), None
-    if settings.wall_clock:
-        instant = _on_clock_of(settings.timezone, read.written)
     # stamps may stand in an hour that a clock repeats or leaves out
-    if settings.wall_clock or settings.timezone != "UTC":
-        instant, reasons = settle_clock_changes(
-            read.written, instant, _written_locally(found, settings), settings.timezone, symbols
-        )
-    if timeframe in TIMEFRAME_MINUTES:
+    if settings.wall_clock or clock != UTC_CLOCK:
+        local, wall = _written_locally(found, settings), read.written - clock.ahead
+        if settings.wall_clock or clock.hours:
+            instant = _where(local, _on_clock_of(clock.zone, wall), instant)
+        instant, reasons = settle_clock_changes(wall, instant, local, clock.zone, symbols)
+    if timeframe in TIMEFRAME_SECONDS:
         other = _other_length(instant, symbols, reading.calendar, timeframe, origin)
     if timeframe in LONG_TIMEFRAMES:
         instant = session_midnights(instant, read.written, reading.calendar, timeframe)
-    elif timeframe in TIMEFRAME_MINUTES:
+    elif timeframe in TIMEFRAME_SECONDS:
         instant, notes = _put_at_start(instant, settings.stamp, reading.calendar, timeframe, origin)
     starts, defects = _borrow_absent(instant, written, reasons, settings, origin)
     return BarStarts(starts, defects, notes, other)
@@ -162,6 +163,11 @@ def _stamp_cure(settings: FileSourceSettings) -> str:
 def _on_clock_of(zone: str, written: pl.Series) -> pl.Series:
     wall = written.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return wall.dt.convert_time_zone("UTC").cast(TIME)
+
+
+def _where(chosen: pl.Series, one: pl.Series, other: pl.Series) -> pl.Series:
+    table = pl.DataFrame({"chosen": chosen, "one": one, "other": other})
+    return table.select(pl.when("chosen").then("one").otherwise("other")).to_series()
 
 
 def _written_locally(cells: pl.Series, settings: FileSourceSettings) -> pl.Series:

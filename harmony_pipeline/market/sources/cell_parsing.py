@@ -14,7 +14,6 @@ can an offset beyond 14 hours.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
@@ -157,16 +156,9 @@ def read_texts(cells: pl.Series) -> pl.Series:
 def read_stamps(
     cells: pl.Series, zone: str, pattern: str | None, latest: datetime | None = None
 ) -> Stamps:
-    """Cells of any usual type as instants; null where unreadable or after `latest`. Raises
-    ConfigError when the zone or the pattern cannot be used.
+    """Cells of any usual type as instants; null where unreadable or after `latest`. `zone` is a
+    known one. Raises ConfigError when the pattern cannot be used.
     """
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            f"market.files.timezone is '{zone}', which is no time zone: write it like"
-            " America/New_York or UTC"
-        ) from None
     latest = latest or _LATEST
     return _believable(_read_stamps(cells, zone, pattern, latest), latest)
 

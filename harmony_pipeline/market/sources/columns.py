@@ -2,8 +2,8 @@
 
 Names are compared without regard to case, blanks, underscores, hyphens and angle brackets, so `Adj
 Close`, `ADJ_CLOSE` and `<adj-close>` are one name. The names listed are those of Alpaca, Yahoo,
-Polygon, Stooq, Binance, IEX, FirstRate, Databento, MetaStock and pandas. Adjusted closes are never
-read: this lake holds raw prices and its own forward factor.
+Polygon, Stooq, Binance, MetaTrader, IEX, FirstRate, Databento, MetaStock and pandas. Adjusted
+closes are never read: this lake holds raw prices and its own forward factor.
 """
 
 import re
@@ -18,6 +18,10 @@ PRICES = ("open", "high", "low", "close")
 REQUIRED_NUMBERS = (*PRICES, "volume")
 OPTIONAL_NUMBERS = ("trade_count", "vwap")
 CLOCK = "clock"  # the time of day, where a file splits date and time over two columns
+VOLUME, NO_COLUMN = "volume", "none"
+_NO_VOLUMES = frozenset(
+    {"", "per", "openint", "openinterest", "adjclose", "spread", "rtype", "publisherid"}
+)
 
 _STAMPS = (
     "timestamp",
@@ -28,9 +32,11 @@ _STAMPS = (
     "ts event",
     "bar time",
     "open time",
+    "window start",
     "start",
     "date",
     "dtyyyymmdd",
+    "data",
     "from",
     "time",
 )
@@ -48,6 +54,7 @@ class Columns:
     setting: str
     required: tuple[str, ...]
     spellings: Mapping[str, tuple[str, ...]]
+    section: str = "market.files"
 
 
 BAR_COLUMNS = Columns(
@@ -57,12 +64,21 @@ BAR_COLUMNS = Columns(
     {
         "timestamp": _STAMPS,
         "symbol": ("symbol", "ticker", "sym", "s"),
-        "open": ("open", "o", "open price"),
-        "high": ("high", "h", "high price"),
-        "low": ("low", "l", "low price"),
-        "close": ("close", "c", "close price", "last"),
-        "volume": ("volume", "vol", "v", "size"),
-        "trade_count": ("trade count", "trades", "transactions", "number of trades", "n"),
+        "open": ("open", "o", "open price", "otwarcie"),
+        "high": ("high", "h", "high price", "najwyzszy"),
+        "low": ("low", "l", "low price", "najnizszy"),
+        "close": ("close", "c", "close price", "last", "zamkniecie"),
+        "volume": (
+            "volume",
+            "vol",
+            "v",
+            "size",
+            "real volume",
+            "tick volume",
+            "tickvol",
+            "wolumen",
+        ),
+        "trade_count": ("trade count", "trades", "transactions", "number of trades", "n", "count"),
         "vwap": ("vwap", "vw", "weighted average"),
     },
 )
@@ -124,18 +140,21 @@ def match_columns(
 
     A column of dates and one of times of day give `timestamp` and `clock`. Raises ConfigError when
     the settings name a column that is not ours, DataError when a required column is absent or
-    stands twice.
+    stands twice. Only the volume may be absent: where the settings say "none", and where no column
+    is left over that could hold it.
     """
     strange = sorted(set(chosen) - {*ours_of.spellings, CLOCK})
     if strange:
         known = ", ".join((*ours_of.spellings, CLOCK))
         raise ConfigError(
-            f"[market.files.{ours_of.setting}] names '{strange[0]}', which is no column of"
+            f"[{ours_of.section}.{ours_of.setting}] names '{strange[0]}', which is no column of"
             f" {ours_of.what}: use {known}"
         )
     by_plain = {plain(name): name for name in reversed(found)}
     matched: dict[str, str] = {}
     for ours, spellings in (*ours_of.spellings.items(), (CLOCK, ())):
+        if ours == VOLUME and chosen.get(ours) == NO_COLUMN:
+            continue
         if ours in chosen:
             theirs = chosen[ours] if chosen[ours] in found else by_plain.get(plain(chosen[ours]))
         else:
@@ -146,13 +165,13 @@ def match_columns(
             matched[ours] = theirs
         elif ours in chosen:
             raise DataError(
-                f"{origin}: [market.files.{ours_of.setting}] maps {ours} to"
+                f"{origin}: [{ours_of.section}.{ours_of.setting}] maps {ours} to"
                 f" '{excerpt(chosen[ours], NAME)}', which the file does not have; its columns are"
                 f" {listing(found)}"
             )
     matched |= _date_and_clock(matched, chosen, by_plain)
     _refuse_doubled(matched, chosen, found, origin)
-    _require(matched, found, origin, ours_of)
+    _require(matched, found, chosen, origin, ours_of)
     return matched
 
 
@@ -204,9 +223,15 @@ def _refuse_doubled(
 
 
 def _require(
-    matched: Mapping[str, str], found: Sequence[str], origin: str, ours_of: Columns
+    matched: Mapping[str, str],
+    found: Sequence[str],
+    chosen: Mapping[str, str],
+    origin: str,
+    ours_of: Columns,
 ) -> None:
     missing = [name for name in ours_of.required if name not in matched]
+    if missing == [VOLUME] and (chosen.get(VOLUME) == NO_COLUMN or not _left_over(matched, found)):
+        return
     if not missing:
         return
     if {"kind", "value"} <= {plain(name) for name in found}:
@@ -215,13 +240,20 @@ def _require(
         cure = "its first line looks like data: put a line of column names before it"
     else:
         cure = (
-            f"if another column holds it, say so under [market.files.{ours_of.setting}]:"
+            f"if another column holds it, say so under [{ours_of.section}.{ours_of.setting}]:"
             f' {missing[0]} = "NAME IN THE FILE"'
+            + (f', or "{NO_COLUMN}" where there is none' if missing == [VOLUME] else "")
         )
     raise DataError(
         f"{origin} has no column '{missing[0]}'{_more(missing[1:])}; its columns are"
         f" {listing(found)}; {cure}"
     )
+
+
+def _left_over(matched: Mapping[str, str], found: Sequence[str]) -> list[str]:
+    """Columns that are neither ours nor known to hold something else than a volume."""
+    known = {plain(name) for name in matched.values()} | _NO_VOLUMES
+    return [name for name in found if plain(name) not in known]
 
 
 def _more(names: Sequence[str]) -> str:

@@ -15,13 +15,20 @@ from itertools import islice
 import polars as pl
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.sources.vendors.nameless_tables import (
+    LOOKED_AT,
+    Layout,
+    find_layout,
+)
 from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide_layout
 from harmony_pipeline.text import excerpt
 
+NOT_READ = "were not read"
 _DELIMITERS = (",", ";", "\t", "|")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
 _LONGEST_BENT_LINE = 4096  # characters kept of a row that is not
+_LONGEST_SAMPLED_LINE = 4096  # bytes of a line by which a layout is recognised
 _MOST_QUOTED_LINES = 20  # lines that one quoted field may go over
 _BLOCK = 50_000  # lines that are lists of fields at a time
 
@@ -42,13 +49,21 @@ class TextTable:
     header: tuple[str, ...] = ()
     delimiter: str = ","
     note: str | None = None
+    layout: str | None = None
+    """the vendor's form of a table without a line of names"""
+    price_divisor: float | None = None
+    """what prices are divided by, where the form of the file tells"""
+    unit_question: str | None = None
+    """what to ask where prices may or may not be counts of a smaller unit"""
+    timezone: str | None = None
+    """that of stamps which carry none, where the file's place tells"""
 
 
 def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
-    """`data` as a table; the first line that is not blank is the header. A table of several symbols
-    side by side becomes one for each.
+    """`data` as a table; the first line that is not blank is the header, or a row of a known form
+    without names. A table of several symbols side by side becomes one for each.
     """
-    data = _plain_lines(data)
+    data = plain_lines(data)
     blank = len(data) - len(data.lstrip(b"\n"))
     above = data[:blank].count(b"\n")
     data = data[blank:]
@@ -76,9 +91,11 @@ def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
         for line in data[: HEADER_LINES * _LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]
     ]
     delimiter = max(_DELIMITERS, key=heads[0].count)
+    if layout := find_layout(first_lines(data), delimiter):
+        return [nameless_table(data, layout, delimiter, above, origin, stem)]
     header = _header_fields(heads[0], delimiter, origin)
-    if layout := wide_layout(header, [line.split(delimiter) for line in heads[1:]]):
-        return _wide_tables(data, layout, delimiter, above, origin, stem)
+    if wide := wide_layout(header, [line.split(delimiter) for line in heads[1:]]):
+        return _wide_tables(data, wide, delimiter, above, origin, stem)
     names = _column_names(header)
     lines = _Lines(data, tuple(names), delimiter, above, 1)
     cells, rows, bent = lines.parse()
@@ -87,7 +104,7 @@ def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
     ]
 
 
-def _plain_lines(data: bytes) -> bytes:
+def plain_lines(data: bytes) -> bytes:
     r"""UTF-8 with `\\n` at the end of lines, whoever wrote it."""
     if data[:2] in _UTF16:
         data = data.decode("utf-16", errors="replace").encode()
@@ -103,6 +120,36 @@ def _plain_lines(data: bytes) -> bytes:
     if b"\r" in data:
         data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return data
+
+
+def first_lines(data: bytes) -> list[str]:
+    """The first lines of a text, as many as a layout is recognised by."""
+    head = data[: LOOKED_AT * _LONGEST_SAMPLED_LINE].split(b"\n", LOOKED_AT)[:LOOKED_AT]
+    return [line.decode("utf-8", errors="replace") for line in head]
+
+
+def nameless_table(
+    data: bytes, layout: Layout, delimiter: str, above: int, origin: str, stem: str
+) -> TextTable:
+    """A table without a line of names, under those of its layout; `above` blank lines stood before
+    it.
+    """
+    parsed = _Lines(data, layout.names, delimiter, above, 0).parse()
+    note = None
+    if layout.vendor is None:
+        note = (
+            "files without a line of column names were read in the order"
+            f" {', '.join(layout.names)}: put such a line above them if that is wrong"
+        )
+    return TextTable(
+        origin,
+        stem,
+        *_without_blank_lines(*parsed),
+        layout.names,
+        delimiter,
+        note,
+        layout.vendor,
+    )
 
 
 def _header_fields(line: str, delimiter: str, origin: str) -> list[str]:

@@ -16,12 +16,15 @@ from pathlib import Path
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.settings import lake_path
+from harmony_pipeline.market.sources.table_sniffing import SNIFFED, looks_like_bars
 from harmony_pipeline.text import NAME, excerpt
 
 PARQUET = (".parquet", ".pq")
-TEXT = (".csv", ".csv.gz", ".csv.zip", ".zip", ".gz", ".tsv", ".txt")
-# in a folder a .txt is as likely a note as a table
-_FOLDER_TEXT = (".csv", ".csv.gz", ".zip", ".gz")
+TEXT = (".csv", ".zip", ".gz", ".zst", ".tsv", ".txt", ".dbn")
+# in a folder a .txt is as likely a note as a table: its first lines tell
+_FOLDER_TEXT = (".csv", ".zip", ".gz", ".zst", ".tsv", ".dbn")
+_READ = ".csv, .tsv, .txt, .dbn (plain, .gz, .zst or .zip) and .parquet"
+_NO_TABLE = "a text without columns of bars in its first lines"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Located:
 
 def stem_of(name: str) -> str:
     """`AAPL` of `AAPL.csv.gz`; dots of the symbol itself stay: `BRK.B` of `BRK.B.csv`."""
-    return re.sub(r"(?i)(\.(csv|tsv|txt|parquet|pq))?(\.(gz|zip))?$", "", Path(name).name)
+    return re.sub(r"(?i)(\.(csv|tsv|txt|dbn|parquet|pq))?(\.(gz|zip|zst))?$", "", Path(name).name)
 
 
 def expand_path(text: str, base: Path, key: str) -> Path:
@@ -214,26 +217,34 @@ def _in_folder(text: str, folder: Path, notes: list[str], key: str) -> list[tupl
     matched: list[Path] = []
     strangers: list[str] = []
     for path in _walk(folder, folder, notes):
-        is_table = path.name.lower().endswith((*PARQUET, *_FOLDER_TEXT))
-        hindrance = obstacle(path)
-        if hindrance is None and is_table:
+        hindrance = obstacle(path) or _foreign(path)
+        if hindrance is None:
             matched.append(path)
         else:
             strangers.append(path.name)
-            notes.append(
-                _not_read(
-                    path.relative_to(folder).as_posix(),
-                    hindrance or "no .csv, .csv.gz, .zip or .parquet",
-                )
-            )
+            notes.append(_not_read(path.relative_to(folder).as_posix(), hindrance))
     if not matched:
         there = ", ".join(excerpt(name, NAME) for name in strangers[:5]) or "nothing"
         why = f"; {notes[0]}" if notes and not strangers else ""
         raise DataError(
             f"{key} has the folder '{excerpt(text)}', which holds no file of bars (there is"
-            f" {there}{why}): Harmony reads .csv, .csv.gz, .zip and .parquet"
+            f" {there}{why}): Harmony reads {_READ}"
         )
     return [(path, folder) for path in matched]
+
+
+def _foreign(path: Path) -> str | None:
+    """Why a file in a folder is no file of bars; None where it may be one."""
+    name = path.name.lower()
+    if name.endswith((*PARQUET, *_FOLDER_TEXT)):
+        return None
+    if not name.endswith(".txt"):
+        return f"no {_READ.replace(' and', ' or')}"
+    try:
+        with path.open("rb") as file:
+            return None if looks_like_bars(file.read(SNIFFED)) else _NO_TABLE
+    except OSError as error:
+        return f"not to be read ({error.strerror})"
 
 
 def _walk(folder: Path, root: Path, notes: list[str]) -> Iterator[Path]:
@@ -267,7 +278,7 @@ def _check_type(path: Path) -> Path:
     if not path.name.lower().endswith((*PARQUET, *TEXT)):
         raise DataError(
             f"{excerpt(path.name)} is of an unknown type '{excerpt(path.suffix, NAME)}': "
-            "Harmony reads .csv, .tsv, .txt (also as .gz or .zip) and .parquet; convert it"
+            f"Harmony reads {_READ}; convert it"
         )
     return path
 

@@ -9,7 +9,8 @@ size, dates and words in small letters. A name that leaves no symbol, or several
     Binance_ETHUSDT_1h       CryptoDataDownload ETHUSDT
     DAT_ASCII_EURUSD_M1_2023 HistData           EURUSD
     BTCUSDT-1m-2023-01       Binance            BTCUSDT
-    aapl.us                  Stooq              AAPL
+    aapl.us, aapl_us_d       Stooq              AAPL
+    AAPL_full_1min_adjsplit  FirstRate          AAPL
 """
 
 import re
@@ -26,6 +27,10 @@ _TRADINGVIEW = (
     r"\d*[A-Za-z]?(?:_[0-9a-z]+)?$"
 )
 _STOOQ = r"^(\^?[a-z0-9_\-]+)\.(?:us|uk|jp|hk|pl|hu|de|f|c|v|b|m)$"
+_STOOQ_PAGE = r"^(\^?[a-z0-9\-]+)(?:_(?:us|uk|jp|hk|pl|hu|de|f|c|v|b|m))?_[dwmqy]$"
+_FIRSTRATE = (
+    r"^([A-Z0-9.\-^]+)_(?:(?:full|month|week|day)_)?(?:1min|5min|30min|1hour|1day)(?:_\w+)?$"
+)
 _CONTRACT = r"^([A-Z0-9]{1,4} \d\d-\d\d)(?:\.(?:Last|Bid|Ask))?$"  # NinjaTrader: ES 03-24
 _VENDOR_PREFIX = r"^(?:DAT_(?:ASCII|MT|NT|XLSX|MS)_|table_)"
 _SYMBOL = re.compile(r"^[A-Z0-9^@$#.=!/&:]*[A-Z0-9][A-Z0-9^@$#.=!/&:]*$")
@@ -197,8 +202,10 @@ def _known_form(stem: str) -> str | None:
         return found[1]
     if found := re.match(_CONTRACT, stem):
         return found[1]
-    if found := re.match(_STOOQ, stem):
+    if found := re.match(_STOOQ, stem) or re.match(_STOOQ_PAGE, stem):
         return found[1].upper().replace("_", "-")
+    if found := re.match(_FIRSTRATE, stem):
+        return found[1]
     return None
 
 

@@ -15,14 +15,14 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, FileSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_ORDER,
     MarketDataSource,
     SourceCapabilities,
     SourceResult,
 )
-from harmony_pipeline.market.sources.delimited_text import TextTable
+from harmony_pipeline.market.sources.delimited_text import NOT_READ, TextTable
 from harmony_pipeline.market.sources.file_accounting import FileAccount, shared_names
 from harmony_pipeline.market.sources.file_discovery import Located, find_files
 from harmony_pipeline.market.sources.parquet_files import parquet_errors
@@ -142,9 +142,9 @@ class FileSource(MarketDataSource):
         self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
     ) -> SourceResult:
         """`bars`, with notes, refusals and an account of each file. Raises as `bars` does."""
-        if timeframe not in TIMEFRAME_MINUTES:
+        if timeframe not in TIMEFRAME_SECONDS:
             raise ConfigError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}"
+                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_SECONDS)}"
             )
         return self._read("paths", self.settings.paths, symbols, start, end, timeframe)
 
@@ -222,6 +222,13 @@ class FileSource(MarketDataSource):
         """Symbols through time, from every file of reference data."""
         return self._reference.listings()
 
+    def vendor_clocks(self) -> tuple[str, ...]:
+        """Clocks on which the vendors of the text files read so far write stamps without a zone,
+        likeliest first; empty where no file tells its vendor.
+        """
+        tables = (table for kept, _ in self._parsed.values() for table in kept)
+        return tuple(dict.fromkeys(clock for table in tables for clock in table.clocks))
+
     # --- all files --------------------------------------------------------------------------------
 
     def _reading(self, timeframe: str) -> Reading:
@@ -267,8 +274,10 @@ class FileSource(MarketDataSource):
             frames.extend(found)
         if not with_rows:
             others = f" (nor have the {len(files) - 1} other files)" if files[1:] else ""
+            why = next((note for note in remarks.notes if NOT_READ in note), "")
             raise DataError(
-                f"{files[0].origin} has no rows{others}: fetch it again, or name another file"
+                f"{files[0].origin} has no rows{others}{f'; {why}' if why else ''}: fetch it again,"
+                " or name another file"
             )
         table = sort_rows(
             pl.concat(frames or [pl.DataFrame(schema=question.reading.kind.dtypes)]),
@@ -399,6 +408,8 @@ def _cut(rows: pl.DataFrame, question: _Question) -> pl.DataFrame:
 
 def _emptiness(table: TextTable, reading: Reading) -> str:
     """What to say of a table without rows; its header must be right all the same."""
+    if table.note and not table.cells.width:
+        return table.note
     if table.cells.width:
         reading.match(table.header, table.origin)
     found = "only a header" if table.cells.width else "no text at all"

@@ -78,19 +78,21 @@ def find_number_format(
     reading: Reading,
     origin: str,
     notes: list[str],
+    known_divisor: float | None = None,
 ) -> NumberFormat:
     """The format of a file by its columns of prices, `cells`; what people should know is added to
     `notes`.
 
-    `names` are the file's columns. Raises DataError for prices that nothing costs.
+    `names` are the file's columns; `known_divisor` is what its form tells of its unit. Raises
+    DataError for prices that nothing costs.
     """
     settings = reading.settings
-    scale = settings.price_scale
-    divisor = (
-        _find_divisor(cells, names, origin, reading.calendar.zone, notes)
-        if scale is None
-        else _divisor_of(scale)
-    )
+    if settings.price_scale is not None:
+        divisor = _divisor_of(settings.price_scale)
+    elif known_divisor is not None:
+        divisor = known_divisor
+    else:
+        divisor = _find_divisor(cells, names, origin, reading.calendar.zone, notes)
     return NumberFormat(
         (
             settings.decimal

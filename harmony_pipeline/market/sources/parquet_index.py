@@ -12,12 +12,19 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.market.sources.bar_starts import read_bar_starts
-from harmony_pipeline.market.sources.columns import CLOCK
+from harmony_pipeline.market.sources.columns import CLOCK, VOLUME
 from harmony_pipeline.market.sources.file_discovery import Located
 from harmony_pipeline.market.sources.number_parsing import NumberFormat, find_number_format
 from harmony_pipeline.market.sources.parquet_files import check_ends, check_types
 from harmony_pipeline.market.sources.record_types import Reading
-from harmony_pipeline.market.sources.row_batch import RowBatch, no_defects, read_symbols, typed_rows
+from harmony_pipeline.market.sources.row_batch import (
+    NO_VOLUME,
+    RowBatch,
+    no_defects,
+    read_symbols,
+    typed_rows,
+)
+from harmony_pipeline.market.sources.vendors.volumes import choose_volume
 
 _REMEMBERED_ROWS = 10_000_000  # 120 MB
 
@@ -81,7 +88,12 @@ def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
     check_ends(file.path, file.origin)
     scan, kind = pl.scan_parquet(file.path), reading.kind
     schema = scan.collect_schema()
-    matched = reading.match(schema.names(), file.origin)
+    matched = choose_volume(
+        reading.match(schema.names(), file.origin),
+        schema.names(),
+        reading.settings.columns,
+        lambda name: _is_zero(scan, name),
+    )
     check_types(schema, matched, kind.numbers, file.origin)
     cells = scan.select(
         list(
@@ -98,7 +110,8 @@ def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
         if all(schema[name].is_integer() for name in priced)
         else pl.DataFrame()
     )
-    notes: list[str] = []
+    absent = VOLUME in kind.numbers and VOLUME not in matched
+    notes: list[str] = [NO_VOLUME] if absent else []
     numbers = find_number_format(prices, schema.names(), ",", reading, file.origin, notes)
     symbols = read_symbols(cells, matched, reading, file.origin, file.stem)[0]
     placed = read_bar_starts(cells, matched, symbols, reading, file.origin)
@@ -112,6 +125,11 @@ def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
         (*notes, *placed.notes),
         placed.refusal,
     )
+
+
+def _is_zero(scan: pl.LazyFrame, name: str) -> bool:
+    column = pl.col(name).cast(pl.Float64, strict=False)
+    return bool(scan.select((column == 0.0).all()).collect(engine="in-memory").item())
 
 
 def read_rows(

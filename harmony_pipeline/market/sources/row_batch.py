@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.file_clock import UTC_CLOCK, FileClock
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.bar_starts import read_bar_starts
 from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts, strip_names
 from harmony_pipeline.market.sources.clock_numbers import clock_column
-from harmony_pipeline.market.sources.columns import CLOCK, doubled_names
+from harmony_pipeline.market.sources.columns import CLOCK, VOLUME, doubled_names
 from harmony_pipeline.market.sources.delimited_text import TextTable
 from harmony_pipeline.market.sources.file_name_symbols import symbol_of
 from harmony_pipeline.market.sources.number_parsing import (
@@ -24,8 +25,18 @@ from harmony_pipeline.market.sources.number_parsing import (
     read_number_columns,
 )
 from harmony_pipeline.market.sources.record_types import Reading
+from harmony_pipeline.market.sources.vendors.profiles import (
+    adapt_settings,
+    clock_note,
+    find_profile,
+)
+from harmony_pipeline.market.sources.vendors.volumes import choose_volume
 from harmony_pipeline.text import NAME, excerpt
 
+NO_VOLUME = (
+    "files without a column of volume have volume 0 in every row; if another column holds it, name"
+    " it under [market.files.columns]"
+)
 NAME_OF_SOURCE = "files"
 
 
@@ -67,6 +78,8 @@ class ParsedTable:
     symbol: str | None
     notes: tuple[str, ...]
     refusal: str | None
+    clocks: tuple[str, ...] = ()
+    """those on which the vendor of the file writes stamps without a zone"""
 
 
 def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
@@ -74,15 +87,32 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
     a setting.
     """
     matched, origin = reading.match(table.header, table.origin), table.origin
+    if table.timezone is not None and reading.settings.timezone == UTC_CLOCK.zone:
+        own = reading.settings.model_copy(update={"timezone": table.timezone})
+        reading = replace(reading, settings=own)
+    profile, remark = find_profile(table.header, table.layout), None
+    if profile is not None:
+        remark = clock_note(reading.settings, profile, reading.timeframe)
+        settings = adapt_settings(reading.settings, profile, table.cells, table.stem)
+        reading = replace(reading, settings=settings)
+    matched = choose_volume(
+        matched, table.header, reading.settings.columns, lambda name: _is_zero(table.cells[name])
+    )
     notes = [
         f"{origin} names the column '{excerpt(name, NAME)}' more than once, and it was not read"
         for name in doubled_names(table.header)
     ]
-    notes += [table.note] if table.note else []
+    notes += [note for note in (table.note, remark) if note]
+    if VOLUME in reading.kind.numbers and VOLUME not in matched:
+        notes.append(NO_VOLUME)
     prices = table.cells.select(
         list(dict.fromkeys(matched[name] for name in reading.kind.prices if name in matched))
     )
-    numbers = find_number_format(prices, table.header, table.delimiter, reading, origin, notes)
+    if table.unit_question is not None and reading.settings.price_scale is None:
+        raise DataError(table.unit_question)
+    numbers = find_number_format(
+        prices, table.header, table.delimiter, reading, origin, notes, table.price_divisor
+    )
     symbols, unnamed = read_symbols(table.cells, matched, reading, origin, table.stem)
     placed = read_bar_starts(table.cells, matched, symbols, reading, origin)
     _refuse_hidden_clock(table, matched, placed.starts, reading)
@@ -98,7 +128,12 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
     )
     symbol = None if "symbol" in matched else symbols[0]
     return ParsedTable(
-        typed_rows(batch, reading), origin, symbol, (*notes, *placed.notes), placed.refusal
+        typed_rows(batch, reading),
+        origin,
+        symbol,
+        (*notes, *placed.notes),
+        placed.refusal,
+        () if profile is None else profile.clocks,
     )
 
 
@@ -106,6 +141,8 @@ def typed_rows(batch: RowBatch, reading: Reading) -> pl.DataFrame:
     """The rows of a batch in the columns of their kind."""
     cells, matched, kind = batch.cells, batch.matched, reading.kind
     numbers, unread = read_number_columns(cells, matched, reading, batch.numbers)
+    if VOLUME in kind.numbers and VOLUME not in matched:
+        numbers[VOLUME] = pl.Series(VOLUME, [0.0]).new_from_index(0, cells.height)
     texts = {name: read_texts(cells[matched[name]]) for name in kind.texts if name in matched}
     flags = {name: read_flags(cells[matched[name]]) for name in kind.flags if name in matched}
     fixed = {
@@ -123,6 +160,11 @@ def typed_rows(batch: RowBatch, reading: Reading) -> pl.DataFrame:
         pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in kind.dtypes.items()
     )
+
+
+def _is_zero(cells: pl.Series) -> bool:
+    """Whether a column of text holds 0 in every row."""
+    return bool((cells.cast(pl.Float64, strict=False) == 0.0).all())
 
 
 def read_symbols(
@@ -184,13 +226,14 @@ def _refuse_hidden_clock(
     """
     if CLOCK in matched or TIMEFRAME_MINUTES.get(reading.timeframe, 0) >= TIMEFRAME_MINUTES["1Day"]:
         return
-    local = pl.col("timestamp").dt.convert_time_zone(reading.settings.timezone).dt.time()
-    if not stamps.to_frame("timestamp").select((local == pl.time(0)).all()).item():
+    clock = FileClock.of(reading.settings.timezone)
+    local = pl.col("timestamp").dt.convert_time_zone(clock.zone) + clock.ahead
+    if not stamps.to_frame("timestamp").select((local.dt.time() == pl.time(0)).all()).item():
         return
-    if clock := clock_column(table.cells, list(matched.values())):
+    if times := clock_column(table.cells, list(matched.values())):
         date = excerpt(matched["timestamp"], NAME)
         raise DataError(
             f"{table.origin} has only dates in '{date}' and times of day in"
-            f" '{excerpt(clock, NAME)}': "
-            f'set under [market.files.columns] clock = "{excerpt(clock, NAME)}"'
+            f" '{excerpt(times, NAME)}': "
+            f'set under [market.files.columns] clock = "{excerpt(times, NAME)}"'
         )

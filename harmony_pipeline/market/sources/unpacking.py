@@ -1,4 +1,5 @@
-"""The bytes of a text file, unpacked in bounded memory: plain, gzip, zip, and gzip inside a zip.
+"""The bytes of a file, unpacked in bounded memory: plain, gzip, zstd, zip, and these inside a zip;
+and the tables that they hold, by their content.
 
 A file that only looks like text (a workbook, a web page, another packing) is refused by what it is.
 A file that unpacks to more than the settings allow is refused before memory holds it.
@@ -18,19 +19,22 @@ from typing import IO
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.sources.delimited_text import TextTable, parse_text
 from harmony_pipeline.market.sources.file_discovery import stem_of
+from harmony_pipeline.market.sources.vendors.databento_binary import MAGIC as DBN
+from harmony_pipeline.market.sources.vendors.databento_binary import read_bars_of_dbn
+from harmony_pipeline.market.sources.vendors.lean import read_lean
 from harmony_pipeline.text import excerpt
 
 _CHUNK = 1 << 22
 _ALWAYS_ALLOWED = 64 << 20  # bytes: below this any ratio is harmless
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_GZIP, _ZIP, _ZSTD = b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd"
 _OTHER_FORMATS = (
     (b"PAR1", "a Parquet file: name it .parquet"),
     (b"PARE", "an encrypted Parquet file: write it again without encryption, as .parquet"),
     (b"BZh", "packed by bzip2, which Harmony does not read: unpack it, or pack it by gzip"),
     (b"\xfd7zXZ\x00", "packed by xz, which Harmony does not read: unpack it, or pack it by gzip"),
     (
-        b"\x28\xb5\x2f\xfd",
-        "packed by zstd, which Harmony does not read: unpack it, or pack it by gzip",
+        b"\x50\x2a\x4d\x18",
+        "a file of Databento's old form DBZ: convert it with the command dbn, or fetch it again",
     ),
     (
         b"\x04\x22\x4d\x18",
@@ -74,11 +78,14 @@ class TextLimits:
 
 @dataclass(frozen=True)
 class _Unpacked:
-    """One table's bytes, with the name it is known by and the stem that may hold its symbol."""
+    """One table's bytes, with the name it is known by, the stem that may hold its symbol, and the
+    name of the file or of the member of a zip.
+    """
 
     origin: str
     stem: str
     data: bytes
+    member: str
 
 
 def read_text_tables(
@@ -88,7 +95,12 @@ def read_text_tables(
     Raises DataError.
     """
     for each in _unpack(path, origin, limits or TextLimits()):
-        yield from parse_text(each.data, each.origin, each.stem)
+        if each.data.startswith(DBN):
+            yield read_bars_of_dbn(each.data, each.origin, each.stem)
+        elif (table := read_lean(each.data, path, each.member, each.origin)) is not None:
+            yield table
+        else:
+            yield from parse_text(each.data, each.origin, each.stem)
 
 
 def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
@@ -108,12 +120,19 @@ def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
     if data[:2] == _GZIP or (suffix == ".gz" and data):
         _refuse_other_formats(data, origin)
         data = _gunzip(data, len(data), origin, limits)
+    elif data[:4] == _ZSTD or (suffix == ".zst" and data):
+        _refuse_other_formats(data, origin)
+        data = _unpack_zstd(data, len(data), origin, limits)
     _refuse_other_formats(data, origin)
-    if data[:2] == _GZIP or data[:4] == _ZIP:
+    if _is_packed(data):
         raise DataError(
             f"{origin} is packed more than once: unpack it, and pack it by gzip or zip once"
         )
-    yield _Unpacked(origin, stem_of(path.name), data)
+    yield _Unpacked(origin, stem_of(path.name), data, path.name)
+
+
+def _is_packed(data: bytes) -> bool:
+    return data[:2] == _GZIP or data[:4] in {_ZIP, _ZSTD}
 
 
 def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
@@ -153,13 +172,16 @@ def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator
         total += len(content)
         if content[:2] == _GZIP:
             content = _gunzip(content, len(data), member_origin, limits)
+        elif content[:4] == _ZSTD:
+            content = _unpack_zstd(content, len(data), member_origin, limits)
         _refuse_other_formats(content, member_origin)
-        if content[:4] == _ZIP or content[:2] == _GZIP:
+        if _is_packed(content):
             raise DataError(
                 f"{member_origin} is packed more than once: unpack it, and make one zip of the"
                 " tables"
             )
-        yield _Unpacked(member_origin, stem_of(path.name if alone else name), content)
+        stem = stem_of(path.name if alone else name)
+        yield _Unpacked(member_origin, stem, content, Path(name).name)
 
 
 def _gunzip(data: bytes, packed: int, origin: str, limits: TextLimits) -> bytes:
@@ -169,6 +191,18 @@ def _gunzip(data: bytes, packed: int, origin: str, limits: TextLimits) -> bytes:
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise DataError(
             f"{origin} is not a whole gzip file ({excerpt(error)}): fetch it again"
+        ) from None
+
+
+def _unpack_zstd(data: bytes, packed: int, origin: str, limits: TextLimits) -> bytes:
+    import pyarrow as pa
+
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
+            return _read_bounded(stream, packed, origin, limits)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"{origin} is not a whole zstd file ({excerpt(error)}): fetch it again"
         ) from None
 
 

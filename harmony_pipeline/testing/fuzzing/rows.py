@@ -3,6 +3,7 @@ they can count.
 """
 
 import io
+import re
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -63,5 +64,5 @@ def _rows(name: str, data: bytes) -> int | None:
     # a line too long to be read is a row in quarantine, whatever it holds
     return sum(
         len(line) > _LONGEST_LINE or any(cell.strip() for cell in line.split(sign))
-        for line in lines[1:]
+        for line in lines[1 if re.search("[A-Za-z]", lines[0]) else 0 :]
     )

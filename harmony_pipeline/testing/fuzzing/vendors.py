@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import UTC
 
+import polars as pl
+
 from harmony_pipeline.testing.fuzzing.sample import (
     CHINA_FIVE,
     CRYPTO_HOURS,
@@ -22,6 +24,7 @@ from harmony_pipeline.testing.fuzzing.sample import (
     Row,
     Sample,
 )
+from harmony_pipeline.testing.vendor_formats.dbn_writer import dbn_bytes
 
 _NEW_YORK = {"timezone": "America/New_York"}
 
@@ -138,6 +141,27 @@ def _lean(row: Row, _market: Market) -> str:
     )
 
 
+def _quotes(row: Row) -> str:
+    side = ",".join(map(str, (row.open, row.high, row.low, row.close)))
+    return f"{row.when:%Y%m%d %H:%M},{side},0,{side},0"
+
+
+def _databento_binary(rng: random.Random, count: int) -> Sample:
+    rows = US_MINUTES.rows(rng, count)
+    bars = pl.DataFrame(
+        {
+            "symbol": "AAPL",
+            "timestamp": [US_MINUTES.instant(row).astimezone(UTC) for row in rows],
+            **{
+                name: [float(getattr(row, name)) for row in rows]
+                for name in ("open", "high", "low", "close", "volume")
+            },
+        }
+    )
+    data = dbn_bytes(bars, "1Min", rng.choice((1, 2, 3)))
+    return _sample("databento binary", US_MINUTES, {"xnas.ohlcv-1m.dbn": data})
+
+
 _BINANCE = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 _STOOQ = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
 _METATRADER = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>"
@@ -185,7 +209,6 @@ VENDORS: dict[str, Make] = {
         "ticker,volume,open,close,high,low,window_start,transactions",
         lambda row,
         market: f"AAPL,{row.volume},{row.open},{row.close},{row.high},{row.low},{_seconds(row, market)}000000000,7",
-        columns={"timestamp": "window_start"},
     ),
     "binance": _dialect(
         "binance", CRYPTO_HOURS, "BTCUSDT-1h-2024-01.csv", _BINANCE,
@@ -197,7 +220,33 @@ VENDORS: dict[str, Make] = {
         lambda row, _: f"{row.when:%Y%m%d%H%M%S}000,sh.600000,{_prices(row)}",
         timezone="Asia/Shanghai",
     ),
-    "lean": _dialect("lean", US_MINUTES, "20240102_spy_minute_trade.csv", "", _lean, **_NEW_YORK),
+    "lean": _dialect(
+        "lean", US_MINUTES, "20240102_spy_minute_trade.csv", "", _lean, price_scale=1e-4,
+        **_NEW_YORK
+    ),
+    "lean quotes": _dialect(
+        "lean quotes", FX_HOURS, "eurusd.csv", "",
+        lambda row, _: _quotes(row),
+    ),
+    "kibot without names": _dialect(
+        "kibot without names", US_MINUTES, "IBM.txt", "", lambda row,
+        _: f"{row.when:%m/%d/%Y,%H:%M},{_prices(row)}", "\r\n",
+        timestamp_format="%m/%d/%Y %H:%M", **_NEW_YORK
+    ),
+    "firstrate without names": _dialect(
+        "firstrate without names", US_MINUTES, "SPY_full_1min_UNADJUSTED.txt", "", lambda row,
+        _: f"{row.when:%Y-%m-%d %H:%M:%S},{_prices(row)}", **_NEW_YORK
+    ),
+    "metatrader 4": _dialect(
+        "metatrader 4", FX_HOURS, "EURUSD60.csv", "", lambda row,
+        _: f"{row.when:%Y.%m.%d,%H:%M},{_prices(row)}", timezone="America/New_York+7",
+    ),
+    "binance without names": _dialect(
+        "binance without names", CRYPTO_HOURS, "BTCUSDT-1h-2025-01.csv", "",
+        lambda row,
+        market: f"{_seconds(row, market)}000000,{_prices(row)},{_seconds(row, market) + 3599}999999,1.5,9,0.5,0.25,0",
+    ),
+    "databento binary": _databento_binary,
     "oanda": _dialect(
         "oanda", FX_HOURS, "EUR_USD.csv", "time,o,h,l,c,volume,complete", lambda row,
         market: f"{_utc(row, market)[:-1]}.000000000Z,{_prices(row)},true"

@@ -162,7 +162,7 @@ def test_gzip_inside_a_zip_is_read(tmp_path: Path) -> None:
         ("AAA.csv.gz", CSV, "is not a whole gzip file"),
         ("AAA.csv.gz", bz2.compress(CSV), "packed by bzip2"),
         ("AAA.csv.gz", lzma.compress(CSV), "packed by xz"),
-        ("AAA.csv", b"\x28\xb5\x2f\xfd" + CSV, "packed by zstd"),
+        ("AAA.csv", b"\x28\xb5\x2f\xfd" + CSV, "is not a whole zstd file"),
         ("AAA.csv.gz", gzip.compress(gzip.compress(CSV)), "packed more than once"),
         ("AAA.zip", zipped({"in.zip": zipped({"AAA.csv": CSV})}), "packed more than once"),
         ("AAA.zip", zipped({"AAA.csv.gz": gzip.compress(CSV)[:-9]}), "is not a whole gzip file"),

@@ -1,0 +1,21 @@
+"""Whether the first bytes of a text are those of a table of bars, rather than of a note."""
+
+from harmony_pipeline.market.sources.columns import BAR_COLUMNS, PRICES, plain
+from harmony_pipeline.market.sources.vendors.nameless_tables import find_layout
+
+SNIFFED = 16_384  # bytes that are looked at
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+def looks_like_bars(head: bytes) -> bool:
+    """Whether a text that begins so has columns named like prices, or rows of a known form."""
+    encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    text = head[: len(head) // 2 * 2].decode(encoding, errors="replace")
+    whole = text.splitlines()[: -1 if len(head) == SNIFFED else None]
+    lines = [line for line in whole if line.strip()]
+    if not lines:
+        return False
+    delimiter = max(_DELIMITERS, key=lines[0].count)
+    names = {plain(name) for name in lines[0].split(delimiter)}
+    named = all(names & {plain(word) for word in BAR_COLUMNS.spellings[ours]} for ours in PRICES)
+    return named or find_layout(lines, delimiter) is not None
