@@ -96,6 +96,7 @@ def test_files_that_a_page_names_exist():
 def test_commands_that_a_page_names_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     queries = {path.stem for path in (ROOT / "sql" / "queries").glob("*.sql")}
+    assert [name for name in queries if f"`{name}`" not in TEXTS["docs/questions.md"]] == []
     lost = [one for one in _named(r"(?:^|`)make ([a-z]+)") if one[1] not in targets]
     verbs = _named(r"`(?:\.venv/bin/)?harmony(?: --[\w-]+ \S+)* ([a-z]+)")
     lost += [one for one in verbs if one[1] not in VERBS]
