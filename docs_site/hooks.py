@@ -1,10 +1,12 @@
 """What MkDocs calls while it builds the site (`mkdocs.yml`, `hooks`)."""
 
 import posixpath
+import re
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
@@ -13,6 +15,7 @@ from docs_site.reference import PAGES, reference_page
 from docs_site.site_pages import linked_files, page_of, rewritten, source_page
 
 OWN = ("javascripts/iframe-worker.js", "stylesheets/site.css")
+_FOREIGN = re.compile(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=\"(?:https?:)?//[^\"]*\"")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -54,6 +57,14 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     if page.file.generated_by:
         return markdown
     return rewritten(posixpath.join("docs", page.file.src_uri), markdown)
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Refuse a page that would load anything from elsewhere: the site works without a network."""
+    found = _FOREIGN.search(output)
+    if found:
+        raise PluginError(f"{page.file.src_uri} loads from elsewhere: {found.group()}")
+    return output
 
 
 def _add(
