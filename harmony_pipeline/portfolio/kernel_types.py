@@ -167,7 +167,7 @@ RULES = np.dtype(
         ("intraday_multiplier", "f8"), ("counts_day_trades", "i8"), ("day_trader_equity", "f8"),
         # an account that several strategies share (portfolio/sleeves.py)
         ("sleeve_symbols", "i8"), ("share", "f8"),
-        # the learned policy of size (risk/policy_kernels.py); last, so that the others stay together
+        # the learned policy of size (risk/policy_kernels.py); last: the others stay together
         ("policy_arms", "i8"), ("policy_multipliers", "f8", (POLICY_ARMS,)),
         ("policy_weights", "f8", (POLICY_ARMS * POLICY_SIGNALS,)),
     ],
