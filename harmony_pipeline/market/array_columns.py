@@ -249,7 +249,9 @@ def name_column(numbers: ByteArray | IntArray, names: Sequence[str]) -> pl.Serie
     known = pa.array([*names, ""], pa.string_view())
     views = np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2)
     filled = np.array([bool(name) for name in (*names, "")])
-    column, valid = _gather_views(numbers, views, filled)
+    # made by NumPy, which asks the system for larger pages than a kernel does
+    column, valid = np.empty((len(numbers), 2), np.uint64), np.empty(len(numbers), np.bool_)
+    _gather_views(numbers, views, filled, column, valid)
     return text_column(column, None if valid.all() else valid, known.buffers()[2:])
 
 
@@ -271,12 +273,13 @@ def text_column(
 
 @kernel
 def _gather_views(
-    numbers: ByteArray | IntArray, views: Views, filled: BoolArray
-) -> tuple[Views, BoolArray]:
-    column = np.empty((len(numbers), 2), np.uint64)
-    valid = np.empty(len(numbers), np.bool_)
+    numbers: ByteArray | IntArray,
+    views: Views,
+    filled: BoolArray,
+    column: Views,
+    valid: BoolArray,
+) -> None:
     for row in range(len(numbers)):
         number = numbers[row] if numbers[row] >= 0 else len(views) - 1
         column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
         valid[row] = filled[number]
-    return column, valid
