@@ -227,10 +227,10 @@ class Mt5Settings(FrozenSettings):
     """
 
     server_clock: str = Field(
-        "New York + 7",
+        "America/New_York+7",
         description=(
-            "the broker's clock, in which the terminal writes times as if they were UTC: New York +"
-            " 7 (most brokers), or a zone; `harmony doctor` checks it"
+            "the broker's clock, in which the terminal writes times as if they were UTC:"
+            " America/New_York+7 (most brokers), or a zone; `harmony doctor` checks it"
         ),
     )
     terminal: str | None = Field(
@@ -716,7 +716,11 @@ class MarketSettings(FrozenSettings):
     """The market."""
 
     calendar: str = Field(
-        "XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7"
+        "XNYS",
+        description=(
+            "an exchange_calendars code, FX (the week of currencies), METALS (spot gold and silver)"
+            " or 24/7"
+        ),
     )
     timeframe: Timeframe = "15Min"
     grid: Literal["auto", "clock", "session"] | int = Field(
