@@ -55,7 +55,11 @@ class FileSourceSettings(FrozenSettings):
         (), description="files, folders or globs; $VARIABLES are expanded"
     )
     columns: dict[str, str] = Field(
-        {}, description="our column name = the file's column name, where it is unusual"
+        {},
+        description=(
+            "our column name = the file's column name, where it is unusual; volume = none where no"
+            " column holds it"
+        ),
     )
     symbol_from_filename: str = Field(
         "auto",
@@ -64,7 +68,13 @@ class FileSourceSettings(FrozenSettings):
             " forms; else a regular expression whose group 1 it is"
         ),
     )
-    timezone: str = Field("UTC", description="zone of timestamps that carry none")
+    timezone: str = Field(
+        "UTC",
+        description=(
+            "zone of timestamps that carry none, or a clock whole hours ahead of one, such as"
+            " America/New_York+7"
+        ),
+    )
     wall_clock: bool = Field(
         default=False,
         description=(
