@@ -179,8 +179,9 @@ def require_workers(settings: Settings, assets: Sequence[str]) -> None:
     app = Celery(broker=broker_url(chosen), config_source=dict(celery_configuration(chosen)))
     heard: set[str] = set()
     try:
-        with contextlib.closing(app):
-            answers = app.control.inspect(timeout=_ANSWER_SECONDS).active_queues() or {}
+        with contextlib.closing(app), app.connection_for_write() as connection:
+            asked = app.control.inspect(timeout=_ANSWER_SECONDS, connection=connection)
+            answers = asked.active_queues() or {}
         heard = {queue["name"] for queues in answers.values() for queue in queues}
     except Exception as error:
         raise NotReady(

@@ -1,6 +1,6 @@
 """Pictures of the Dagster UI that are drawn when a browser asks for them.
 
-A Markdown value of an event holds the address of a picture, `/logs/pictures/ID.png`. Dagster's web
+A Markdown value of an event holds the address of a picture, `/logs/pictures/ID/png`. Dagster's web
 server asks the instance's manager of captured logs for the file behind such an address: this one
 keeps the logs as Dagster's own does, and has pictures drawn. So every web server of the instance
 shows them, and none needs to be ours.
@@ -63,7 +63,7 @@ class PictureLogs(LocalComputeLogManager):
 
     def keep(self, drawing: Drawing) -> str:
         """Keep a drawing; returns the address at which a web server has it drawn."""
-        return f"/logs/{_PICTURES}/{keep(drawing, self._pictures)}.png"
+        return f"/logs/{_PICTURES}/{keep(drawing, self._pictures)}/png"
 
     def get_captured_local_path(
         self, log_key: Sequence[str], extension: str, partial: bool = False

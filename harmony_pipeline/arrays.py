@@ -1,5 +1,6 @@
 """The array types of the kernels: one name for each element type; and room for many arrays."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,10 @@ class ArrayRoom:
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """`numpy.empty`."""
+        if not self._least:
+            return np.empty(shape, dtype)
         kind = np.dtype(dtype)
-        size = int(np.prod(shape)) * kind.itemsize
+        size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * kind.itemsize
         if self._used + size > len(self._block):
             self._block, self._used = np.empty(max(self._least, size), np.uint8), 0
         begin = self._used

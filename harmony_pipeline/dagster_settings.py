@@ -4,7 +4,7 @@ Nothing of it changes what is made.
 
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -70,10 +70,10 @@ class DagsterSettings(FrozenSettings):
 
     @field_validator("storage", "broker")
     @classmethod
-    def _is_url_without_password(cls, text: str, info: object) -> str:
-        name = getattr(info, "field_name", "")
-        wanted = ("postgresql",) if name == "storage" else ("redis", "rediss")
-        like = "postgresql://user@host/database" if name == "storage" else "redis://host:6379/1"
+    def _is_url_without_password(cls, text: str, info: ValidationInfo) -> str:
+        is_storage = info.field_name == "storage"
+        wanted = ("postgresql",) if is_storage else ("redis", "rediss")
+        like = "postgresql://user@host/database" if is_storage else "redis://host:6379/1"
         try:
             parts = urlsplit(text)
             has_password = parts.password is not None
@@ -85,6 +85,6 @@ class DagsterSettings(FrozenSettings):
             )
         if text and parts.scheme not in wanted:
             raise ValueError(f"write it like {like}")
-        if not text and name == "broker":
+        if not text and not is_storage:
             raise ValueError(f"the broker is empty: write it like {like}")
         return text

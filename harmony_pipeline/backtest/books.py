@@ -135,3 +135,13 @@ def read_signal(bar: Record, signals: SignalColumns, row: int, side: int) -> Non
             bar["probability"] = signals.probability[row]
         if len(signals.model) > 0:
             bar["model"] = signals.model[row]
+
+
+@inlined_kernel
+def is_due(books: Books, symbol: int, date: int) -> bool:
+    """Whether a corporate action of the symbol is due by `date`."""
+    due = books.next_action[symbol]
+    if due >= len(books.actions):
+        return False
+    action = books.actions[due]
+    return bool(action["symbol"] == symbol and action["date"] <= date)

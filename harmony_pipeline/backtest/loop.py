@@ -16,6 +16,7 @@ from harmony_pipeline.backtest.books import (
     Books,
     Cursor,
     has_room,
+    is_due,
     read_bar,
     read_signal,
     spare_rows,
@@ -166,23 +167,24 @@ def _pass_uneventful_bars(
     plain: bool,
 ) -> bool:
     """Pass the next bars of the only symbol, within the session, as long as they do nothing but
-    move its price; and whole round trips, where the rules are `plain`. Whether there were any.
+    move its price; and whole round trips, over sessions, where the rules are `plain`. Whether there
+    were any.
     """
     account, position, at = books.account[0], books.positions[0], books.at
     session, row = at[SESSION], cursor.bar[0]
     date, before = sessions.date[session], min(until, sessions.until[session])
     last, kept = row, len(curve.equity) > 0
     started = at[DAYS] > 0 and at[FIRST_BAR] != NEVER and (at[EQUITIES] > 0 or not kept)
-    if account["tripped"] == 1 or not started or _is_due(books, 0, date):
+    if account["tripped"] == 1 or not started or is_due(books, 0, date):
         return False
     span = BarRange(row, cursor.signal[0], date, before)
     if position["quantity"] == 0.0:
         if not books.busy[0]:
             if plain and may_pass_round_trips(position, account):
+                span = BarRange(row, cursor.signal[0], date, until)
                 last = pass_round_trips(
-                    books, bars, signals, sessions, span, session, cursor.moment[0]
+                    books, bars, signals, sessions, span, curve, cursor.moment[0]
                 )
-                curve.day_equity[at[DAYS] - 1] = account["equity"]
             else:
                 last = pass_idle_bars(books, bars, signals, span)
     elif (
@@ -193,7 +195,7 @@ def _pass_uneventful_bars(
         last = pass_held_bars(books, bars, signals, span, curve)
     if last == row:
         return False
-    at[LAST_END] = end_of_bar(sessions, session, bars.at[last - 1])
+    at[LAST_END] = end_of_bar(sessions, at[SESSION], bars.at[last - 1])
     cursor.bar[0] = last
     cursor.at[0] = bars.at[last] if last < bars.end[0] else NEVER
     return True
@@ -306,7 +308,7 @@ def _walk(
             cursor.at[symbol] = bars.at[row + 1] if row + 1 < bars.end[symbol] else NEVER
             signal = _signal_at(signals, cursor, symbol, now)
             side = NO_SIGNAL if signal < 0 else int(signals.side[signal])
-            acts = _is_due(books, symbol, date)
+            acts = is_due(books, symbol, date)
             position, rules, factor = books.positions[symbol], books.rules[symbol], bars.factor[row]
             held = position["quantity"] != 0.0 and not (acts or watched)
             if held and rests(books.orders, symbol, bars.high[row], bars.low[row], factor):
@@ -339,16 +341,6 @@ def _signal_at(signals: SignalColumns, cursor: Cursor, symbol: int, now: int) ->
         row += 1
     cursor.signal[symbol] = row
     return row if row < end and signals.at[row] == now else -1
-
-
-@inlined_kernel
-def _is_due(books: Books, symbol: int, date: int) -> bool:
-    """Whether a corporate action of the symbol is due by `date`."""
-    due = books.next_action[symbol]
-    if due >= len(books.actions):
-        return False
-    action = books.actions[due]
-    return bool(action["symbol"] == symbol and action["date"] <= date)
 
 
 @inlined_kernel

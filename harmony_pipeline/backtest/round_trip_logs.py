@@ -46,18 +46,19 @@ class Leave(NamedTuple):
     """How a position is left at the bar `row`; `reason` NO_REASON: in a way that is not known here.
 
     It is known at `ended`, the end of that bar, or of the bar before it where the horizon ends the
-    trade. `lowest` and `highest` are of the closes at which the position was valued before.
+    trade. `end` is the first row that is not of the bar's session; `peak` the highest equity after
+    it.
     """
 
     reason: int
     row: int
+    end: int
     ended: int
     reference: float
     price: float
     value: int
     fee: int
-    lowest: float
-    highest: float
+    peak: int
 
 
 @inlined_kernel

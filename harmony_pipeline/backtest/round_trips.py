@@ -1,16 +1,26 @@
-"""Whole round trips of a single symbol within one session, made in one go.
+"""Whole round trips of a single symbol, made in one go.
 
 The loop gives every step of a trade to the kernel whose rule it is, through records of some hundred
 bytes. Most trades of a run on one symbol need little of that: an entry fills whole at the next
-open, its bracket or its horizon ends it in the same session, and no breaker trips. These kernels
-make such a trade by the same rules (the risk engine's answer, prices, fees, levels), and keep what
-it changes in registers. A trade of which anything else may be true is left to the loop, from the
-bar of its signal on. What is left behind is, bit for bit, what the loop would have left.
+open, its bracket or its horizon ends it, and no breaker trips. These kernels make such a trade by
+the same rules (the risk engine's answer, prices, fees, levels), and keep what it changes in
+registers. Sessions begin on the way where that is no more than `open_session`. A trade of which
+anything else may be true is left to the loop, from the bar of its signal on. What is left behind
+is, bit for bit, what the loop would have left.
 """
 
 import math
+from typing import NamedTuple
 
-from harmony_pipeline.backtest.books import Books, has_room, read_bar, read_signal, spare_rows
+from harmony_pipeline.arrays import IntArray
+from harmony_pipeline.backtest.books import (
+    Books,
+    has_room,
+    is_due,
+    read_bar,
+    read_signal,
+    spare_rows,
+)
 from harmony_pipeline.backtest.curve_spans import note_span
 from harmony_pipeline.backtest.input_arrays import (
     MarketBars,
@@ -18,7 +28,7 @@ from harmony_pipeline.backtest.input_arrays import (
     SignalColumns,
     end_of_bar,
 )
-from harmony_pipeline.backtest.logs import ORDERS
+from harmony_pipeline.backtest.logs import DAYS, NEXT_LIFE, ORDERS, SESSION, Curve
 from harmony_pipeline.backtest.round_trip_logs import Entry, Leave, log_refusal, log_trip
 from harmony_pipeline.backtest.uneventful_bars import BarRange, first_row_from, least_equity
 from harmony_pipeline.execution.costs import against_us, fee, notional, taker_price
@@ -38,6 +48,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     Record,
 )
 from harmony_pipeline.portfolio.position_accounting import count_trade
+from harmony_pipeline.risk.breakers import open_session
 from harmony_pipeline.risk.limits import Verdict, judge_entry
 
 _MOST = 4e18  # money units: what integers hold, with room for a sum
@@ -87,74 +98,157 @@ def pass_round_trips(
     signals: SignalColumns,
     sessions: SessionColumns,
     span: BarRange,
-    session: int,
+    curve: Curve,
     bar: Record,
 ) -> int:
     """Pass bars without a position and whole round trips, up to the bar of a signal that is not for
-    here, or until a log is nearly full. Returns the first row that was not passed. `bar` is room
-    for the bar of a signal.
+    here, to a session that is not, or until a log is nearly full. Returns the first row that was
+    not passed. `bar` is room for the bar of a signal.
     """
-    account, position, rules = books.account[0], books.positions[0], books.rules[0]
-    row, signal = span.row, span.signal
-    end = first_row_from(bars.at, row, bars.end[0], span.until)
-    least = least_equity(account, rules)
+    account, position, rules, at = books.account[0], books.positions[0], books.rules[0], books.at
+    row, signal, until = span.row, span.signal, span.until
+    crosses = _sessions_are_plain(books)
+    end = _end_of_session(bars, sessions, at[SESSION], row, until)
     room = spare_rows(1, len(books.lives), len(books.actions))
     noted = row  # the first row that no span tells of
     while has_room(books, room):
         signal, row = _next_entry(bars, signals, sessions.length, signal, row, end)
         if row == end:
-            break
-        read_bar(bar, bars, row, 0, bars.at[row], end_of_bar(sessions, session, bars.at[row]), 0)
+            following = -1
+            if crosses:
+                following = _begin(books, bars, sessions, curve, row, until, account["cash"])
+            if following < 0:
+                break
+            end = following
+            continue
+        now = bars.at[row]
+        read_bar(bar, bars, row, 0, now, end_of_bar(sessions, at[SESSION], now), account["date"])
         read_signal(bar, signals, signal, int(signals.side[signal]))
         verdict = judge_entry(books.positions, account, books.rules, bar, bar["end"])
         if verdict.quantity <= 0.0:
             if books.keeps_logs:
                 log_refusal(books, bar, verdict)
-            books.at[ORDERS] += 1
+            at[ORDERS] += 1
             row += 1
             continue
         entry = _entered(bars, rules, bar, verdict, row + 1, end)
         if entry.row < 0:
             break
-        leave = _left(bars, rules, sessions, session, entry, bar, end)
-        peak = _peak_after(bars, account, rules, entry, leave, least)
-        if peak < 0:
+        before = _standing(account, at)
+        leave = _left(books, bars, sessions, curve, entry, bar, end, until, crosses)
+        if leave.reason == NO_REASON:
+            _restore(account, at, before)
             break
         if books.keeps_logs:
-            cash, unit = account["cash"], rules["multiplier"]
-            note_span(
-                books.span_log, books.at, noted, entry.row - noted, cash, 0.0, unit, account["peak"]
-            )
-            cash -= entry.side * entry.value + entry.fee
-            held = leave.row - entry.row
-            note_span(
-                books.span_log,
-                books.at,
-                entry.row,
-                held,
-                cash,
-                entry.quantity,
-                unit,
-                account["peak"],
-            )
+            _note_trip(books, noted, entry, leave)
         _book(books, bars, bar, verdict, entry, leave)
-        account["peak"] = peak
         row = noted = leave.row
+        end = leave.end
     if books.keeps_logs:
-        cash = account["cash"]
-        note_span(
-            books.span_log,
-            books.at,
-            noted,
-            row - noted,
-            cash,
-            0.0,
-            rules["multiplier"],
-            account["peak"],
-        )
+        cash, peak = account["cash"], account["peak"]
+        note_span(books.span_log, at, noted, row - noted, cash, 0.0, rules["multiplier"], peak)
     if row > span.row:
-        position["last_price"], position["last_date"] = bars.close[row - 1], span.date
+        position["last_price"], position["last_date"] = bars.close[row - 1], account["date"]
+        curve.day_equity[at[DAYS] - 1] = account["equity"]
     return row
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+class Standing(NamedTuple):
+    """What the beginning of a session changes (risk/breakers.py, `open_session`)."""
+
+    session: int
+    days: int
+    date: int
+    equity: int
+    day_equity: int
+    entries_stopped: int
+    week: int
+    week_equity: int
+    week_stopped: int
+    variance: float
+
+
+@inlined_kernel
+def _standing(account: Record, at: IntArray) -> Standing:
+    return Standing(
+        at[SESSION],
+        at[DAYS],
+        account["date"],
+        account["equity"],
+        account["day_equity"],
+        account["entries_stopped"],
+        account["week"],
+        account["week_equity"],
+        account["week_stopped"],
+        account["variance"],
+    )
+
+
+@inlined_kernel
+def _restore(account: Record, at: IntArray, before: Standing) -> None:
+    at[SESSION], at[DAYS], account["date"] = before.session, before.days, before.date
+    account["equity"], account["day_equity"] = before.equity, before.day_equity
+    account["entries_stopped"], account["week"] = before.entries_stopped, before.week
+    account["week_equity"], account["week_stopped"] = before.week_equity, before.week_stopped
+    account["variance"] = before.variance
+
+
+@inlined_kernel
+def _sessions_are_plain(books: Books) -> bool:
+    """Whether the beginning of a session does no more than `open_session`: no night costs or brings
+    anything, and nothing becomes of securities.
+    """
+    rules = books.rules[0]
+    return bool(
+        rules["borrow_rate"] == 0.0
+        and rules["interest_rate"] == 0.0
+        and rules["debit_rate"] == 0.0
+        and books.at[NEXT_LIFE] >= len(books.lives)
+    )
+
+
+@inlined_kernel
+def _begin(
+    books: Books,
+    bars: MarketBars,
+    sessions: SessionColumns,
+    curve: Curve,
+    row: int,
+    until: int,
+    equity: int,
+) -> int:
+    """Begin the session of the bar `row` with an account of `equity`. Returns the first row that is
+    not of it; -1: it is not for here.
+    """
+    account, at = books.account[0], books.at
+    if row >= bars.end[0] or bars.at[row] >= until:
+        return -1
+    session = at[SESSION]
+    while sessions.until[session] <= bars.at[row]:
+        session += 1
+    date = sessions.date[session]
+    if is_due(books, 0, date) or date <= account["date"]:
+        return -1
+    at[SESSION], account["equity"] = session, equity
+    curve.day_equity[at[DAYS] - 1] = equity
+    open_session(account, date)
+    curve.day[at[DAYS]], curve.day_equity[at[DAYS]] = date, equity
+    at[DAYS] += 1
+    return _end_of_session(bars, sessions, session, row, until)
+
+
+@inlined_kernel
+def _end_of_session(
+    bars: MarketBars, sessions: SessionColumns, session: int, row: int, until: int
+) -> int:
+    """The first row from `row` on that is not of the session, or not before `until`."""
+    return first_row_from(bars.at, row, bars.end[0], min(until, sessions.until[session]))
+
+
+# --- trades ---------------------------------------------------------------------------------------
 
 
 @inlined_kernel
@@ -217,24 +311,62 @@ def _entered(
 
 @inlined_kernel
 def _left(
+    books: Books,
     bars: MarketBars,
-    rules: Record,
     sessions: SessionColumns,
-    session: int,
+    curve: Curve,
     entry: Entry,
     bar: Record,
     end: int,
+    until: int,
+    crosses: bool,
 ) -> Leave:
-    """How the position ends before the row `end`: by its bracket, or at the open after its last
-    bar.
+    """How the position ends: by its bracket, or at the open after its last bar. Sessions begin on
+    the way, the first of which ends at the row `end`.
     """
+    account, rules = books.account[0], books.rules[0]
+    cash = account["cash"] - entry.side * entry.value - entry.fee
+    row, peak, ends = entry.row, account["peak"], entry.row + rules["horizon"]
+    while True:
+        begun, last = row, min(ends, end)
+        row, lowest, highest = _follow(bars, entry, row, last)
+        peak = _peak_after(bars, account, rules, entry, cash, peak, begun, row, lowest, highest)
+        if peak < 0 or row < last or last == ends or not crosses:
+            break
+        value = notional(bars.close[row - 1] * rules["multiplier"], entry.quantity)
+        end = _begin(books, bars, sessions, curve, row, until, cash + value)
+        if end < 0:
+            break
+    return _leave_at(books, bars, sessions, entry, bar, row, end, cash, peak)
+
+
+@inlined_kernel
+def _leave_at(
+    books: Books,
+    bars: MarketBars,
+    sessions: SessionColumns,
+    entry: Entry,
+    bar: Record,
+    row: int,
+    end: int,
+    cash: int,
+    peak: int,
+) -> Leave:
+    """How a position ends that just followed its price up to the bar `row`, if that is before the
+    row `end`. `peak` is the highest equity before (-1: a breaker has tripped), `cash` that of the
+    account while it is held.
+    """
+    account, rules, session = books.account[0], books.rules[0], books.at[SESSION]
     side, quantity = entry.side, math.fabs(entry.quantity)
-    last = min(entry.row + rules["horizon"], end)
-    row, lowest, highest = _follow(bars, entry, last)
-    unknown = Leave(NO_REASON, row, 0, 0.0, 0.0, 0, 0, lowest, highest)
-    reason, reference, is_taker = BY_VERTICAL, 0.0, True
-    ended = end_of_bar(sessions, session, bars.at[min(row, last - 1)])
-    if row < last:
+    unknown = Leave(NO_REASON, row, end, 0, 0.0, 0.0, 0, 0, 0)
+    if peak < 0 or row >= end:
+        return unknown
+    is_over = row == entry.row + rules["horizon"]
+    ended = end_of_bar(sessions, session, bars.at[row - 1 if is_over else row])
+    reason, reference, is_taker = BY_VERTICAL, bars.open[row], True
+    if is_over and ended > bars.at[row]:
+        return unknown
+    if not is_over:
         touched, reference = exit_at_bar(
             side, bars.open[row], bars.high[row], bars.low[row],
             entry.stop, entry.take, row == entry.row,
@@ -243,10 +375,6 @@ def _left(
             return unknown
         is_taker = touched == STOP_TOUCHED
         reason = BY_STOP if is_taker else BY_TAKE
-    else:
-        if row >= end or ended > bars.at[row]:
-            return unknown
-        reference = bars.open[row]
     volume, volatility = bars.volume[row], bar["volatility"]
     if not fills_whole(rules, quantity, volume):
         return unknown
@@ -256,27 +384,22 @@ def _left(
         price = against_us(rules, -side, reference)
     if not 0.0 < price < math.inf:
         return unknown
-    return Leave(
-        reason,
-        row,
-        ended,
-        reference,
-        price,
-        notional(price * rules["multiplier"], quantity),
-        fee(rules, -side, price, quantity, not is_taker),
-        lowest,
-        highest,
-    )
+    value = notional(price * rules["multiplier"], quantity)
+    paid = fee(rules, -side, price, quantity, not is_taker)
+    equity = cash + side * value - paid
+    top = max(peak, equity)
+    if equity < least_equity(account, rules) or equity < top * (1.0 - rules["max_drawdown"]):
+        return unknown
+    return Leave(reason, row, end, ended, reference, price, value, paid, top)
 
 
 @inlined_kernel
-def _follow(bars: MarketBars, entry: Entry, last: int) -> tuple[int, float, float]:
-    """The first of the rows from the entry to `last` (not included) at which the position does not
-    just follow its price, and the lowest and the highest close before it.
+def _follow(bars: MarketBars, entry: Entry, row: int, last: int) -> tuple[int, float, float]:
+    """The first of the rows `row` to `last` (not included) at which the position does not just
+    follow its price, and the lowest and the highest close before it.
     """
     above, below = (entry.take, entry.stop) if entry.side > 0 else (entry.stop, entry.take)
     factor, lowest, highest = bars.factor[entry.row], math.inf, -math.inf
-    row = entry.row
     while row < last:
         close = bars.close[row]
         if not (
@@ -294,32 +417,51 @@ def _follow(bars: MarketBars, entry: Entry, last: int) -> tuple[int, float, floa
 
 @inlined_kernel
 def _peak_after(
-    bars: MarketBars, account: Record, rules: Record, entry: Entry, leave: Leave, least: float
+    bars: MarketBars,
+    account: Record,
+    rules: Record,
+    entry: Entry,
+    cash: int,
+    peak: int,
+    begun: int,
+    row: int,
+    lowest: float,
+    highest: float,
 ) -> int:
-    """The highest equity after the trade; -1 where it does not end here, or a breaker trips."""
-    if leave.reason == NO_REASON:
+    """The highest equity after the bars `begun` to `row` (not included) of a session, at whose
+    closes the position was valued; -1: a breaker trips at one of them.
+    """
+    if row == begun:
+        return peak
+    unit, share = rules["multiplier"], 1.0 - rules["max_drawdown"]
+    size = math.fabs(entry.quantity * unit) * MONEY
+    if not max(math.fabs(lowest), math.fabs(highest)) * size < _MOST:
         return -1
-    peak, share, unit = account["peak"], 1.0 - rules["max_drawdown"], rules["multiplier"]
-    cash = account["cash"] - entry.side * entry.value - entry.fee
-    if leave.row > entry.row:
-        size = math.fabs(entry.quantity * unit) * MONEY
-        if not max(math.fabs(leave.lowest), math.fabs(leave.highest)) * size < _MOST:
-            return -1
-        at_lowest = notional(leave.lowest * unit, entry.quantity)
-        at_highest = notional(leave.highest * unit, entry.quantity)
-        low, top = cash + min(at_lowest, at_highest), max(peak, cash + max(at_lowest, at_highest))
-        if low < least:
-            return -1
-        if low < top * share:  # was it before the top?
-            for row in range(entry.row, leave.row):
-                equity = cash + notional(bars.close[row] * unit, entry.quantity)
-                peak = max(peak, equity)
-                if equity < peak * share:
-                    return -1
-        peak = top
-    equity = cash + entry.side * leave.value - leave.fee
-    peak = max(peak, equity)
-    return -1 if equity < least or equity < peak * share else int(peak)
+    at_lowest, at_highest = (
+        notional(lowest * unit, entry.quantity),
+        notional(highest * unit, entry.quantity),
+    )
+    low, top = cash + min(at_lowest, at_highest), max(peak, cash + max(at_lowest, at_highest))
+    if low < least_equity(account, rules):
+        return -1
+    if low < top * share:  # was it before the top?
+        for place in range(begun, row):
+            equity = cash + notional(bars.close[place] * unit, entry.quantity)
+            peak = max(peak, equity)
+            if equity < peak * share:
+                return -1
+    return int(top)
+
+
+@inlined_kernel
+def _note_trip(books: Books, noted: int, entry: Entry, leave: Leave) -> None:
+    """The spans of the bars from `noted` on before a trade, and of those of the trade."""
+    account, unit = books.account[0], books.rules[0]["multiplier"]
+    cash, peak = account["cash"], account["peak"]
+    note_span(books.span_log, books.at, noted, entry.row - noted, cash, 0.0, unit, peak)
+    cash -= entry.side * entry.value + entry.fee
+    held = leave.row - entry.row
+    note_span(books.span_log, books.at, entry.row, held, cash, entry.quantity, unit, peak)
 
 
 @inlined_kernel
@@ -337,4 +479,4 @@ def _book(
         count_trade(account, made, bars.at[leave.row])
     at[ORDERS] += 4 if leave.reason == BY_VERTICAL else 3
     account["cash"] += made
-    account["equity"] = account["cash"]
+    account["equity"], account["peak"] = account["cash"], leave.peak

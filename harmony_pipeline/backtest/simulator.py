@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import ArrayRoom
+from harmony_pipeline.arrays import ArrayRoom, IntArray
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
 from harmony_pipeline.backtest.curve_spans import SPAN, CurveDrawing
@@ -229,6 +229,7 @@ class SessionReturns:
 
     market: Market
     rules: TradingRules
+    _columns: list[tuple[IntArray, pl.Series]] = field(default_factory=list, init=False, repr=False)
 
     def of(self, signals: pl.DataFrame) -> pl.DataFrame:
         """Timestamp (midnight UTC of the session date) and return of each session: those of
@@ -238,12 +239,17 @@ class SessionReturns:
         run = replace(self._base, state=self._base.state.copy(), signals=said)
         curve = simulate(run, self.rules, self._stretches, keeps_tables=False).curve
         initial = self._base.equity()
-        return pl.DataFrame(
-            {
-                "timestamp": pl.Series(curve.day * _DAY_MICROSECONDS).cast(TIME),
-                "return": session_returns(curve.day_equity / MONEY, initial),
-            }
-        )
+        returns = session_returns(curve.day_equity / MONEY, initial)
+        return pl.DataFrame([self._midnights(curve.day), pl.Series("return", returns)])
+
+    def _midnights(self, days: IntArray) -> pl.Series:
+        """The timestamps of sessions; most runs over a market have the same."""
+        for known, column in self._columns:
+            if np.array_equal(known, days):
+                return column
+        column = pl.Series("timestamp", days * _DAY_MICROSECONDS).cast(TIME)
+        self._columns.append((days, column))
+        return column
 
     @cached_property
     def _base(self) -> "Run":
@@ -459,14 +465,14 @@ def opened_books(
     """The books at the start: orders that already work have their row in the log."""
     state = run.state
     count = len(state.symbols)
-    carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
+    works = state.exchange.orders["status"] == ORDER_OPEN
+    carried = state.exchange.orders[works] if works.any() else records(0, ORDER)
     spare = int(spare_rows(count, len(run.lives), len(run.actions)))
     room = spare + len(carried) + (_FIRST_LOG_ROWS if keeps_tables else _SPARE_LOG_ROWS)
     place = ArrayRoom(room * ORDER.itemsize)
     intents, reports = scratch(count)
     at = np.zeros(PLACES, dtype=np.int64)
     at[FIRST_BAR], at[UNDECIDED] = NEVER, -1
-    works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     books = Books(
         positions=state.portfolio.positions,
         account=state.portfolio.account,
@@ -485,7 +491,7 @@ def opened_books(
         applied_log=place.empty(room, APPLIED),
         event_log=place.empty(room, ORDER_EVENT),
         span_log=place.empty(room, SPAN),
-        busy=works | (state.portfolio.positions["quantity"] != 0.0),
+        busy=works.any(axis=1) | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
         keeps_logs=keeps_tables,
     )
@@ -577,6 +583,8 @@ def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records
 
 def _carry(state: TradingState, carried: Records, books: Books) -> None:
     """Orders that already work get their row in the log."""
+    if not len(carried):
+        return
     log = books.order_log
     log[: len(carried)] = carried
     log["ticket"][: len(carried)] = np.arange(len(carried))

@@ -57,7 +57,7 @@ def _worker(settings: Settings, service: str) -> list[str]:
     chosen = settings.dagster
     is_session = service == "session"
     if is_session:
-        os.environ["HARMONY_WORKER_OF_SESSIONS"] = "1"
+        os.environ["WORKER_OF_SESSIONS"] = "1"
     queue = f"{chosen.queue}-session" if is_session else chosen.queue
     # a session and what follows it are one after the other
     processes = 1 if is_session else chosen.processes or os.cpu_count() or 1

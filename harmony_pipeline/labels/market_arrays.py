@@ -161,16 +161,16 @@ def place_events(
     volatility = _array(table["volatility"].cast(pl.Float64))
     if not _usable(side, volatility):
         _refuse_events(table)
-    position = np.full(table.height, -1, np.int32)
+    position = np.empty(table.height, np.int32)
     place = {name: number for number, name in enumerate(market.names)}
+    unmatched = 0
     for first, end in pairwise(starts.tolist()):
         number = place.get(table["symbol"][first])
-        if number is not None:
-            begin, stop = market.starts[number], market.starts[number + 1]
-            _match(at, first, end, market.at, begin, stop, position)
-    regular = position >= 0
-    if regular.all():
+        begin, stop = (0, 0) if number is None else market.starts[number : number + 2]
+        unmatched += _match(at[first:end], market.at[begin:stop], begin, position[first:end])
+    if not unmatched:
         return table, EventArrays(position, side, volatility)
+    regular = position >= 0
     _require_bars(table.filter(~regular), bars)
     return (
         table.filter(regular),
@@ -269,24 +269,25 @@ def end_of_bar(ends: BarEnds, here: int, start: int) -> int:
 
 
 @kernel_without_allocation
-def _match(
-    at: IntArray,
-    first: int,
-    end: int,
-    bars: IntArray,
-    begin: int,
-    stop: int,
-    position: Positions,
-) -> None:
-    """Write the position of the bar of each of the rows `first` to `end`, which rise as the bars
-    `begin` to `stop` do; rows without one stay.
+def _match(at: IntArray, bars: IntArray, begin: int, position: Positions) -> int:
+    """Write the position of each event's bar, -1 where there is none, and return how many have
+    none. Events and bars are those of one symbol, and rise; `begin` is the first bar's position.
     """
-    bar = begin
-    for row in range(first, end):
-        while bar < stop and bars[bar] < at[row]:
+    if at.size == bars.size:  # an event on every bar, mostly
+        differ = 0
+        for row in range(at.size):
+            differ += at[row] != bars[row]
+            position[row] = begin + row
+        if differ == 0:
+            return 0
+    bar = unmatched = 0
+    for row in range(at.size):
+        while bar < bars.size and bars[bar] < at[row]:
             bar += 1
-        if bar < stop and bars[bar] == at[row]:
-            position[row] = bar
+        found = bar < bars.size and bars[bar] == at[row]
+        position[row] = begin + bar if found else -1
+        unmatched += not found
+    return unmatched
 
 
 @kernel_without_allocation

@@ -11,6 +11,9 @@ at 17:00. A session has the date on which it ends. Futures sessions (CMES) begin
 too. They end an hour earlier than in exchange_calendars, since 16:00 to 17:00 of Chicago is the
 daily pause. No regular bar ends after the close.
 
+Spot gold and silver ("METALS") follow those futures: from 18:00 on New York's clock the evening
+before (Sunday for Monday) to 17:00, closed on the futures' holidays and early before some of them.
+
 A calendar has the grid on which bars start (`bar_grid.py`). On the clock's grid a bar that
 straddles the open is `regular`. On the session's grid each bar lies in the stretch in which it
 starts and ends with it. Weeks are sessions of `weeks`, stamped by their first session date.
@@ -38,6 +41,7 @@ from harmony_pipeline.schemas import TIME
 ROUND_THE_CLOCK = "24/7"
 CURRENCIES = "FX"
 FUTURES = "CMES"
+METALS = "METALS"
 # exchange_calendars' own 24/5 is whole UTC days, which lack the Sunday evening
 _CURRENCY_NAMES = (CURRENCIES, "24/5")
 FIRST_DATE, LAST_DATE = date(1980, 1, 1), date(2035, 12, 31)
@@ -423,6 +427,9 @@ def _on_grid(name: str, grid: BarGrid) -> Calendar:
 def _build(name: str) -> Calendar:
     if name in _CURRENCY_NAMES:
         return _currency_week(name)
+    if name == METALS:
+        parts = kept_or_built(FUTURES, lambda: _of_exchange(FUTURES))
+        return Calendar(name, _CURRENCY_ZONE, *parts[1:])
     return Calendar(name, *kept_or_built(name, lambda: _of_exchange(name)))
 
 
@@ -445,7 +452,7 @@ def _of_exchange(name: str) -> CalendarParts:
     except exchange_calendars.errors.InvalidCalendarName:
         raise ConfigError(
             f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use"
-            f" XNYS, XNAS, XLON, ..., {CURRENCIES} or {ROUND_THE_CLOCK}"
+            f" XNYS, XNAS, XLON, ..., {CURRENCIES}, {METALS} or {ROUND_THE_CLOCK}"
         ) from None
     zone = str(source.tz)
     us = code == _US_EQUITIES

@@ -55,7 +55,11 @@ class FileSourceSettings(FrozenSettings):
         (), description="files, folders or globs; $VARIABLES are expanded"
     )
     columns: dict[str, str] = Field(
-        {}, description="our column name = the file's column name, where it is unusual"
+        {},
+        description=(
+            "our column name = the file's column name, where it is unusual; volume = none where no"
+            " column holds it"
+        ),
     )
     symbol_from_filename: str = Field(
         "auto",
@@ -64,7 +68,13 @@ class FileSourceSettings(FrozenSettings):
             " forms; else a regular expression whose group 1 it is"
         ),
     )
-    timezone: str = Field("UTC", description="zone of timestamps that carry none")
+    timezone: str = Field(
+        "UTC",
+        description=(
+            "zone of timestamps that carry none, or a clock whole hours ahead of one, such as"
+            " America/New_York+7"
+        ),
+    )
     wall_clock: bool = Field(
         default=False,
         description=(
@@ -227,10 +237,10 @@ class Mt5Settings(FrozenSettings):
     """
 
     server_clock: str = Field(
-        "New York + 7",
+        "America/New_York+7",
         description=(
-            "the broker's clock, in which the terminal writes times as if they were UTC: New York +"
-            " 7 (most brokers), or a zone; `harmony doctor` checks it"
+            "the broker's clock, in which the terminal writes times as if they were UTC:"
+            " America/New_York+7 (most brokers), or a zone; `harmony doctor` checks it"
         ),
     )
     terminal: str | None = Field(
@@ -716,7 +726,11 @@ class MarketSettings(FrozenSettings):
     """The market."""
 
     calendar: str = Field(
-        "XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7"
+        "XNYS",
+        description=(
+            "an exchange_calendars code, FX (the week of currencies), METALS (spot gold and silver)"
+            " or 24/7"
+        ),
     )
     timeframe: Timeframe = "15Min"
     grid: Literal["auto", "clock", "session"] | int = Field(

@@ -82,6 +82,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     UNRESTRICTED,
     Record,
     Records,
+    copy_records,
     records,
     records_from_lists,
     records_to_lists,
@@ -128,7 +129,8 @@ class PortfolioState:
 
     def copy(self) -> "PortfolioState":
         """A state of its own."""
-        return PortfolioState(self.symbols, self.positions.copy(), self.account.copy(), self.models)
+        positions, account = copy_records(self.positions), copy_records(self.account)
+        return PortfolioState(self.symbols, positions, account, self.models)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as lists that JSON carries exactly."""

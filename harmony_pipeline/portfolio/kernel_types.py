@@ -153,9 +153,7 @@ RULES = np.dtype(
         ("risk_per_trade", "f8"), ("assumed_probability", "f8"), ("risk_aversion", "f8"),
         ("ruin_wealth", "f8"), ("ruin_probability", "f8"), ("target_wealth", "f8"),
         ("target_trades", "i8"), ("assumed_sharpe", "f8"), ("trades_per_year", "f8"),
-        ("target_session_volatility", "f8"), ("policy_arms", "i8"),
-        ("policy_multipliers", "f8", (POLICY_ARMS,)),
-        ("policy_weights", "f8", (POLICY_ARMS * POLICY_SIGNALS,)),
+        ("target_session_volatility", "f8"),
         # limits that are off where they are 0; times in microseconds
         ("refuse_over_limit", "i8"), ("usable_cash", "f8"), ("max_sector_exposure", "f8"),
         ("sector", "i8"), ("max_weekly_loss", "f8"), ("drawdown_cooldown_sessions", "i8"),
@@ -169,6 +167,9 @@ RULES = np.dtype(
         ("intraday_multiplier", "f8"), ("counts_day_trades", "i8"), ("day_trader_equity", "f8"),
         # an account that several strategies share (portfolio/sleeves.py)
         ("sleeve_symbols", "i8"), ("share", "f8"),
+        # the learned policy of size (risk/policy_kernels.py); last: the others stay together
+        ("policy_arms", "i8"), ("policy_multipliers", "f8", (POLICY_ARMS,)),
+        ("policy_weights", "f8", (POLICY_ARMS * POLICY_SIGNALS,)),
     ],
     align=True,
 )  # fmt: skip
@@ -441,6 +442,12 @@ def records(count: int, dtype: np.dtype[np.void]) -> Records:
     """`count` records of zeros: room for messages or state."""
     # of records NumPy writes every zero; of bytes the system hands out pages when they are used
     return np.zeros(count * dtype.itemsize, np.uint8).view(dtype)
+
+
+def copy_records(table: Records) -> Records:
+    """A copy, as bytes: NumPy copies records field by field."""
+    copied: Records = table.view(np.uint8).copy().view(table.dtype)
+    return copied
 
 
 def records_to_lists(table: Records) -> dict[str, list[Any]]:

@@ -58,18 +58,19 @@ def drawn_file(name: str, folder: Path) -> Path | None:
     picture = folder / f"{name}.png"
     if picture.is_file():
         return picture
-    try:
-        # ours alone: who can write to the state folder can replace models as well
-        function, arguments = pickle.loads(_kept(folder, name).read_bytes())  # noqa: S301  # nosec B301
-        content: bytes = function(*arguments)
-    except Exception as error:
-        from harmony_pipeline.reports.style import empty_figure
+    from harmony_pipeline.reports.style import empty_figure, small_pictures
 
-        picture = folder / f"{name}.failed.png"
-        content = empty_figure(
-            "A picture that cannot be drawn any more",
-            printable(one_line(f"{type(error).__name__}: {error}"), 90),
-        )
+    with small_pictures():
+        try:
+            # ours alone: who can write to the state folder can replace models as well
+            function, arguments = pickle.loads(_kept(folder, name).read_bytes())  # noqa: S301  # nosec B301
+            content: bytes = function(*arguments)
+        except Exception as error:
+            picture = folder / f"{name}.failed.png"
+            content = empty_figure(
+                "A picture that cannot be drawn any more",
+                printable(one_line(f"{type(error).__name__}: {error}"), 90),
+            )
     write_bytes(picture, content, durable=False)
     return picture
 

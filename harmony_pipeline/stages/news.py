@@ -26,6 +26,7 @@ from harmony_pipeline.models.headlines import (
     learn_words,
     score_headlines,
 )
+from harmony_pipeline.reports import sketches
 from harmony_pipeline.schemas import NEWS_WORDS
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.result import Fact, StageResult
@@ -123,8 +124,15 @@ def _kept_of(
                 pipeline.lake.write(table, period.key, frame, made_from)
     return StageResult(
         rows={"news": rows.height, "news_quarantine": refused.height},
+        preview=rows.tail(5),
+        pictures={"headlines by day": sketches.bars(_by_day(rows, pl.len()))},
         nothing="" if rows.height or refused.height else "no news in this period",
     )
+
+
+def _by_day(rows: pl.DataFrame, measure: pl.Expr) -> list[float]:
+    days = rows.group_by(pl.col("known_at").dt.date().alias("day")).agg(measure.alias("measure"))
+    return days.sort("day")["measure"].drop_nulls().to_list()
 
 
 def news_scores(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
@@ -164,6 +172,7 @@ def _scored(pipeline: PipelineContext, period: Period) -> StageResult:
     return StageResult(
         rows={"news_scores": scored.height, "news_words": words.height},
         facts={"headlines without a score": unscored},
+        pictures={"mean score by day": sketches.line(_by_day(scored, pl.col("score").mean()))},
         preview=words.sort("weight", "word")
         .select("period", "word", "weight", "headlines")
         .head(5),

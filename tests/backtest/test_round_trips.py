@@ -216,6 +216,6 @@ def test_most_trips_of_a_session_are_made_in_one_go():
     assert loop.run(books, run.bars, run.signals, session, cursor, curve, begun)
     place = int(books.at[SESSION])
     span = BarRange(1, int(cursor.signal[0]), int(session.date[place]), int(session.until[place]))
-    last = pass_round_trips(books, run.bars, run.signals, session, span, place, cursor.moment[0])
+    last = pass_round_trips(books, run.bars, run.signals, session, span, curve, cursor.moment[0])
     assert last > 50
     assert books.at[TRADES] >= 5

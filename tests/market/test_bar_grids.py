@@ -25,7 +25,7 @@ from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings
 from harmony_pipeline.schemas import TIME
 
 SESSION = BarGrid("session")
-CALENDARS = ("XNYS", "XBOM", "XTKS", "XHKG", "XSHG", "CMES", "FX", "24/7")
+CALENDARS = ("XNYS", "XBOM", "XTKS", "XHKG", "XSHG", "CMES", "METALS", "FX", "24/7")
 SIZES = ("1Sec", "15Sec", "1Min", "5Min", "15Min", "30Min", "1Hour")
 grids = st.sampled_from([CLOCK, SESSION, BarGrid("clock", 15)])
 days = st.dates(date(2023, 10, 20), date(2024, 4, 5))

@@ -18,7 +18,7 @@ from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts,
 from harmony_pipeline.market.sources.clock_numbers import clock_column
 from harmony_pipeline.market.sources.columns import CLOCK, VOLUME, doubled_names
 from harmony_pipeline.market.sources.delimited_text import TextTable
-from harmony_pipeline.market.sources.file_name_symbols import symbol_of
+from harmony_pipeline.market.sources.file_name_symbols import AUTO, symbol_of
 from harmony_pipeline.market.sources.number_parsing import (
     NumberFormat,
     find_number_format,
@@ -26,9 +26,11 @@ from harmony_pipeline.market.sources.number_parsing import (
 )
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.vendors.profiles import (
+    Profile,
     adapt_settings,
     clock_note,
     find_profile,
+    venues_note,
 )
 from harmony_pipeline.market.sources.vendors.volumes import choose_volume
 from harmony_pipeline.text import NAME, excerpt
@@ -90,9 +92,13 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
     if table.timezone is not None and reading.settings.timezone == UTC_CLOCK.zone:
         own = reading.settings.model_copy(update={"timezone": table.timezone})
         reading = replace(reading, settings=own)
-    profile, remark = find_profile(table.header, table.layout), None
+    profile, remarks = find_profile(table.header, table.layout), list[str | None]()
     if profile is not None:
-        remark = clock_note(reading.settings, profile, reading.timeframe)
+        _require_symbol(profile, matched, reading, origin)
+        remarks = [
+            clock_note(reading.settings, profile, reading.timeframe),
+            venues_note(profile, table.cells, matched, origin),
+        ]
         settings = adapt_settings(reading.settings, profile, table.cells, table.stem)
         reading = replace(reading, settings=settings)
     matched = choose_volume(
@@ -102,7 +108,7 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
         f"{origin} names the column '{excerpt(name, NAME)}' more than once, and it was not read"
         for name in doubled_names(table.header)
     ]
-    notes += [note for note in (table.note, remark) if note]
+    notes += [note for note in (table.note, *remarks) if note]
     if VOLUME in reading.kind.numbers and VOLUME not in matched:
         notes.append(NO_VOLUME)
     prices = table.cells.select(
@@ -160,6 +166,17 @@ def typed_rows(batch: RowBatch, reading: Reading) -> pl.DataFrame:
         pl.col(name).cast(dtype) if name in whole.columns else pl.lit(None, dtype=dtype).alias(name)
         for name, dtype in kind.dtypes.items()
     )
+
+
+def _require_symbol(
+    profile: Profile, matched: Mapping[str, str], reading: Reading, origin: str
+) -> None:
+    """Raises DataError for a file that names no symbol where its vendor can."""
+    known = "symbol" in matched or reading.settings.symbol_from_filename != AUTO
+    if profile.unnamed is not None and not known:
+        raise DataError(
+            f"{origin} is a file of {profile.name} without a column symbol: {profile.unnamed}"
+        )
 
 
 def _is_zero(cells: pl.Series) -> bool:

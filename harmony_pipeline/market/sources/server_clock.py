@@ -4,14 +4,16 @@ Most brokers of MetaTrader run seven hours ahead of New York, summer and winter:
 begins at 17:00 in New York, and a week has five of them. That is UTC+2, and UTC+3 while New York
 (and not Europe) keeps summer time, which no zone of the tz database is. Others run on a zone.
 
->>> ServerClock.of("New York + 7").utc(pl.Series([1704153600]))  # 2024-01-02 00:00 on the server
-2024-01-01 22:00 UTC
+>>> midnight = pl.Series([1704153600])  # what the server writes for its 2024-01-02 00:00
+>>> ServerClock.of("America/New_York+7").utc(midnight)[0].isoformat()
+'2024-01-01T22:00:00+00:00'
 
 Of an hour that the clock repeats (01:00 to 02:00 in New York, a Sunday night on which currencies
 rest) the first pass is read. One that it leaves out has no instant.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 if TYPE_CHECKING:
     import polars as pl
 
-_NEW_YORK = re.compile(r"new[ _]york\s*(?:([+-])\s*(\d{1,2}))?", re.IGNORECASE)
+_AHEAD = re.compile(r"(\w+(?:/\w+)*)\s*([+-])\s*(\d{1,2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROS = 1_000_000
 
@@ -35,19 +37,19 @@ class ServerClock:
 
     @staticmethod
     def of(text: str) -> "ServerClock":
-        """From `New York + 7` or the name of a zone. Raises ValueError for other text."""
-        found = _NEW_YORK.fullmatch(text.strip())
-        if found:
-            hours = int(found[2] or 0) * (-1 if found[1] == "-" else 1)
-            return ServerClock(text, "America/New_York", timedelta(hours=hours))
-        try:
-            ZoneInfo(text)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(
-                f"'{text}' is no clock: write New York + 7, which most brokers run on, or a zone"
-                " such as Europe/Athens, Etc/GMT-3 (three hours ahead of UTC) or UTC"
-            ) from None
-        return ServerClock(text, text)
+        """From the name of a zone, or one with hours: `America/New_York+7`. Raises ValueError for
+        other text.
+        """
+        for zone, hours in _readings(text.strip()):
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                continue
+            return ServerClock(text, zone, timedelta(hours=hours))
+        raise ValueError(
+            f"'{text}' is no clock: write America/New_York+7, which most brokers run on, or a zone"
+            " such as Europe/Athens, Etc/GMT-3 (three hours ahead of UTC) or UTC"
+        )
 
     def seconds(self, moment: datetime) -> int:
         """The server's reading at an instant, in seconds since its own 1970."""
@@ -66,3 +68,11 @@ class ServerClock:
     def offset(self, moment: datetime) -> timedelta:
         """How far the server is ahead of UTC at an instant."""
         return timedelta(seconds=self.seconds(moment)) - (moment - _EPOCH)
+
+
+def _readings(text: str) -> Iterator[tuple[str, int]]:
+    """What a text may mean: the zone of that name (Etc/GMT-3), or one and hours ahead of it."""
+    yield text, 0
+    found = _AHEAD.fullmatch(text)
+    if found:
+        yield found[1], int(found[3]) * (-1 if found[2] == "-" else 1)

@@ -334,3 +334,26 @@ def test_a_month_that_may_be_a_day_is_asked_about(tmp_path):
         timestamp_format="%m/%d/%Y %H:%M",
     )
     assert str(bars(found)["timestamp"][0]) == "2024-03-08 14:30:00+00:00"
+
+
+# --- several venues, no symbol --------------------------------------------------------------------
+
+DATABENTO = "ts_event,rtype,publisher_id,instrument_id,open,high,low,close,volume"
+ROW = "2024-03-08T14:30:00.000000000Z,33,{0},31,169.01,169.24,168.95,169.2,{1}"
+
+
+def test_rows_of_several_venues_are_told(tmp_path):
+    lines = [f"{DATABENTO},symbol", *(f"{ROW.format(at, 100 + at)},AAPL" for at in (39, 40))]
+    (tmp_path / "dbeq.csv").write_text("\n".join(lines))
+    result = answer(tmp_path, "XNYS", "1Min")
+    assert result.rows.height == 2
+    assert len(result.notes) == 1
+    assert result.notes[0].startswith("dbeq.csv has rows of several venues (publisher_id)")
+
+
+def test_numbers_instead_of_symbols_are_refused_with_the_request_that_names_them(tmp_path):
+    (tmp_path / "dbeq.csv").write_text("\n".join([DATABENTO, ROW.format(2, 100)]))
+    assert refused(tmp_path) == (
+        "dbeq.csv is a file of Databento without a column symbol: request it with map_symbols, or as"
+        " DBN, which names its symbols"
+    )

@@ -6,7 +6,7 @@ which bars are stamped at their end, on which clocks the vendor writes. What a p
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -33,7 +33,8 @@ class Profile:
     its tables without names. `symbol` is an expression whose group 1 is the symbol in a file's
     name. Bars whose cell in the column `ends[0]` is one of `ends[1]` are stamped at their end.
     `clocks` are those on which stamps without a zone may be written, likeliest first. With
-    `server_clock`, epochs too show such a clock.
+    `server_clock`, epochs too show such a clock. `venues` is a column whose values tell rows of one
+    symbol and time apart; `unnamed` is the cure for a file that names no symbol.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Profile:
     ends: tuple[str, tuple[str, ...]] | None = None
     clocks: tuple[str, ...] = ()
     server_clock: bool = False
+    venues: str | None = None
+    unnamed: str | None = None
 
 
 PROFILES = (
@@ -71,6 +74,12 @@ PROFILES = (
         frozenset({"ticker", "per", "date", "time", "vol", "openint"}),
         ends=("per", ("60",)),
         clocks=("Europe/Warsaw",),
+    ),
+    Profile(
+        "Databento",
+        frozenset({"tsevent", "publisherid", "instrumentid"}),
+        venues="publisherid",
+        unnamed="request it with map_symbols, or as DBN, which names its symbols",
     ),
     Profile(
         "Binance",
@@ -102,6 +111,24 @@ def adapt_settings(
     if profile.server_clock and settings.timezone != UTC_CLOCK.zone:
         found["wall_clock"] = True
     return settings.model_copy(update=found) if found else settings
+
+
+def venues_note(
+    profile: Profile, cells: pl.DataFrame, matched: Mapping[str, str], origin: str
+) -> str | None:
+    """What to say of a file in which several venues have a row of one symbol and time."""
+    if profile.venues is None or "symbol" not in matched:
+        return None
+    venue = next(name for name in cells.columns if plain(name) == profile.venues)
+    if cells[venue].n_unique() < 2:
+        return None
+    keys = cells.select(matched["symbol"], matched["timestamp"])
+    if not keys.is_duplicated().any():
+        return None
+    return (
+        f"{origin} has rows of several venues ({venue}) for one symbol and time, and the one with"
+        " the most volume becomes the bar: request one venue, or a dataset that puts them together"
+    )
 
 
 def clock_note(settings: FileSourceSettings, profile: Profile, timeframe: str) -> str | None:
