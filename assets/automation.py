@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.groups import JOBS
+from assets.groups import JOBS, SESSION
 from assets.partitions import RANGE_END, RANGE_START
 from harmony_pipeline.alerts.alert import Alert
 from harmony_pipeline.stages import live
@@ -22,6 +22,8 @@ from harmony_pipeline.text import one_line
 
 # what the ingest at scanner.as_of takes; the scan still knows nothing later than as_of
 _SCAN_AFTER = timedelta(minutes=3)
+# a session of coins lasts a day: the daemon's limit for runs is not for it
+_LONG = {"dagster/max_runtime": str(26 * 3600)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ def build_automation(pipeline: PipelineContext) -> Automation:
     """Jobs, schedules and sensors of one market."""
     jobs = {
         job.name: dg.define_asset_job(
-            job.name, dg.AssetSelection.assets(*job.assets), description=job.description
+            job.name,
+            dg.AssetSelection.assets(*job.assets),
+            description=job.description,
+            tags=_LONG if job is SESSION else None,
         )
         for job in JOBS.values()
     }
@@ -142,6 +147,8 @@ def _retraining(pipeline: PipelineContext, job: Any) -> dg.ScheduleDefinition:
     )
     def retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _exchange_date(context, pipeline)
+        if pipeline.retrains_hourly:
+            return dg.SkipReason("models of an hour are made by harmony run, not by the clock")
         period = next(
             (
                 found

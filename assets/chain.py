@@ -5,9 +5,9 @@ of it without Dagster.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from assets.groups import CHAIN, INGEST, SCAN, SESSION, Job, Partitioning, made_together
+from assets.groups import CHAIN, INGEST, NEWS, SCAN, SESSION, Job, Partitioning, made_together
 from harmony_pipeline.log import log_context
-from harmony_pipeline.stages import market
+from harmony_pipeline.stages import market, news
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.stage_log import log_stage
@@ -29,7 +29,8 @@ class Step:
 def chain(pipeline: PipelineContext) -> Iterator[Step]:
     """Each job when it is due: which days have bars is known after the ingest.
 
-    A lake without a bar ends the chain after the ingest: nothing else could be made.
+    A lake without a bar ends the chain after the ingest: nothing else could be made. News are left
+    out where there is no source of them.
     """
     latest = {
         SCAN.name: pipeline.settings.scanner.run_days,
@@ -38,6 +39,8 @@ def chain(pipeline: PipelineContext) -> Iterator[Step]:
     for job in CHAIN:
         if job is not INGEST and market.latest_period_with_bars(pipeline) is None:
             return
+        if job is NEWS and not news.is_on(pipeline):
+            continue
         partitions = job.own[-1].partitions
         keys = _all_keys(pipeline, partitions)
         if job.name in latest:
@@ -60,10 +63,15 @@ def _all_keys(pipeline: PipelineContext, partitions: Partitioning) -> list[str]:
             return list(pipeline.settings.backtest_names)
 
 
-def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, StageResult]:
+def run_stages(
+    pipeline: PipelineContext, last: Job = SESSION, *, checked: bool = False
+) -> dict[str, StageResult]:
     """Run the chain up to the job `last` in this process, without Dagster; returns what each asset
-    had to show.
+    had to show. `checked`: every check of the graph is evaluated, too, and a blocking one that
+    fails raises DataError.
     """
+    from assets.checks import evaluate_all
+
     results: dict[str, StageResult] = {}
     for step in chain(pipeline):
         for assets in made_together(step.job.own):
@@ -73,6 +81,8 @@ def run_stages(pipeline: PipelineContext, last: Job = SESSION) -> dict[str, Stag
                 for asset in assets:
                     log_stage(pipeline, asset.name, result, step.keys)
                     results[asset.name] = result
+                if checked:
+                    evaluate_all(pipeline, [asset.name for asset in assets], step.keys)
         if step.job is last:
             break
     return results

@@ -13,9 +13,11 @@ import dagster as dg
 from assets.automation import build_automation
 from assets.boundary import boundary
 from assets.checks import build_checks
-from assets.groups import ASSETS, Asset, made_together, op_name
+from assets.executors import QUEUE_TAG, build_executor, session_queue
+from assets.groups import ASSETS, SESSION, Asset, made_together, op_name
 from assets.metadata import materialized
 from assets.partitions import Partitions, build_partitions, partition_keys
+from assets.step_context import of_run
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.stages.context import PipelineContext
 from resources.pipeline import build_resources
@@ -48,7 +50,7 @@ def _graph(settings: Settings, overrides: Mapping[str, object] | None) -> dg.Def
         schedules=automation.schedules,
         sensors=automation.sensors,
         resources=resources,
-        executor=dg.in_process_executor,
+        executor=build_executor(settings.dagster),
     )
 
 
@@ -67,17 +69,27 @@ def _definition(
             option: dg.Field(bool, default_value=value) for option, value in first.options.items()
         }
         or None,
+        op_tags={QUEUE_TAG: _queue(first, pipeline)},
     )
     @boundary(first.name, pipeline)
     def make(
         context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineContext]
     ) -> Iterator[dg.MaterializeResult[Any]]:
+        mine = of_run(context, pipeline)
         result = first.make(
-            pipeline, partition_keys(context), **(context.op_execution_context.op_config or {})
+            mine, partition_keys(context), **(context.op_execution_context.op_config or {})
         )
-        yield from materialized(context, pipeline, result, [asset.name for asset in assets])
+        yield from materialized(context, mine, result, [asset.name for asset in assets])
 
     return make
+
+
+def _queue(asset: Asset, pipeline: PipelineContext) -> str:
+    """Celery's queue of an asset: sessions have workers of their own, which have the broker's
+    keys.
+    """
+    chosen = pipeline.settings.dagster
+    return session_queue(chosen) if asset in SESSION.own else chosen.queue
 
 
 def _spec(asset: Asset) -> dg.AssetSpec:

@@ -24,6 +24,7 @@ from harmony_pipeline.stages import (
     live,
     market,
     models,
+    news,
     promotion,
     research,
     robustness,
@@ -54,6 +55,10 @@ class Asset:
     """Switches of the stage that a run may set, with their defaults."""
     view: str = ""
     """The view to look at afterwards, where it is called otherwise than the asset."""
+    fans_out: bool = False
+    """Whether none of its partitions follows from another one of its own: several runs may make
+    them at the same time.
+    """
 
     @property
     def description(self) -> str:
@@ -144,12 +149,23 @@ INGEST = Job(
         ),
     ),
 )
+NEWS = Job(
+    "news",
+    "news",
+    "Read headlines and score them, where there is a source of news.",
+    (
+        Asset("news", "market", news.news, "trading", kind="parquet"),
+        Asset("news_scores", "research", news.news_scores, "trading", ("news", "bars"), "parquet"),
+    ),
+)
 RESEARCH = Job(
     "research",
     "features and labels",
     "Ingest a trading period and everything that research needs of it.",
     (
-        Asset("features", "research", research.features, "trading", ("bars",), "parquet"),
+        Asset(
+            "features", "research", research.features, "trading", ("bars", "news_scores"), "parquet"
+        ),
         Asset("regimes", "research", research.regimes, "trading", ("daily_summary",), "parquet"),
         Asset("signals", "research", research.signals, "trading", ("features",), "parquet"),
         Asset(
@@ -159,9 +175,10 @@ RESEARCH = Job(
             "trading",
             ("bars", "signals", "instruments", "listings"),
             "parquet",
+            fans_out=True,
         ),
     ),
-    before=INGEST.own,
+    before=(*INGEST.own, *NEWS.own),
 )
 RETRAIN = Job(
     "retrain",
@@ -176,6 +193,7 @@ RETRAIN = Job(
             ("features", "regimes", "labels"),
             "lightgbm",
             view="models",
+            fans_out=True,
         ),
         Asset(
             "predictions",
@@ -184,6 +202,7 @@ RETRAIN = Job(
             "retraining",
             ("model", "features", "regimes", "signals"),
             "parquet",
+            fans_out=True,
         ),
     ),
 )
@@ -200,6 +219,7 @@ EVALUATE = Job(
             ("bars", "signals", "predictions", "corporate_actions", "instruments", "listings"),
             "parquet",
             view="backtests",
+            fans_out=True,
         ),
         Asset(
             "parameter_sensitivity",
@@ -209,6 +229,7 @@ EVALUATE = Job(
             ("backtest",),
             "parquet",
             view="trials",
+            fans_out=True,
         ),
         Asset(
             "monte_carlo",
@@ -217,6 +238,7 @@ EVALUATE = Job(
             "strategies",
             ("backtest",),
             "parquet",
+            fans_out=True,
         ),
         Asset(
             "overfitting",
@@ -264,8 +286,16 @@ SCAN = Job(
             scanner.scan,
             "days",
             ("daily_summary", "universe", "corporate_actions"),
+            fans_out=True,
         ),
-        Asset("scan_selections", "scanner", scanner.scan, "days", ("scan_candidates",)),
+        Asset(
+            "scan_selections",
+            "scanner",
+            scanner.scan,
+            "days",
+            ("scan_candidates",),
+            fans_out=True,
+        ),
     ),
 )
 SESSION = Job(
@@ -305,6 +335,7 @@ STRESS = Job(
             "strategies",
             ("backtest",),
             "parquet",
+            fans_out=True,
         ),
     ),
 )
@@ -358,7 +389,7 @@ TICKS = (  # far more rows than bars and fetched a few days at a time, so no job
     Asset("trade_ticks", "market", ticks.trade_ticks, "days", kind="parquet"),
 )
 
-CHAIN = (INGEST, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
+CHAIN = (INGEST, NEWS, RESEARCH, RETRAIN, EVALUATE, PROMOTE, SCAN, SESSION)
 JOBS = {job.name: job for job in (*CHAIN, STRESS, VALIDATE, CALIBRATE, UPKEEP)}
 ASSETS = {
     asset.name: asset for asset in (*TICKS, *(one for job in JOBS.values() for one in job.own))

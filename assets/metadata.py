@@ -1,11 +1,12 @@
 """A `StageResult` in Dagster: each partition gets its own counts and pictures, and the run's log
 says what was done.
 
-The UI shows a Markdown value below 1,000 characters at once and a longer one behind a link, so each
-partition has a small picture (`reports/sketches.py`), and large ones where there are any.
+The UI shows a Markdown value below 1,000 characters at once and a longer one behind a link. So each
+partition has a small picture inside its value (`reports/sketches.py`), and large ones where there
+are any by their address, at which they are drawn when somebody looks (`picture_logs.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +14,12 @@ import dagster as dg
 import polars as pl
 
 from assets.partitions import partition_keys
+from assets.picture_logs import PictureLogs
 from assets.row_pictures import rows_by_group, rows_by_partition, rows_of
-from harmony_pipeline.reports.figures import as_markdown
+from harmony_pipeline.reports.figures import as_markdown, image_link
 from harmony_pipeline.reports.style import shortened
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.stage_log import log_stage
 
 _PREVIEW_ROWS = 20
@@ -47,13 +49,14 @@ def _event(
         before = _shown_before(context, asset, None) if result.unchanged_since is not None else {}
         pictures = {} if result.pictures or before else rows_by_group(pipeline, asset)
         return dg.MaterializeResult(
-            asset_key=asset, metadata=before | metadata(result) | _images(pictures)
+            asset_key=asset,
+            metadata=before | metadata(result, context.instance) | _images(pictures),
         )
     rows = rows_of(pipeline, asset)
     for key in dict.fromkeys((*result.parts, *keys)):
         shown = _of_partition(context, rows, result, asset, key)
         if key == keys[-1]:
-            shown = _of_run(result) | shown
+            shown = _of_run(context, result) | shown
         if key in keys:
             context.add_asset_metadata(shown, asset_key=asset, partition_key=key)
         else:  # made in passing
@@ -65,10 +68,11 @@ def _log(
     context: dg.AssetExecutionContext, result: StageResult, asset: str, keys: list[str]
 ) -> None:
     context.log.info(f"{asset}: {result.sentence()}")
-    for key in dict.fromkeys((*result.parts, *keys)) if len(keys) > 1 or result.parts else ():
-        context.log.info(f"{asset} {key}: {result.part(key).sentence()}")
-    for note in result.notes:
-        context.log.info(f"{asset}: {note}")
+    parts = dict.fromkeys((*result.parts, *keys)) if len(keys) > 1 or result.parts else ()
+    lines = [f"{asset} {key}: {result.part(key).sentence()}" for key in parts]
+    lines += [f"{asset}: {note}" for note in result.notes]
+    if lines:  # an entry of the log costs a millisecond, a line nothing
+        context.log.info("\n".join(lines))
 
 
 def _of_partition(
@@ -82,7 +86,7 @@ def _of_partition(
     part = result.part(key)
     before = _shown_before(context, asset, key) if part.unchanged_since is not None else {}
     drawn = {} if part.pictures or before else rows_by_partition(rows, asset, key)
-    return before | metadata(part) | _images(drawn)
+    return before | metadata(part, context.instance) | _images(drawn)
 
 
 def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str | None) -> dict[str, Any]:
@@ -103,22 +107,24 @@ def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str | None
     return {}
 
 
-def _of_run(result: StageResult) -> dict[str, Any]:
+def _of_run(context: dg.AssetExecutionContext, result: StageResult) -> dict[str, Any]:
     """What belongs to all partitions of a run together; it is shown with the newest of them."""
     whole = StageResult(
         facts=result.facts, pictures=result.pictures, preview=result.preview, notes=result.notes
     )
-    return metadata(whole)
+    return metadata(whole, context.instance)
 
 
-def metadata(result: StageResult) -> dict[str, Any]:
-    """What the Dagster UI shows of a result."""
+def metadata(result: StageResult, instance: dg.DagsterInstance) -> dict[str, Any]:
+    """What the Dagster UI shows of a result; large pictures are kept for the web server of
+    `instance` where it can have them drawn, and are drawn now where it cannot.
+    """
     shown: dict[str, Any] = {}
     if result.nothing:
         shown["nothing made"] = result.nothing
     if result.unchanged_since is not None:
         shown["unchanged since"] = f"{result.unchanged_since:%Y-%m-%d %H:%M} UTC"
-    shown |= _images(result.drawn())
+    shown |= _images(result.pictures, instance)
     shown |= {f"rows in {table}": number for table, number in result.rows.items()}
     shown |= {name: _fact(value) for name, value in result.facts.items()}
     if result.preview is not None and result.preview.width:
@@ -130,10 +136,22 @@ def metadata(result: StageResult) -> dict[str, Any]:
     return shown
 
 
-def _images(pictures: dict[str, bytes]) -> dict[str, Any]:
+def _images(
+    pictures: Mapping[str, Picture], instance: dg.DagsterInstance | None = None
+) -> dict[str, Any]:
     return {
-        name: dg.MetadataValue.md(as_markdown(picture, name)) for name, picture in pictures.items()
+        name: dg.MetadataValue.md(_image(picture, name, instance))
+        for name, picture in pictures.items()
     }
+
+
+def _image(picture: Picture, name: str, instance: dg.DagsterInstance | None) -> str:
+    if isinstance(picture, bytes):
+        return as_markdown(picture, name)
+    logs = None if instance is None else instance.compute_log_manager
+    if isinstance(logs, PictureLogs):
+        return image_link(logs.keep(picture), name)
+    return as_markdown(picture(), name)
 
 
 def table(frame: pl.DataFrame) -> str:

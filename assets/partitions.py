@@ -5,8 +5,8 @@ always agree. A market without an end keeps its running period: it is materialis
 and grows.
 """
 
-from collections.abc import Mapping
-from datetime import date, datetime, time
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
 
 import dagster as dg
 
@@ -17,6 +17,7 @@ from harmony_pipeline.stages.context import PipelineContext
 # tags of a run over several partitions
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _CRON = {
+    "hour": "0 * * * *",
     "day": "0 0 * * *",
     "week": "0 0 * * 1",
     "month": "0 0 1 * *",
@@ -37,7 +38,9 @@ def build_partitions(pipeline: PipelineContext) -> Partitions:
         "trading": _windows(
             pipeline.trading_periods(), market.partitions.trading_period, open_ended=open_ended
         ),
-        "retraining": _windows(
+        "retraining": _hours(pipeline.retraining_periods())
+        if pipeline.retrains_hourly
+        else _windows(
             pipeline.retraining_periods(),
             market.partitions.retraining_period,
             open_ended=open_ended,
@@ -56,6 +59,20 @@ def _windows(
         end_offset=1 if open_ended else 0,
         fmt=KEY_FORMATS[size],
         cron_schedule=_CRON[size],
+    )
+
+
+def _hours(periods: list[Period]) -> dg.TimeWindowPartitionsDefinition:
+    """Hours in which the market is open; no others, and none that is still to come."""
+    keys = [datetime.strptime(period.key, KEY_FORMATS["hour"]) for period in periods]  # noqa: DTZ007 - a key
+    end, open_hours = keys[-1] + timedelta(hours=1), set(keys)
+    span = (keys[0] + timedelta(hours=at) for at in range((end - keys[0]) // timedelta(hours=1)))
+    return dg.TimeWindowPartitionsDefinition(
+        start=keys[0],
+        end=end,
+        fmt=KEY_FORMATS["hour"],
+        cron_schedule=_CRON["hour"],
+        exclusions=[hour for hour in span if hour not in open_hours] or None,
     )
 
 
@@ -93,5 +110,10 @@ def checked_periods(
     context: dg.AssetCheckExecutionContext, pipeline: PipelineContext, kind: Partitioning
 ) -> list[Period]:
     """The trading or retraining periods that a check judges, oldest first."""
-    period = pipeline.retraining_period if kind == "retraining" else pipeline.trading_period
+    period = period_of(pipeline, kind)
     return [period(key) for key in context.op_execution_context.partition_keys]
+
+
+def period_of(pipeline: PipelineContext, kind: Partitioning) -> Callable[[str], Period]:
+    """How the trading or retraining period of a key is found."""
+    return pipeline.retraining_period if kind == "retraining" else pipeline.trading_period

@@ -1,5 +1,5 @@
-"""Where runs of this process belong in the UI: to a job of the code location that `workspace.yaml`
-names.
+"""Where runs of this process belong in the UI: to a job of the code location that the workspace
+file names.
 
 Dagster gives a run that is executed in process no origin, and the timeline leaves out runs without
 one. The origin is read from the same file that the web server reads, so both name the same place.
@@ -17,13 +17,13 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
-from harmony_pipeline.project_paths import WORKSPACE_FILE
+from harmony_pipeline.project_paths import workspace_file
 
 
 @contextmanager
 def runs_belong_to(instance: dg.DagsterInstance, job: str) -> Iterator[None]:
     """Runs that are created inside stand under `job` in the UI."""
-    create = partial(instance.create_run_for_job, remote_job_origin=_origin(job))
+    create = partial(instance.create_run_for_job, remote_job_origin=job_origin(job))
     instance.create_run_for_job = create  # type: ignore[method-assign]
     try:
         yield
@@ -32,7 +32,8 @@ def runs_belong_to(instance: dg.DagsterInstance, job: str) -> Iterator[None]:
 
 
 @cache
-def _origin(job: str) -> RemoteJobOrigin:
-    locations = location_origins_from_yaml_paths([str(WORKSPACE_FILE)])
+def job_origin(job: str) -> RemoteJobOrigin:
+    """Where a job stands in the UI."""
+    locations = location_origins_from_yaml_paths([str(workspace_file())])
     location = locations[0]
     return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job)

@@ -18,9 +18,11 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 
 from assets.chain import REPLAYED, chain
 from assets.definitions import build_definitions
+from assets.fan_out import Part
 from assets.groups import ASSETS, JOBS, SESSION, op_name
 from assets.instance import open_instance
-from assets.partitions import RANGE_END, RANGE_START
+from assets.outside_runner import OutsideRunner
+from assets.picture_logs import printed_only
 from assets.run_origin import runs_belong_to
 from assets.sqlite_storage import open_event_log
 from harmony_pipeline.config import Settings
@@ -101,7 +103,6 @@ class Runner:
         the stage's own error.
         """
         logging.getLogger("dagster").setLevel(logging.ERROR)
-        tags = {RANGE_START: first, RANGE_END: last or first} if first else {}
         run_config = {
             # the terminal stays quiet, the run's log is whole
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -110,25 +111,49 @@ class Runner:
                 for asset, chosen in (options or {}).items()
             },
         }
+        # what was known before is looked at here: the settings of other processes have no as_of
+        if self.settings.dagster.executor == "in_process" or self.settings.as_of is not None:
+            self._materialize_here(assets, Part(tuple(assets), first, last or first), run_config)
+        else:
+            keys = self._between(assets, first, last or first)
+            self.results.update(OutsideRunner(self, run_config).materialize(assets, keys))
+
+    def _materialize_here(
+        self, assets: Sequence[str], part: Part, run_config: Mapping[str, Any]
+    ) -> None:
+        """One run in this process."""
         run_id = str(uuid.uuid4())
         try:
-            job = self._job(assets)
-            with runs_belong_to(self.instance, job.name), open_event_log(self.instance):
+            job = self.job_of(assets)
+            with (
+                runs_belong_to(self.instance, job.name),
+                open_event_log(self.instance),
+                printed_only(self.instance),
+            ):
                 job.execute_in_process(
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in assets],
-                    tags=tags,
+                    tags=part.tags,
                     run_config=run_config,
                     raise_on_error=True,
                     run_id=run_id,
                 )
         except DagsterAssetCheckFailedError:
-            raise HarmonyError("; ".join(self._failed_checks(run_id))) from None
+            raise HarmonyError("; ".join(self.failed_checks(run_id))) from None
         except (dg.DagsterError, dg.Failure) as error:
             cause = root_cause(error)
             if cause is error:
                 raise
             raise cause from None
+
+    def _between(self, assets: Sequence[str], first: str | None, last: str | None) -> list[str]:
+        """The partition keys first..last of the assets that have partitions."""
+        keys = next(
+            (found for name in reversed(assets) if (found := self.partition_keys(name))), []
+        )
+        if first is None or last is None:
+            return []
+        return keys[keys.index(first) : keys.index(last) + 1]
 
     def run_job(
         self,
@@ -152,7 +177,7 @@ class Runner:
         keys = [str(each.partition_key) for each in found.run_requests or ()]
         return keys, found.skip_message or ""
 
-    def _job(self, assets: Sequence[str]) -> dg.JobDefinition:
+    def job_of(self, assets: Sequence[str]) -> dg.JobDefinition:
         """The smallest named job that holds these assets, so that the run stands under it in the
         UI; else the job of all assets.
         """
@@ -197,7 +222,7 @@ class Runner:
             )
         return made
 
-    def _failed_checks(self, run_id: str) -> list[str]:
+    def failed_checks(self, run_id: str) -> list[str]:
         """What the blocking checks of a run found, a sentence each."""
         sentences = []
         for record in self.instance.all_logs(run_id):

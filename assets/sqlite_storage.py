@@ -3,32 +3,47 @@
 Dagster 1.13 makes a new engine for each read and write. SQLAlchemy compiles a statement once an
 engine, so every event of a run paid for making an engine and compiling its statements. And each run
 has a database of its own, whose tables Alembic made and stamped one by one; here they are the bytes
-of an empty database that was made once in the process. The files are those of Dagster's storage.
+of an empty database that was made once. Events that Dagster hands over together
+(`EVENT_BATCH`) are one transaction. The files are those of Dagster's storage.
 """
 
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import dagster as dg
 
 # private, since dagster exports no name for its storages
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+)
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, Transaction, create_engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import NullPool
+
+from harmony_pipeline.files import cache_root, write_bytes
 
 # Dagster's own: how long a writer waits for another; a lock of the storage guards each connection
 _CONNECT = {"timeout": 30, "check_same_thread": False}
 _MOST_ENGINES = 64
+_SQLITE = b"SQLite format 3\0"  # how each file begins
+EVENT_BATCH = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
+"""Variable of the environment with which Dagster hands over the events of a step's partitions, and
+those of a run's planned assets, together instead of one by one.
+"""
 
 
 class SqliteStorage(DagsterSqliteStorage):
@@ -78,6 +93,11 @@ class _Schedules(_OneDatabase, SqliteScheduleStorage):
 class _Events(SqliteEventLogStorage):
     """A database a run, and an index of them all."""
 
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
+        super().__init__(base_dir, inst_data)
+        # events that are stored together hold it around each of them
+        self._db_lock = RLock()  # type: ignore[assignment]
+
     @cached_property
     def _engines(self) -> dict[str, Engine]:
         return {}
@@ -86,7 +106,12 @@ class _Events(SqliteEventLogStorage):
     def _open(self) -> dict[str, Connection]:
         return {}
 
+    @cached_property
+    def _begun(self) -> dict[str, Transaction]:
+        return {}
+
     _keeping = False
+    _together = False
 
     def keep_open(self, keeping: bool) -> None:
         """From now on, leave each database open after its use; or close them all."""
@@ -94,6 +119,62 @@ class _Events(SqliteEventLogStorage):
             self._keeping = keeping
             while self._open:
                 self._open.popitem()[1].close()
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store one event; most concern their run alone."""
+        kind = event.dagster_event_type if event.is_dagster_event else None
+        if kind in ASSET_EVENTS | ASSET_CHECK_EVENTS or kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
+            super().store_event(event)
+            return
+        with self.run_connection(event.run_id) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), self._event_to_row(event))
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store the events of one run in order: all or, where that fails, none of them."""
+        with self._db_lock:
+            self._together = True
+            try:
+                self._store_together(events)
+                while self._begun:
+                    self._begun.popitem()[1].commit()
+            finally:
+                self._together = False
+                while self._begun:
+                    self._begun.popitem()[1].rollback()
+                if not self._keeping:
+                    self.keep_open(False)
+
+    def _store_together(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """As `store_event` does one by one. The entry of an asset holds its latest event, so it is
+        written once.
+        """
+        if not all(each.dagster_event_type in ASSET_EVENTS for each in events):
+            for each in events:
+                self.store_event(each)
+            return
+        rows = [self._event_to_row(each) for each in events]
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+        with self.index_transaction() as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+            last = connection.exec_driver_sql("select last_insert_rowid()").scalar_one()
+            numbers = range(last - len(rows) + 1, last + 1)
+            self._store_asset_event_tags(connection, events, numbers)
+            latest = {row["asset_key"]: place for place, row in enumerate(rows)}
+            for place in latest.values():
+                self._store_asset_event(connection, events[place], numbers[place])
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """Whether the table of assets has a column: it was made by this version, so it is looked at
+        once.
+        """
+        if column_name not in self._columns:
+            self._columns[column_name] = super()._has_asset_key_col_on_connection(conn, column_name)
+        return self._columns[column_name]
+
+    @cached_property
+    def _columns(self) -> dict[str, bool]:
+        return {}
 
     def _engine(self, shard: str) -> Engine:
         if shard not in self._engines:
@@ -110,11 +191,17 @@ class _Events(SqliteEventLogStorage):
                 if not self._made_from_empty(Path(self.path_for_shard(shard))):
                     self._initdb(engine)
                 self._initialized_dbs.add(shard)
-            if self._keeping:
+            if self._keeping or self._together:
                 if shard not in self._open:
                     self._open[shard] = engine.connect()
-                with self._open[shard].begin():
-                    yield self._open[shard]
+                connection = self._open[shard]
+                if not self._together:
+                    with connection.begin():
+                        yield connection
+                    return
+                if shard not in self._begun:
+                    self._begun[shard] = connection.begin()
+                yield connection
                 return
             with engine.begin() as connection:
                 yield connection
@@ -167,9 +254,21 @@ def _set_synchronous(connection: sqlite3.Connection, _record: object) -> None:
 
 @cache
 def _empty_run() -> bytes:
-    """The database of a run without an event, as Dagster makes it."""
+    """The database of a run without an event, as Dagster makes it; kept from one command to the
+    next, since Alembic takes half a second to make it.
+    """
+    kept = cache_root("dagster") / f"empty-run-{dg.__version__}-{sqlite3.sqlite_version}.db"
+    try:
+        content = kept.read_bytes()
+        if content.startswith(_SQLITE):
+            return content
+    except OSError:
+        pass
     with tempfile.TemporaryDirectory(prefix="harmony-dagster-") as folder:
         events = SqliteEventLogStorage(folder)
         with events.run_connection("empty"):
             pass
-        return (Path(folder) / "empty.db").read_bytes()
+        content = (Path(folder) / "empty.db").read_bytes()
+    with suppress(OSError):  # a disk that takes nothing: it is made again next time
+        write_bytes(kept, content, durable=False)
+    return content

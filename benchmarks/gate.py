@@ -7,8 +7,9 @@ Carlo, statistics, decision. The strategy is the rule library, which is told not
     python benchmarks/gate.py --markets 200 --workers 2 --output gate.jsonl
 
 A market is a line of the output; what is there is not made again, so a run may be stopped at any
-time. The rules that a decision asked are kept with their measures: the tables say what each rule
-buys, by leaving it out. Ends with a line a target; exit code 1 on a miss.
+time. Its lake lies in memory where the system has `/dev/shm`, so that the disk is not measured;
+`--folder` names another place. The rules that a decision asked are kept with their measures: the
+tables say what each rule buys, by leaving it out. Ends with a line a target; exit code 1 on a miss.
 """
 
 import argparse
@@ -22,8 +23,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from harmony_pipeline.testing.edge_markets import EDGES, Edge, bars_of_market
 
@@ -31,6 +33,7 @@ FIRST_SEED = 60_000  # no parameter was chosen on these markets
 SHARPES = (0.5, 1.0, 1.5, 2.0, 3.0)
 TARGET_SHARPE = 2.0
 YEARS = 6.0
+IN_MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 _SETTINGS = """
 [paths]
 lake = "lake"
@@ -108,6 +111,7 @@ def main() -> None:
     parser.add_argument("--markets", type=int, default=200, help="without an edge, and with one")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=Path("gate.jsonl"))
+    parser.add_argument("--folder", type=Path, default=IN_MEMORY, help="where the lakes lie")
     parser.add_argument("--curve", action="store_true", help="edges of other sizes too")
     parser.add_argument("--picture", type=Path, help="draw the curve to this PNG file")
     chosen = parser.parse_args()
@@ -115,7 +119,7 @@ def main() -> None:
     known = {one.market: one for one in read(chosen.output)}
     due = [market for market in wanted if market not in known]
     started = time.monotonic()
-    for number, decided in enumerate(decide_all(due, chosen.workers), start=1):
+    for number, decided in enumerate(decide_all(due, chosen.workers, chosen.folder), start=1):
         known[decided.market] = decided
         with chosen.output.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(decided)) + "\n")
@@ -155,17 +159,30 @@ def read(path: Path) -> list[Decided]:
     return found
 
 
-def decide_all(due: Sequence[Market], workers: int) -> Iterator[Decided]:
+def decide_all(due: Sequence[Market], workers: int, place: Path) -> Iterator[Decided]:
     """The decisions in the order in which they are ready."""
     os.environ["POLARS_MAX_THREADS"] = "1"
     # a fork of a process with Polars' threads may never wake up
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(decide, market) for market in due]):
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        for future in as_completed([pool.submit(decide, market, place) for market in due]):
             yield future.result()
 
 
-def decide(market: Market) -> Decided:
-    """One market from files to the decision."""
+def _end_with_parent() -> None:
+    """A worker does not outlive a run that was killed."""
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def decide(market: Market, place: Path = IN_MEMORY) -> Decided:
+    """One market from files, below the folder `place`, to the decision."""
     from assets.chain import run_stages
     from assets.groups import PROMOTE
     from harmony_pipeline.config import load_settings
@@ -174,7 +191,7 @@ def decide(market: Market) -> Decided:
 
     begun = time.process_time()
     calendar = Calendar.of("XNYS").table
-    with tempfile.TemporaryDirectory(prefix="harmony-gate-") as name:
+    with tempfile.TemporaryDirectory(prefix="harmony-gate-", dir=place) as name:
         folder = Path(name)
         opens = whole_days(calendar["open"].to_list(), calendar["close"].to_list())
         bars = bars_of_market(market.edge, market.sharpe, market.seed, YEARS, opens)

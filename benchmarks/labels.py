@@ -91,8 +91,8 @@ def best_of(work: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[s
 def main() -> None:
     calendar = Calendar.of("XNYS")
     bars = market(calendar)
-    events = bars.select(
-        "symbol", "timestamp", side=pl.lit(1, pl.Int8), volatility=pl.lit(VOLATILITY)
+    events = bars.select("symbol", "timestamp").with_columns(
+        side=pl.Series(np.ones(BARS, np.int8)), volatility=pl.Series(np.full(BARS, VOLATILITY))
     )
     names = ("open", "high", "low", "close", "adjustment_factor")
     prices = Prices(*(np.array(bars[name].to_numpy()) for name in names))

@@ -97,7 +97,7 @@ def in_polars(trades: pl.DataFrame, kind: BarKind) -> Callable[[], pl.DataFrame]
     ]
     if kind.kind == "time":
         return lambda: trades.group_by_dynamic(
-            "timestamp", every=f"{kind.minutes}m", group_by="symbol"
+            "timestamp", every=f"{kind.seconds}s", group_by="symbol"
         ).agg(bar)
     measure = {"tick": pl.lit(1.0), "volume": size, "dollar": price * size}[kind.kind]
     stretch = (

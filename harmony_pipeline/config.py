@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from harmony_pipeline.alerts.settings import AlertSettings
+from harmony_pipeline.dagster_settings import DagsterSettings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.exchange.settings import ExchangeSettings
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
@@ -31,6 +32,7 @@ from harmony_pipeline.features.settings import FeatureSettings, RegimeSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
+from harmony_pipeline.market.news.settings import NewsSettings
 from harmony_pipeline.market.settings import MarketSettings, lake_path
 from harmony_pipeline.models.settings import CrossValidationSettings, GateSettings, ModelSettings
 from harmony_pipeline.portfolio.settings import BacktestSettings, SharedAccountSettings
@@ -62,6 +64,7 @@ ENVIRONMENT_VARIABLES = {
     "HARMONY_KERNEL_CACHE": "folder of compiled kernels and built calendars; default"
     " ~/.cache/harmony",
     "HARMONY_DATA": "folder of recorded market data that the tests use",
+    "HARMONY_WORKSPACE": "Dagster's workspace file, in place of the one that comes with Harmony",
     "HARMONY_MONITOR_TOKEN": "token of the monitor's kill switch; one is made without it",
     "HARMONY_SLACK_WEBHOOK": "address of the alerts' channel slack",
     "HARMONY_DISCORD_WEBHOOK": "address of the alerts' channel discord",
@@ -107,6 +110,7 @@ class Settings(BaseSettings):
     paths: PathSettings = PathSettings()
     lake: LakeSettings = LakeSettings()
     market: MarketSettings = MarketSettings()
+    news: NewsSettings = NewsSettings()
     features: FeatureSettings = FeatureSettings()
     regimes: RegimeSettings = RegimeSettings()
     labels: LabelSettings = LabelSettings()
@@ -127,6 +131,7 @@ class Settings(BaseSettings):
     alpaca: AlpacaSettings = AlpacaSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     alerts: AlertSettings = AlertSettings()
+    dagster: DagsterSettings = DagsterSettings()
     file: Path = Field(
         Path(DEFAULT_FILE), exclude=True, description="the file these settings came from"
     )
@@ -243,6 +248,12 @@ class Settings(BaseSettings):
                 " dates of the calendars"
             )
         _check_session(self)
+        if self.risk.sizing == "bandit" and self.active_portfolios:
+            raise ValueError(
+                "risk.sizing: bandit learns the size of one strategy, and strategies of the"
+                f" portfolio {next(iter(self.active_portfolios))} share an account: choose another"
+                " sizing, or switch the portfolio off"
+            )
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
         if (
@@ -346,10 +357,19 @@ def load_settings(
         raise ConfigError(
             error_line(error, Origin(Settings, NOT_IN_FILES, path, text, variables))
         ) from None
-    _make_importable(settings.folder)
-    for path_of_indicator in settings.features.own:
-        register_own(path_of_indicator)
+    make_own_code_importable(settings)
     return settings
+
+
+def make_own_code_importable(settings: Settings) -> None:
+    """Let modules beside the settings file be imported by name, behind everything that is
+    installed, and register the indicators that the settings name.
+    """
+    folder = str(settings.folder)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    for path in settings.features.own:
+        register_own(path)
 
 
 def _refuse_no_settings(given: Mapping[str, str]) -> None:
@@ -364,14 +384,6 @@ def _refuse_no_settings(given: Mapping[str, str]) -> None:
     for key in NOT_IN_FILES:
         if key in given:
             raise ConfigError(f"{given[key]}: {key} is no setting: take it out")
-
-
-def _make_importable(folder: Path) -> None:
-    """Let modules beside the settings file be imported by name, behind everything that is
-    installed.
-    """
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
 
 
 def parse_moment(text: str) -> datetime:

@@ -39,10 +39,17 @@ def temporary_beside(path: Path) -> Path:
     """A fresh hidden file in the folder of `path`, so that a rename stays within one file
     system.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+    try:
+        handle, temporary = _make_temporary(path.parent)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = _make_temporary(path.parent)
     os.close(handle)
     return Path(temporary)
+
+
+def _make_temporary(folder: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
 
 
 def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:

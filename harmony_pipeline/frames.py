@@ -5,12 +5,15 @@ when the order is missing. `join_latest` sorts both sides itself and returns the
 original order.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import polars as pl
 
-from harmony_pipeline.arrays import BoolArray
+if TYPE_CHECKING:
+    from harmony_pipeline.arrays import BoolArray
 
 _FEW = 5_000  # rows that are sorted faster than they are compared
 _SMALL = 10_000  # rows of which counting the different values of a column costs nothing
@@ -24,6 +27,8 @@ def is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     first = frame[keys[0]]
     if frame.height <= _SMALL and first.is_sorted() and first.n_unique() == frame.height:
         return True
+    import numpy as np  # tables are read without it
+
     later = np.arange(1, frame.height)
     if len(keys) > 1 and _is_plain(frame[keys[0]], frame[keys[1]]):
         # Tables of the lake are sorted by symbol and time. Two passes decide all rows but the few
@@ -127,3 +132,20 @@ def format_columns(template: str, *parts: pl.Expr | str) -> pl.Expr:
     )
     whole = pl.concat_str(pieces)
     return whole if name is None else whole.alias(name)
+
+
+def streamed(rows: Any) -> pl.DataFrame:
+    """The rows of something that hands out Arrow's C stream, like a relation of DuckDB."""
+    return pl.DataFrame(_Stream(rows))
+
+
+class _Stream:
+    """The stream alone. Polars looks a type up and keeps it for ever, and with a type of DuckDB all
+    of DuckDB, which then complains on standard error when Python ends.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._rows.__arrow_c_stream__(requested_schema)

@@ -16,6 +16,12 @@ _BUNDLED = _PACKAGE / "bundled"
 HOUSE = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE.parent
 SQL_FOLDER = HOUSE / "sql"
 WORKSPACE_FILE = HOUSE / "workspace.yaml"
+"""What the Dagster UI loads, unless `HARMONY_WORKSPACE` names another file."""
+
+
+def workspace_file() -> Path:
+    """The workspace file of Dagster's services."""
+    return Path(os.environ.get("HARMONY_WORKSPACE") or WORKSPACE_FILE)
 
 
 def make_graph_importable() -> None:

@@ -7,6 +7,7 @@ characters that a terminal executes. Every message passes them through `excerpt`
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 
 CELL, NAME, LINE = 80, 40, 200  # characters shown of a cell, of a name, of any other text
 _MESSAGE = 4_000  # characters of a whole message
@@ -51,3 +52,8 @@ def message(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` with each line break and its surrounding spaces as a single space."""
     return " ".join(text.split())
+
+
+def clock_time(moment: datetime) -> str:
+    """`2024-03-05 15:30`, or `2024-03-05 15:30:05` between two minutes."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment.second else f"{moment:%Y-%m-%d %H:%M}"

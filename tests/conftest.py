@@ -87,6 +87,7 @@ _SECONDS |= {
     "tables",
     "sql",
     "house",
+    "services",
 }
 
 

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest.books import Books, cursor_at_start
+from harmony_pipeline.backtest.curve_spans import CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
@@ -186,7 +188,7 @@ class SteppedBooks:
         stretches = list(rule_stretches(run, rules))
         self.books, self._curve = opened_books(run, rules, stretches, keeps_tables=True)
         self._ends = iter(stretches)
-        self._cursor = loop.cursor_at_start(run.bars, run.signals)
+        self._cursor = cursor_at_start(run.bars, run.signals)
         self._has_bars = len(run.bars.at) > 0
         if self._has_bars:
             start = np.searchsorted(run.sessions.until, self._cursor.at.min(), side="right")
@@ -236,7 +238,8 @@ class SteppedBooks:
         """What the run wrote, once every moment has been met."""
         sessions = self._run.sessions
         last_date = int(sessions.date[self.at[SESSION]]) if self._has_bars else None
-        return finish_run(self._run, self.books, self._curve, last_date)
+        drawing = CurveDrawing(self._run.bars.close, self._curve)
+        return finish_run(self._run, self.books, self._curve, last_date, drawing)
 
     def _change_rules(self) -> None:
         """The rules of the next stretch of time."""
@@ -246,7 +249,7 @@ class SteppedBooks:
     def _make_room(self) -> None:
         self._use(with_room(self.books))
 
-    def _use(self, books: loop.Books) -> None:
+    def _use(self, books: Books) -> None:
         run, self.books = self._run, books
         self._arguments: tuple[Any, ...] = (
             books, run.bars, run.signals, run.sessions, self._cursor, self._curve

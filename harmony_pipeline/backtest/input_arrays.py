@@ -19,7 +19,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.array_columns import read_only, run_starts
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.portfolio.kernel_types import NO_MODEL, NO_SIGNAL
 from harmony_pipeline.schemas import TIME
 
@@ -120,7 +120,7 @@ def session_columns(calendar: Calendar, timeframe: str) -> SessionColumns:
         date=_array(date),
         close=_array(close),
         pause=_array(pause.fill_null(NEVER) if halves else pl.repeat(NEVER, len(date), eager=True)),
-        length=(NEVER >> 2) if long else TIMEFRAME_MINUTES[timeframe] * 60_000_000,
+        length=(NEVER >> 2) if long else TIMEFRAME_SECONDS[timeframe] * 1_000_000,
     )
 
 
@@ -254,6 +254,15 @@ def _without_null(values: pl.Series, substitute: float) -> pl.Series:
 
 def _array(values: pl.Series) -> NDArray[Any]:
     return read_only(np.ascontiguousarray(values.to_numpy()))
+
+
+@inlined_kernel
+def end_of_bar(sessions: SessionColumns, session: int, now: int) -> int:
+    """When a bar of the session that starts at `now` ends."""
+    end: int = min(now + sessions.length, sessions.close[session])
+    if now < sessions.pause[session]:
+        end = min(end, sessions.pause[session])
+    return end
 
 
 @kernel

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, FloatArray, IntArray
 
 # Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
 # event of lives, the session of the latest bar, the moment of the first bar, the end of the latest,
 # how many bars of `cursor.moment` wait for `step` to decide on them (-1: none do), the moment that
-# `step` met last, rows used in the log of order events, and how many orders, the first of their
-# log, worked when the run began.
+# `step` met last, rows used in the log of order events, how many orders, the first of their log,
+# worked when the run began, and rows used in the log of spans.
 (
     ORDERS,
     FILLS,
@@ -26,13 +26,16 @@ from harmony_pipeline.arrays import FloatArray, IntArray
     MET,
     EVENTS,
     CARRIED,
-) = range(14)
-PLACES = 14
+    SPANS,
+) = range(15)
+PLACES = 15
+_ROW_BYTES = 40  # of a curve
 
 
 class Curve(NamedTuple):
     """The account at the end of each timestamp, in currency, as long as there is room; and its
-    equity at the end of each session, in money units.
+    equity at the end of each session, in money units. Of a run on one symbol `at` is empty: its
+    rows are those of the bars.
     """
 
     at: IntArray
@@ -45,24 +48,19 @@ class Curve(NamedTuple):
     day_equity: IntArray
 
 
-def empty_curve(rows: int, days: int) -> Curve:
+def empty_curve(rows: int, days: int, *, has_moments: bool) -> Curve:
     """Room for that many timestamps and sessions; what is not written costs nothing."""
-    return Curve(
-        at=np.empty(rows, np.int64),
-        equity=np.empty(rows),
-        cash=np.empty(rows),
-        gross=np.empty(rows),
-        net=np.empty(rows),
-        drawdown=np.empty(rows),
-        day=np.empty(days, np.int64),
-        day_equity=np.empty(days, np.int64),
-    )
+    equity, cash, gross, net, drawdown = ArrayRoom(rows * _ROW_BYTES).empty((5, rows), np.float64)
+    at = np.empty(rows if has_moments else 0, np.int64)
+    day, day_equity = np.empty(days, np.int64), np.empty(days, np.int64)
+    return Curve(at, equity, cash, gross, net, drawdown, day, day_equity)
 
 
-def cut_curve(curve: Curve, rows: int, days: int) -> Curve:
-    """The rows that were written."""
+def cut_curve(curve: Curve, at: IntArray, days: int) -> Curve:
+    """The rows that were written, whose moments are `at`."""
+    rows = len(at)
     return Curve(
-        at=curve.at[:rows],
+        at=at,
         equity=curve.equity[:rows],
         cash=curve.cash[:rows],
         gross=curve.gross[:rows],

@@ -7,14 +7,27 @@ without a position, a working order, a signal or a corporate action costs a few 
 nothing can happen to it.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import BoolArray, IntArray
-from harmony_pipeline.backtest.input_arrays import NEVER, MarketBars, SessionColumns, SignalColumns
+from harmony_pipeline.arrays import IntArray
+from harmony_pipeline.backtest.books import (
+    Books,
+    Cursor,
+    has_room,
+    is_due,
+    read_bar,
+    read_signal,
+    spare_rows,
+)
+from harmony_pipeline.backtest.input_arrays import (
+    NEVER,
+    MarketBars,
+    SessionColumns,
+    SignalColumns,
+    end_of_bar,
+)
 from harmony_pipeline.backtest.logs import (
     APPLICATIONS,
     DAYS,
@@ -31,6 +44,11 @@ from harmony_pipeline.backtest.logs import (
     UNDECIDED,
     Curve,
 )
+from harmony_pipeline.backtest.round_trips import (
+    makes_plain_trips,
+    may_pass_round_trips,
+    pass_round_trips,
+)
 from harmony_pipeline.backtest.uneventful_bars import (
     BarRange,
     only_follows_price,
@@ -38,7 +56,6 @@ from harmony_pipeline.backtest.uneventful_bars import (
     pass_idle_bars,
 )
 from harmony_pipeline.execution.exchange import (
-    MAX_REPORTS,
     dividend_orders,
     match_open,
     match_range,
@@ -58,8 +75,6 @@ from harmony_pipeline.portfolio.corporate_actions import (
     settle_ending,
 )
 from harmony_pipeline.portfolio.decisions import (
-    INTENTS_A_DECISION,
-    INTENTS_A_REPORT,
     apply_report,
     decide,
     dividend_share,
@@ -71,18 +86,14 @@ from harmony_pipeline.portfolio.decisions import (
 from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
     ADJUST,
-    BAR,
     ENTRY,
     EXIT,
     FILL,
     MONEY,
-    NO_MODEL,
     NO_REASON,
     NO_SIGNAL,
-    ORDER,
     ORDER_OPEN,
     REFUSED,
-    REPORT,
     ROLES,
     SPLIT,
     STOP,
@@ -90,7 +101,6 @@ from harmony_pipeline.portfolio.kernel_types import (
     UNRESTRICTED,
     Record,
     Records,
-    records,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
 from harmony_pipeline.risk.account_rules import begin_account_session
@@ -98,70 +108,6 @@ from harmony_pipeline.risk.breakers import check_breakers, open_session
 
 # What `step` answers.
 NO_ROOM, IDLE, BUSY, PASSED = range(4)
-LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
-LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action
-
-
-class Books(NamedTuple):
-    """What the loop changes: both halves of the state and the logs.
-
-    `next_action[s]` points at the first action of symbol s that is not behind. `busy[s]` is false
-    while symbol s has neither a position nor a working order. `lives` is in order. `intents` and
-    `reports` are room for one timestamp. `at` holds the places named above. Without `keeps_logs`
-    no order and no fill is logged, and the other logs start over when they are full.
-    """
-
-    positions: Records
-    account: Records
-    orders: Records
-    keys: NDArray[np.uint64]
-    rules: Records
-    actions: Records
-    next_action: IntArray
-    lives: Records
-    intents: Records
-    reports: Records
-    endings: Records
-    order_log: Records
-    fill_log: Records
-    trade_log: Records
-    applied_log: Records
-    event_log: Records
-    busy: BoolArray
-    at: IntArray
-    keeps_logs: bool
-
-
-class Cursor(NamedTuple):
-    """For each symbol, its next bar, the moment of it (NEVER: none is left) and its next signal;
-    `moment` is room for the bars of one timestamp.
-    """
-
-    bar: IntArray
-    at: IntArray
-    signal: IntArray
-    moment: Records
-
-
-def scratch(symbols: int) -> tuple[Records, Records]:
-    """Room for the intents and the reports of one timestamp."""
-    intents = records(INTENTS_A_DECISION * symbols + INTENTS_A_REPORT, ORDER)
-    return intents, records(MAX_REPORTS, REPORT)
-
-
-def cursor_at_start(bars: MarketBars, signals: SignalColumns) -> Cursor:
-    """Before the first bar of every symbol."""
-    at = np.full(len(bars.begin), NEVER)
-    some = bars.begin < bars.end
-    at[some] = bars.at[bars.begin[some]]
-    room = records(max(1, len(at)), BAR)
-    return Cursor(bars.begin.copy(), at, signals.begin.copy(), room)
-
-
-@kernel_without_allocation
-def spare_rows(symbols: int, lives: int, actions: int) -> int:
-    """Rows that a log must have left for one timestamp, whatever happens at it."""
-    return LOG_ROWS_A_SYMBOL * symbols + LOG_ROWS_AN_EVENT * (lives + actions)
 
 
 @kernel_without_allocation
@@ -181,9 +127,10 @@ def run(
     room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
     watched = watches_every_bar(books.rules[0])
     alone = len(cursor.at) == 1 and not watched
+    plain = alone and makes_plain_trips(books.rules[0])
     now = _next_moment(cursor)
     while now < until:
-        if _is_nearly_full(books, room):
+        if not has_room(books, room):
             if books.keeps_logs:
                 return False
             at[TRADES] = at[APPLICATIONS] = 0
@@ -191,7 +138,7 @@ def run(
         if (
             alone
             and not begins
-            and _pass_uneventful_bars(books, bars, signals, sessions, cursor, curve, until)
+            and _pass_uneventful_bars(books, bars, signals, sessions, cursor, curve, until, plain)
         ):
             now = cursor.at[0]
             continue
@@ -200,7 +147,8 @@ def run(
         )
         if changed or begins:
             check_breakers(books.rules[0], account)
-        _log_moment(account, now, date, changed or begins, curve, at)
+        if changed or begins or len(curve.equity) > 0:
+            log_equity(account, now, date, curve, at)
         if asks or account["tripped"] == 1 or (account["halted"] == 1 and account["counted"] > 0):
             _decide(books, cursor.moment, count, end)
         now = following
@@ -216,31 +164,38 @@ def _pass_uneventful_bars(
     cursor: Cursor,
     curve: Curve,
     until: int,
+    plain: bool,
 ) -> bool:
     """Pass the next bars of the only symbol, within the session, as long as they do nothing but
-    move its price. Whether there were any.
+    move its price; and whole round trips, over sessions, where the rules are `plain`. Whether there
+    were any.
     """
     account, position, at = books.account[0], books.positions[0], books.at
     session, row = at[SESSION], cursor.bar[0]
     date, before = sessions.date[session], min(until, sessions.until[session])
-    last, kept = row, len(curve.at) > 0
+    last, kept = row, len(curve.equity) > 0
     started = at[DAYS] > 0 and at[FIRST_BAR] != NEVER and (at[EQUITIES] > 0 or not kept)
-    if account["tripped"] == 1 or not started or _is_due(books, 0, date):
+    if account["tripped"] == 1 or not started or is_due(books, 0, date):
         return False
     span = BarRange(row, cursor.signal[0], date, before)
     if position["quantity"] == 0.0:
         if not books.busy[0]:
-            last = pass_idle_bars(position, bars, signals, span, curve, at)
+            if plain and may_pass_round_trips(position, account):
+                span = BarRange(row, cursor.signal[0], date, until)
+                last = pass_round_trips(
+                    books, bars, signals, sessions, span, curve, cursor.moment[0]
+                )
+            else:
+                last = pass_idle_bars(books, bars, signals, span)
     elif (
         account["halted"] == 0
         and account["rearmed_peak"] == 0
         and only_follows_price(position, books.orders)
     ):
-        rules, orders = books.rules[0], books.orders
-        last = pass_held_bars(position, account, rules, orders, bars, signals, span, curve, at)
+        last = pass_held_bars(books, bars, signals, span, curve)
     if last == row:
         return False
-    at[LAST_END] = _end_of_bar(sessions, session, bars.at[last - 1])
+    at[LAST_END] = end_of_bar(sessions, at[SESSION], bars.at[last - 1])
     cursor.bar[0] = last
     cursor.at[0] = bars.at[last] if last < bars.end[0] else NEVER
     return True
@@ -265,16 +220,16 @@ def step(
     """
     account, at, moment = books.account[0], books.at, cursor.moment
     room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
-    if _is_nearly_full(books, room):
+    if not has_room(books, room):
         return NO_ROOM
     if at[UNDECIDED] >= 0:
         for k in range(at[UNDECIDED]):
             row = _signal_at(signals, cursor, moment[k]["symbol"], moment[k]["at"])
             side = NO_SIGNAL if row < 0 else int(signals.side[row])
-            _read_signal(moment[k], signals, row, side)
+            read_signal(moment[k], signals, row, side)
         _decide(books, moment, at[UNDECIDED], at[LAST_END])
         at[UNDECIDED] = -1
-        if _is_nearly_full(books, room):
+        if not has_room(books, room):
             return NO_ROOM
     now = _next_moment(cursor)
     if now >= until:
@@ -282,7 +237,7 @@ def step(
     date, end, _ = _begin_moment(books, sessions, now)
     count, _, _, _ = _walk(books, bars, signals, cursor, now, end, date, True)
     check_breakers(books.rules[0], account)
-    _log_moment(account, now, date, True, curve, at)
+    log_equity(account, now, date, curve, at)
     at[UNDECIDED], at[MET] = count, now
     for symbol in range(len(books.busy)):
         if books.busy[symbol]:
@@ -298,7 +253,7 @@ def _begin_moment(books: Books, sessions: SessionColumns, now: int) -> tuple[int
     at = books.at
     while sessions.until[at[SESSION]] <= now:
         at[SESSION] += 1
-    date, end = sessions.date[at[SESSION]], _end_of_bar(sessions, at[SESSION], now)
+    date, end = sessions.date[at[SESSION]], end_of_bar(sessions, at[SESSION], now)
     begins = date > books.account[0]["date"]
     if begins:
         begin_session(books, date, now, True)
@@ -329,27 +284,6 @@ def _next_moment(cursor: Cursor) -> int:
 
 
 @inlined_kernel
-def _is_nearly_full(books: Books, room: int) -> bool:
-    """Whether a log lacks room for one more timestamp."""
-    at = books.at
-    full = (
-        len(books.trade_log) - at[TRADES] < room or len(books.applied_log) - at[APPLICATIONS] < room
-    )
-    if books.keeps_logs:
-        full |= len(books.order_log) - at[ORDERS] < room or len(books.fill_log) - at[FILLS] < room
-        full |= len(books.event_log) - at[EVENTS] < room
-    return bool(full)
-
-
-@inlined_kernel
-def _end_of_bar(sessions: SessionColumns, session: int, now: int) -> int:
-    end: int = min(now + sessions.length, sessions.close[session])
-    if now < sessions.pause[session]:
-        end = min(end, sessions.pause[session])
-    return end
-
-
-@inlined_kernel
 def _walk(
     books: Books,
     bars: MarketBars,
@@ -374,7 +308,7 @@ def _walk(
             cursor.at[symbol] = bars.at[row + 1] if row + 1 < bars.end[symbol] else NEVER
             signal = _signal_at(signals, cursor, symbol, now)
             side = NO_SIGNAL if signal < 0 else int(signals.side[signal])
-            acts = _is_due(books, symbol, date)
+            acts = is_due(books, symbol, date)
             position, rules, factor = books.positions[symbol], books.rules[symbol], bars.factor[row]
             held = position["quantity"] != 0.0 and not (acts or watched)
             if held and rests(books.orders, symbol, bars.high[row], bars.low[row], factor):
@@ -382,13 +316,13 @@ def _walk(
                 changed = True
                 if may_decide(position, rules, side):
                     bar = cursor.moment[count]
-                    _read_bar(bar, bars, row, symbol, now, end, date)
-                    _read_signal(bar, signals, signal, side)
+                    read_bar(bar, bars, row, symbol, now, end, date)
+                    read_signal(bar, signals, signal, side)
                     asks, count = True, count + 1
             elif books.busy[symbol] or acts or side in (-1, 1) or watched:
                 bar = cursor.moment[count]
-                _read_bar(bar, bars, row, symbol, now, end, date)
-                _read_signal(bar, signals, signal, side)
+                read_bar(bar, bars, row, symbol, now, end, date)
+                read_signal(bar, signals, signal, side)
                 _meet(books, bar, symbol, acts)
                 asks |= may_decide(position, rules, side)
                 changed, count = True, count + 1
@@ -407,38 +341,6 @@ def _signal_at(signals: SignalColumns, cursor: Cursor, symbol: int, now: int) ->
         row += 1
     cursor.signal[symbol] = row
     return row if row < end and signals.at[row] == now else -1
-
-
-@inlined_kernel
-def _is_due(books: Books, symbol: int, date: int) -> bool:
-    """Whether a corporate action of the symbol is due by `date`."""
-    due = books.next_action[symbol]
-    if due >= len(books.actions):
-        return False
-    action = books.actions[due]
-    return bool(action["symbol"] == symbol and action["date"] <= date)
-
-
-@inlined_kernel
-def _read_bar(
-    bar: Record, bars: MarketBars, row: int, symbol: int, now: int, end: int, date: int
-) -> None:
-    bar["at"], bar["end"], bar["date"], bar["symbol"] = now, end, date, symbol
-    bar["open"], bar["high"], bar["low"] = bars.open[row], bars.high[row], bars.low[row]
-    bar["close"], bar["volume"], bar["factor"] = bars.close[row], bars.volume[row], bars.factor[row]
-
-
-@inlined_kernel
-def _read_signal(bar: Record, signals: SignalColumns, row: int, side: int) -> None:
-    bar["signal"] = side
-    bar["strength"] = bar["volatility"] = bar["probability"] = math.nan
-    bar["model"] = NO_MODEL
-    if row >= 0:
-        bar["strength"], bar["volatility"] = signals.strength[row], signals.volatility[row]
-        if len(signals.probability) > 0:
-            bar["probability"] = signals.probability[row]
-        if len(signals.model) > 0:
-            bar["model"] = signals.model[row]
 
 
 @inlined_kernel
@@ -481,22 +383,6 @@ def _count_others(fill_log: Records, count: int, bar: Record, step: int) -> None
 
 
 @inlined_kernel
-def _log_moment(
-    account: Record, now: int, date: int, changed: bool, curve: Curve, at: IntArray
-) -> None:
-    """The account at the end of the timestamp `now`; without a change it is the row before it."""
-    row = at[EQUITIES]
-    if changed or row == 0 or row >= len(curve.at):
-        log_equity(account, now, date, curve, at)
-        return
-    at[EQUITIES] = row + 1
-    curve.at[row] = now
-    curve.equity[row], curve.cash[row] = curve.equity[row - 1], curve.cash[row - 1]
-    curve.gross[row], curve.net[row] = curve.gross[row - 1], curve.net[row - 1]
-    curve.drawdown[row] = curve.drawdown[row - 1]
-
-
-@inlined_kernel
 def is_working(orders: Records, symbol: int) -> bool:
     """Whether an order of the symbol works."""
     working = False
@@ -509,8 +395,9 @@ def is_working(orders: Records, symbol: int) -> bool:
 def log_equity(account: Record, now: int, date: int, curve: Curve, at: IntArray) -> None:
     """The account at the end of the timestamp `now`, of the session `date`."""
     row = at[EQUITIES]
-    if row < len(curve.at):
-        curve.at[row] = now
+    if row < len(curve.equity):
+        if len(curve.at) > 0:
+            curve.at[row] = now
         curve.equity[row], curve.cash[row] = account["equity"] / MONEY, account["cash"] / MONEY
         curve.gross[row] = account["gross_value"] / MONEY
         curve.net[row] = account["net_value"] / MONEY

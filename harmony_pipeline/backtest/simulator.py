@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import ArrayRoom, IntArray
 from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
+from harmony_pipeline.backtest.curve_spans import SPAN, CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
@@ -46,13 +49,13 @@ from harmony_pipeline.backtest.logs import (
     ORDERS,
     PLACES,
     SESSION,
+    SPANS,
     TRADES,
     UNDECIDED,
     Curve,
     cut_curve,
     empty_curve,
 )
-from harmony_pipeline.backtest.loop import Books
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
 from harmony_pipeline.backtest.tables import (
@@ -97,6 +100,7 @@ from harmony_pipeline.schemas import BACKTESTS, TIME
 _EPOCH = date(1970, 1, 1)
 _DAY_MICROSECONDS = 86_400_000_000
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
+_PART_ROWS = 1 << 17  # bars of one symbol, after which its curve is drawn so far
 _SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
@@ -225,6 +229,7 @@ class SessionReturns:
 
     market: Market
     rules: TradingRules
+    _columns: list[tuple[IntArray, pl.Series]] = field(default_factory=list, init=False, repr=False)
 
     def of(self, signals: pl.DataFrame) -> pl.DataFrame:
         """Timestamp (midnight UTC of the session date) and return of each session: those of
@@ -234,12 +239,17 @@ class SessionReturns:
         run = replace(self._base, state=self._base.state.copy(), signals=said)
         curve = simulate(run, self.rules, self._stretches, keeps_tables=False).curve
         initial = self._base.equity()
-        return pl.DataFrame(
-            {
-                "timestamp": pl.Series(curve.day * _DAY_MICROSECONDS).cast(TIME),
-                "return": session_returns(curve.day_equity / MONEY, initial),
-            }
-        )
+        returns = session_returns(curve.day_equity / MONEY, initial)
+        return pl.DataFrame([self._midnights(curve.day), pl.Series("return", returns)])
+
+    def _midnights(self, days: IntArray) -> pl.Series:
+        """The timestamps of sessions; most runs over a market have the same."""
+        for known, column in self._columns:
+            if np.array_equal(known, days):
+                return column
+        column = pl.Series("timestamp", days * _DAY_MICROSECONDS).cast(TIME)
+        self._columns.append((days, column))
+        return column
 
     @cached_property
     def _base(self) -> "Run":
@@ -295,6 +305,11 @@ class Run:
             _moments(ahead, market.calendar, market.timeframe),
         )
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it knows one symbol, so that each row of its curve is a bar."""
+        return len(self.bars.begin) == 1
+
     def equity(self) -> float:
         """The account's equity as it stands, in the market's currency."""
         return int(self.state.portfolio.account["equity"][0]) / MONEY
@@ -328,10 +343,9 @@ def result_of(
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
     with ThreadPoolExecutor(1) as other_core:
-        of_trades = other_core.submit(trades_table, logs.trades, *named)
         of_orders = other_core.submit(orders_table, logs.orders, *named)
-        fills, equity = fills_table(logs.fills, *named), equity_table(logs.curve, name)
-        trades = of_trades.result()
+        fills, trades = fills_table(logs.fills, *named), trades_table(logs.trades, *named)
+        equity = equity_table(logs.curve, name)
         metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
         orders = of_orders.result()
     row = _row(label, logs, initial, rules, metrics)
@@ -403,26 +417,46 @@ def simulate(
     Where the terms of an instrument change, it goes on with new records: those of `stretches`.
     """
     books, curve = opened_books(run, rules, stretches, keeps_tables)
-    cursor = loop.cursor_at_start(run.bars, run.signals)
-    last_date = None
+    cursor, last_date = cursor_at_start(run.bars, run.signals), None
+    drawing = CurveDrawing(run.bars.close, curve)
     if len(run.bars.at):
         books.at[SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
-        for end, of_symbols in stretches:
+        for end, of_symbols, is_last in _parts(run, stretches, keeps_tables):
             books = books._replace(rules=of_symbols)
             while not loop.run(books, run.bars, run.signals, run.sessions, cursor, curve, end):
                 books = with_room(books)
+            if not is_last:
+                drawing.begin(books.span_log, books.at)
         last_date = int(run.sessions.date[books.at[SESSION]])
-    return finish_run(run, books, curve, last_date)
+    return finish_run(run, books, curve, last_date, drawing)
 
 
-def _book_event(run: Run, books: Books, curve: Curve) -> None:
-    """The next day of `lives` after the last bar."""
+def _parts(
+    run: Run, stretches: Sequence[tuple[int, Records]], keeps_tables: bool
+) -> Iterator[tuple[int, Records, bool]]:
+    """(end, RULES records, whether it is the last) of the stretches; a long run on one symbol is
+    cut, so that its curve can be drawn meanwhile.
+    """
+    cuts = run.bars.at[_PART_ROWS::_PART_ROWS].tolist() if keeps_tables and run.is_alone else []
+    begun = 0
+    for end, of_symbols in stretches:
+        for cut in cuts:
+            if begun < cut < end:
+                yield cut, of_symbols, False
+        yield end, of_symbols, True
+        begun = end
+
+
+def _book_event(run: Run, books: Books, curve: Curve) -> list[int]:
+    """The next day of `lives` after the last bar: its moment, if it has a row of the curve."""
     day = int(run.lives["date"][books.at[NEXT_LIFE]])
     moment, session = run.moments[day]
     before = books.at[APPLICATIONS]
     loop.begin_session(books, day, moment, False)
     if books.at[APPLICATIONS] > before:
         loop.log_equity(books.account[0], moment, session, curve, books.at)
+        return [moment]
+    return []
 
 
 def opened_books(
@@ -431,13 +465,14 @@ def opened_books(
     """The books at the start: orders that already work have their row in the log."""
     state = run.state
     count = len(state.symbols)
-    carried = state.exchange.orders[state.exchange.orders["status"] == ORDER_OPEN]
-    spare = int(loop.spare_rows(count, len(run.lives), len(run.actions)))
+    works = state.exchange.orders["status"] == ORDER_OPEN
+    carried = state.exchange.orders[works] if works.any() else records(0, ORDER)
+    spare = int(spare_rows(count, len(run.lives), len(run.actions)))
     room = spare + len(carried) + (_FIRST_LOG_ROWS if keeps_tables else _SPARE_LOG_ROWS)
-    intents, reports = loop.scratch(count)
+    place = ArrayRoom(room * ORDER.itemsize)
+    intents, reports = scratch(count)
     at = np.zeros(PLACES, dtype=np.int64)
     at[FIRST_BAR], at[UNDECIDED] = NEVER, -1
-    works = (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     books = Books(
         positions=state.portfolio.positions,
         account=state.portfolio.account,
@@ -450,36 +485,45 @@ def opened_books(
         intents=intents,
         reports=reports,
         endings=records(2, ENDING),
-        order_log=np.empty(room, ORDER),  # of logs, nothing is read that was not written
-        fill_log=np.empty(room, REPORT),
-        trade_log=np.empty(room, TRADE),
-        applied_log=np.empty(room, APPLIED),
-        event_log=np.empty(room, ORDER_EVENT),
-        busy=works | (state.portfolio.positions["quantity"] != 0.0),
+        order_log=place.empty(room, ORDER),  # of logs, nothing is read that was not written
+        fill_log=place.empty(room, REPORT),
+        trade_log=place.empty(room, TRADE),
+        applied_log=place.empty(room, APPLIED),
+        event_log=place.empty(room, ORDER_EVENT),
+        span_log=place.empty(room, SPAN),
+        busy=works.any(axis=1) | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
         keeps_logs=keeps_tables,
     )
     _carry(state, carried, books)
     moves = len(run.bars.at) + len(run.moments)
     days = min(moves, len(run.sessions.date) + len(run.moments))
-    return books, empty_curve(moves if keeps_tables else 0, days)
+    rows = moves if keeps_tables else 0
+    return books, empty_curve(rows, days, has_moments=not run.is_alone)
 
 
-def finish_run(run: Run, books: Books, curve: Curve, last_date: int | None) -> Logs:
+def finish_run(
+    run: Run, books: Books, curve: Curve, last_date: int | None, drawing: CurveDrawing
+) -> Logs:
     """What a run wrote, once no bar is left: the events of `lives` that come after the last bar are
     booked first. `last_date` is the session of the last bar, None where there was none.
     """
+    late: list[int] = []
     while books.at[NEXT_LIFE] < len(run.lives):
         books = with_room(books)
-        _book_event(run, books, curve)
+        late += _book_event(run, books, curve)
+    drawing.finish(books.span_log, books.at)
     at = books.at
+    moments = curve.at[: at[EQUITIES]]
+    if run.is_alone and len(curve.equity):
+        moments = np.concatenate([run.bars.at, late]) if late else run.bars.at
     return Logs(
         orders=books.order_log[: at[ORDERS]],
         fills=books.fill_log[: at[FILLS]],
         trades=books.trade_log[: at[TRADES]],
         applied=books.applied_log[: at[APPLICATIONS]],
         events=books.event_log[: at[EVENTS]],
-        curve=cut_curve(curve, int(at[EQUITIES]), int(at[DAYS])),
+        curve=cut_curve(curve, moments, int(at[DAYS])),
         start=0 if last_date is None else int(at[FIRST_BAR]),
         end=int(at[LAST_END]),
         last_date=last_date,
@@ -527,7 +571,7 @@ def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records
     if not len(run.bars.at):
         return
     sessions, symbols = run.sessions, run.state.symbols
-    earliest = loop.cursor_at_start(run.bars, run.signals).at.min()
+    earliest = cursor_at_start(run.bars, run.signals).at.min()
     place = int(np.searchsorted(sessions.until, earliest, side="right"))
     began = _EPOCH + timedelta(days=int(sessions.date[place]))
     changes = [day for day in rules.changes(symbols) if day > began]
@@ -539,6 +583,8 @@ def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records
 
 def _carry(state: TradingState, carried: Records, books: Books) -> None:
     """Orders that already work get their row in the log."""
+    if not len(carried):
+        return
     log = books.order_log
     log[: len(carried)] = carried
     log["ticket"][: len(carried)] = np.arange(len(carried))
@@ -550,7 +596,7 @@ def _carry(state: TradingState, carried: Records, books: Books) -> None:
 
 def with_room(books: Books) -> Books:
     """The books with every log doubled that is too full for one more timestamp."""
-    spare = int(loop.spare_rows(len(books.positions), len(books.lives), len(books.actions)))
+    spare = int(spare_rows(len(books.positions), len(books.lives), len(books.actions)))
     at = books.at
     return books._replace(
         order_log=_roomier(books.order_log, int(at[ORDERS]), spare),
@@ -558,6 +604,7 @@ def with_room(books: Books) -> Books:
         trade_log=_roomier(books.trade_log, int(at[TRADES]), spare),
         applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
         event_log=_roomier(books.event_log, int(at[EVENTS]), spare),
+        span_log=_roomier(books.span_log, int(at[SPANS]), spare),
     )
 
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harmony_pipeline import schemas
-from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest.logs import Curve
 from harmony_pipeline.execution.id_columns import IdParts
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import kernel, kernel_without_allocation
 from harmony_pipeline.market.array_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
@@ -38,6 +38,8 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.portfolio.state import TradingState
 
 _CACHED_ROWS = 64  # of a log, about half of a first-level cache
+# of a table, a row or so
+_ORDER_BYTES, _FILL_BYTES, _TRADE_BYTES = 400, 260, 260
 # what the tables show of a record
 _ORDER_FIELDS = (
     "symbol", "role", "side", "status", "quantity", "level", "signal_at", "decided_at", "entry_at",
@@ -55,31 +57,40 @@ def orders_table(log: Records, state: TradingState, backtest_id: str, book: str)
     """
     # the key is (symbol, timestamp, order_id), and ids of one moment differ by their role
     rows = _rows_by_symbol(log["symbol"], log["decided_at"], log["role"], len(state.symbols))
-    columns = _Columns(log, _ORDER_FIELDS, rows)
+    room = ArrayRoom(_ORDER_BYTES * len(log))
+    columns = _Columns(log, _ORDER_FIELDS, rows, room)
     role, level = columns["role"], columns["level"]
     entry = np.full(len(log), ENTRY)
-    ids = IdParts(book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES, role)
+    ids = IdParts(
+        book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES, role, room=room
+    )
     parents = IdParts(
-        book, state.symbols, columns["entry_symbol"], columns["entry_at"], ROLE_NAMES, entry
+        book,
+        state.symbols,
+        columns["entry_symbol"],
+        columns["entry_at"],
+        ROLE_NAMES,
+        entry,
+        room=room,
     )
     table = pl.DataFrame(
         {
             "order_id": ids.column(),
             "parent_id": parents.column(role != ENTRY),
-            "symbol": name_column(columns["symbol"], state.symbols),
-            "role": name_column(role, ROLE_NAMES),
+            "symbol": name_column(columns["symbol"], state.symbols, room),
+            "role": name_column(role, ROLE_NAMES, room),
             "timestamp": _times(columns["decided_at"]),
             "signal_timestamp": _times(columns["signal_at"]),
-            "side": name_column(_is_positive(columns["side"]), ("sell", "buy")),
+            "side": name_column(_is_positive(columns["side"]), ("sell", "buy"), room),
             "quantity": columns["quantity"],
-            "kind": name_column(role, ORDER_KINDS),
-            "time_in_force": name_column(role, TIMES_IN_FORCE),
-            "status": name_column(columns["status"], STATUS_NAMES),
-            "reason": name_column(columns["reason"], REASON_NAMES),
-            "verdict": name_column(columns["verdict"], VERDICT_NAMES),
-            "risk_limit": name_column(columns["limit"], REASON_NAMES),
+            "kind": name_column(role, ORDER_KINDS, room),
+            "time_in_force": name_column(role, TIMES_IN_FORCE, room),
+            "status": name_column(columns["status"], STATUS_NAMES, room),
+            "reason": name_column(columns["reason"], REASON_NAMES, room),
+            "verdict": name_column(columns["verdict"], VERDICT_NAMES, room),
+            "risk_limit": name_column(columns["limit"], REASON_NAMES, room),
             "wanted_quantity": _where(columns["wanted"] > 0.0, columns["wanted"]),
-            "model_id": name_column(columns["model"], state.portfolio.models),
+            "model_id": name_column(columns["model"], state.portfolio.models, room),
             "limit_price": _where(role == TAKE, level),
             "stop_price": _where(role == STOP, level),
         }
@@ -92,25 +103,26 @@ def fills_table(log: Records, state: TradingState, backtest_id: str, book: str) 
     # the key is (symbol, timestamp, fill_id); an order is filled once at most in one bar
     decided = log["decided_at"] * len(ROLE_NAMES) + log["role"]
     rows = _rows_by_symbol(log["symbol"], log["at"], decided, len(state.symbols))
-    columns = _Columns(log, _FILL_FIELDS, rows)
+    room = ArrayRoom(_FILL_BYTES * len(log))
+    columns = _Columns(log, _FILL_FIELDS, rows, room)
     ids = IdParts(
         book, state.symbols, columns["symbol"], columns["decided_at"], ROLE_NAMES,
-        columns["role"], columns["number"],
+        columns["role"], columns["number"], room,
     )  # fmt: skip
     fill_ids, order_ids = ids.with_and_without_number()
     table = pl.DataFrame(
         {
             "fill_id": fill_ids,
             "order_id": order_ids,
-            "symbol": name_column(columns["symbol"], state.symbols),
+            "symbol": name_column(columns["symbol"], state.symbols, room),
             "timestamp": _times(columns["at"]),
-            "side": name_column(_is_positive(columns["side"]), ("sell", "buy")),
+            "side": name_column(_is_positive(columns["side"]), ("sell", "buy"), room),
             "quantity": columns["quantity"],
             "price": columns["price"],
             "reference_price": columns["reference"],
             "fee": columns["fee"] / MONEY,
             "slippage": columns["slippage"],
-            "liquidity": name_column(columns["maker"], ("taker", "maker")),
+            "liquidity": name_column(columns["maker"], ("taker", "maker"), room),
         }
     ).with_columns(backtest_id=pl.lit(backtest_id))
     return schemas.FILLS.conform(table, in_order=True)
@@ -123,25 +135,28 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     both = np.concatenate([log.view(np.uint8), still_open.view(np.uint8)]).view(TRADE)
     rows = _rows_by_symbol(both["symbol"], both["entry_bar"], both["entry_at"], len(state.symbols))
     closed = rows < len(log)
-    columns = _Columns(both, TRADE.names or (), rows)
+    room = ArrayRoom(_TRADE_BYTES * len(both))
+    columns = _Columns(both, TRADE.names or (), rows, room)
     pnl = columns["pnl"]
-    ids = IdParts(book, state.symbols, columns["entry_symbol"], columns["entry_at"])
+    ids = IdParts(book, state.symbols, columns["entry_symbol"], columns["entry_at"], room=room)
     table = pl.DataFrame(
         {
             "trade_id": ids.column(),
-            "symbol": name_column(columns["symbol"], state.symbols),
-            "side": name_column(_is_positive(columns["side"]), ("short", "long")),
+            "symbol": name_column(columns["symbol"], state.symbols, room),
+            "side": name_column(_is_positive(columns["side"]), ("short", "long"), room),
             "quantity": columns["quantity"],
             "entry_timestamp": _times(columns["entry_bar"]),
             "entry_price": columns["entry_price"],
             "exit_timestamp": _times(columns["exit_bar"]),
             "exit_price": _where(closed, columns["exit_price"]),
-            "exit_reason": name_column(np.where(closed, columns["exit_reason"], -1), REASON_NAMES),
+            "exit_reason": name_column(
+                np.where(closed, columns["exit_reason"], -1), REASON_NAMES, room
+            ),
             "fees": columns["fees"] / MONEY,
             "slippage": columns["slippage"],
             "pnl": _where(closed, pnl / MONEY),
             "return": _where(closed, pnl / np.maximum(columns["entry_value"], 1)),
-            "model_id": name_column(columns["model"], state.portfolio.models),
+            "model_id": name_column(columns["model"], state.portfolio.models, room),
             "closed": closed,
         }
     ).with_columns(
@@ -227,28 +242,28 @@ class _Columns:
     one through all of memory for every field.
     """
 
-    def __init__(self, log: Records, names: Sequence[str], rows: IntArray) -> None:
+    def __init__(self, log: Records, names: Sequence[str], rows: IntArray, room: ArrayRoom) -> None:
         every = log.dtype.names or ()
         self._dtype = log.dtype
         self._row = {name: row for row, name in enumerate(names)}
         words = log.view(np.int64).reshape(len(log), len(every))
-        self._matrix = _transposed(words, np.array([every.index(name) for name in names]), rows)
+        self._matrix = room.empty((len(names), len(rows)), np.int64)
+        fields = np.array([every.index(name) for name in names])
+        _transpose(words, fields, rows, self._matrix)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         column: NDArray[Any] = self._matrix[self._row[name]].view(self._dtype[name])
         return column
 
 
-@kernel
-def _transposed(words: NDArray[np.int64], fields: IntArray, rows: IntArray) -> NDArray[np.int64]:
-    turned = np.empty((len(fields), len(rows)), np.int64)
+@kernel_without_allocation
+def _transpose(words: IntArray, fields: IntArray, rows: IntArray, turned: IntArray) -> None:
     for start in range(0, len(rows), _CACHED_ROWS):
         stop = min(start + _CACHED_ROWS, len(rows))
         for number in range(len(fields)):
             field = fields[number]
             for place in range(start, stop):
                 turned[number, place] = words[rows[place], field]
-    return turned
 
 
 @kernel

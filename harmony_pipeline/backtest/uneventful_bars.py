@@ -11,15 +11,16 @@ import math
 from typing import NamedTuple
 
 from harmony_pipeline.arrays import IntArray
+from harmony_pipeline.backtest.books import Books
+from harmony_pipeline.backtest.curve_spans import note_span
 from harmony_pipeline.backtest.input_arrays import MarketBars, SignalColumns
-from harmony_pipeline.backtest.logs import DAYS, EQUITIES, Curve
+from harmony_pipeline.backtest.logs import DAYS, Curve
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import inlined_kernel
 from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_close, level_now
 from harmony_pipeline.portfolio.kernel_types import (
     ENTRY,
     EXIT,
-    MONEY,
     NO_REASON,
     NO_SIGNAL,
     ORDER_OPEN,
@@ -42,30 +43,17 @@ class BarRange(NamedTuple):
 
 
 @inlined_kernel
-def pass_idle_bars(
-    position: Record,
-    bars: MarketBars,
-    signals: SignalColumns,
-    span: BarRange,
-    curve: Curve,
-    at: IntArray,
-) -> int:
+def pass_idle_bars(books: Books, bars: MarketBars, signals: SignalColumns, span: BarRange) -> int:
     """Pass bars with neither a position nor an order, up to a signal to enter. Returns the first
-    row that was not passed. Where no curve is kept, no bar is looked at.
+    row that was not passed. No bar is looked at.
     """
-    row = span.row
+    account, position, row = books.account[0], books.positions[0], span.row
     stop = _next_entry(signals, span.signal, bars.at[row], span.until)
-    last = _first_row_from(bars.at, row, bars.end[0], stop)
-    if len(curve.at) > 0:
-        here = at[EQUITIES]
-        equity, cash = curve.equity[here - 1], curve.cash[here - 1]
-        gross, net, drawdown = curve.gross[here - 1], curve.net[here - 1], curve.drawdown[here - 1]
-        for passed in range(last - row):
-            curve.at[here + passed] = bars.at[row + passed]
-            curve.equity[here + passed], curve.cash[here + passed] = equity, cash
-            curve.gross[here + passed], curve.net[here + passed] = gross, net
-            curve.drawdown[here + passed] = drawdown
-        at[EQUITIES] = here + last - row
+    last = first_row_from(bars.at, row, bars.end[0], stop)
+    if books.keeps_logs:
+        note_span(
+            books.span_log, books.at, row, last - row, account["cash"], 0.0, 1.0, account["peak"]
+        )
     if last > row:
         position["last_price"] = bars.close[last - 1]
         position["last_date"] = span.date
@@ -83,7 +71,7 @@ def _next_entry(signals: SignalColumns, signal: int, since: int, until: int) -> 
 
 
 @inlined_kernel
-def _first_row_from(at: IntArray, low: int, high: int, moment: int) -> int:
+def first_row_from(at: IntArray, low: int, high: int, moment: int) -> int:
     """The first of the rows `low` to `high` that is not before `moment`; `high`: there is none.
 
     It is mostly near, so it is looked for in steps that double, and then between the last two.
@@ -121,37 +109,26 @@ def only_follows_price(position: Record, orders: Records) -> bool:
 
 @inlined_kernel
 def pass_held_bars(
-    position: Record,
-    account: Record,
-    rules: Record,
-    orders: Records,
-    bars: MarketBars,
-    signals: SignalColumns,
-    span: BarRange,
-    curve: Curve,
-    at: IntArray,
+    books: Books, bars: MarketBars, signals: SignalColumns, span: BarRange, curve: Curve
 ) -> int:
     """Pass bars with a position that only follows its price, up to a bar that reaches its bracket,
     closes beyond a barrier, ends its horizon, bears a signal to leave or trips a breaker. Returns
     the first row that was not passed.
 
     What each bar does is `hold` (portfolio/decisions.py) and `check_breakers` (risk/breakers.py).
-    Over 60 lines because all that a bar changes stays in registers from one bar to the next.
     """
+    account, position, rules = books.account[0], books.positions[0], books.rules[0]
     row, signal, end = span.row, span.signal, bars.end[0]
     follows = rules["barriers"] != 1
     if not follows and rules["vertical_sessions"] == 0:
         end = min(end, row + rules["horizon"] - 1 - position["bars_held"])
-    stop, take = orders[0, STOP], orders[0, TAKE]
+    stop, take = books.orders[0, STOP], books.orders[0, TAKE]
     bound, long = stop["status"] == ORDER_OPEN, stop["side"] < 0
     quantity, multiplier = position["quantity"], rules["multiplier"]
     base = account["cash"] + account["net_value"] - position["value"]
-    gross = account["gross_value"] - abs(position["value"])
-    net = account["net_value"] - position["value"]
-    cash, peak, value = account["cash"] / MONEY, account["peak"], position["value"]
-    least, share = _least_equity(account, rules), 1.0 - rules["max_drawdown"]
+    before, peak, value = account["peak"], account["peak"], position["value"]
+    least, share = least_equity(account, rules), 1.0 - rules["max_drawdown"]
     factor, above, below = math.nan, math.inf, -math.inf
-    here, kept = at[EQUITIES], len(curve.at) > 0
     while row < end and bars.at[row] < span.until:
         if bound:
             if bars.factor[row] != factor:
@@ -174,19 +151,15 @@ def pass_held_bars(
         if equity < least or equity < top * share:
             break
         value, peak = worth, top
-        if kept:
-            curve.at[here] = bars.at[row]
-            curve.equity[here], curve.cash[here] = equity / MONEY, cash
-            curve.gross[here], curve.net[here] = (gross + abs(value)) / MONEY, (net + value) / MONEY
-            curve.drawdown[here] = equity / peak - 1.0
-            here += 1
         row += 1
     count = row - span.row
     if count > 0:
-        at[EQUITIES], account["peak"] = here, peak
+        if books.keeps_logs:
+            note_span(books.span_log, books.at, span.row, count, base, quantity, multiplier, before)
+        account["peak"] = peak
         _write_position(position, account, value, span.date, count, bars.close[row - 1])
         position["last_factor"] = bars.factor[row - 1]
-        curve.day_equity[at[DAYS] - 1] = account["equity"]
+        curve.day_equity[books.at[DAYS] - 1] = account["equity"]
     return row
 
 
@@ -222,7 +195,7 @@ def _ends(signals: SignalColumns, signal: int, moment: int, side: int) -> bool:
 
 
 @inlined_kernel
-def _least_equity(account: Record, rules: Record) -> float:
+def least_equity(account: Record, rules: Record) -> float:
     """Equity below which the loss of the day or of the week stops entries; what has stopped them
     already stops them no more.
     """

@@ -10,7 +10,7 @@ Heavy libraries are imported inside the verbs that need them, so `--help` answer
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from harmony_pipeline.project_paths import make_graph_importable
 make_graph_importable()  # the verbs below import `assets`
 
 _WITHOUT_SETTINGS = {"init"}
+_LAKE_ALONE = {"sql"}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,17 +95,41 @@ def choose(
     os.environ.setdefault("POLARS_ENGINE_AFFINITY", "in-memory")
     typed = context.get_parameter_source("config") is ParameterSource.COMMANDLINE
     remember_options(str(config) if typed else None, as_of)
-    if context.invoked_subcommand not in _WITHOUT_SETTINGS and "--help" not in sys.argv:
+    if context.invoked_subcommand in _WITHOUT_SETTINGS or "--help" in sys.argv:
+        return
+    if context.invoked_subcommand in _LAKE_ALONE:
+        context.obj = _find_lake(config, as_of)
+    else:
         context.obj = _read_settings(config, as_of)
 
 
-def _read_settings(config: Path | None, as_of: str | None) -> Any:
+def _find_lake(config: Path | None, as_of: str | None) -> Any:
+    """The lake, unopened; the settings are read only where they changed since the last command."""
+    if as_of is not None:
+        return _pipeline_of(_read_settings(config, as_of)).lake
+    from harmony_pipeline.cli.known_lakes import known_lake
+
+    known = known_lake(config, lambda: _load_settings(config, as_of))
+    _tell(Path(known.state), known.notes)
+    return known.lake()
+
+
+def _load_settings(config: Path | None, as_of: str | None) -> Any:
     from harmony_pipeline.config import load_settings, parse_moment
 
-    settings = load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
-    remember_state(settings.present_state_root)
-    for note in settings.notes:
+    return load_settings(config, as_of=None if as_of is None else parse_moment(as_of))
+
+
+def _tell(state: Path, notes: Sequence[str]) -> None:
+    """Remember the state folder, and show what whoever gave the settings should know."""
+    remember_state(state)
+    for note in notes:
         typer.secho(f"harmony: {note}", fg=typer.colors.YELLOW, err=True)
+
+
+def _read_settings(config: Path | None, as_of: str | None) -> Any:
+    settings = _load_settings(config, as_of)
+    _tell(settings.present_state_root, settings.notes)
     if config is not None:
         # processes that Dagster starts read the same file
         os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
@@ -240,17 +265,21 @@ def ingest(
     ] = False,
 ) -> None:
     """Fetch what is missing up to the last closed bar, validate it, keep the daily summary up to
-    date.
+    date; read and score headlines where [news] names a source.
     """
     from harmony_pipeline.cli.quality import print_findings
-    from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings
+    from harmony_pipeline.cli.run_report import print_ingest, print_market_warnings, print_news
     from harmony_pipeline.stages.context import refuse_the_past
+    from harmony_pipeline.stages.news import is_on
 
     with _runner(context) as runner:
         refuse_the_past(runner.pipeline)
         chosen = runner.chosen("bars", first, last)
         runner.run_job("ingest", chosen[0], chosen[-1], {"raw_bars": {"again": again}})
+        if is_on(runner.pipeline):
+            runner.run_job("news", chosen[0], chosen[-1])
     print_ingest(runner.facts_of("raw_bars"), runner.facts_of("bars"))
+    print_news(runner.facts_of("news"))
     print_market_warnings(runner.pipeline, partitions=chosen)
     print_findings(runner.pipeline, chosen)
     _made(
@@ -582,6 +611,25 @@ def ui(
 
 
 @app.command()
+def service(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="code, web, daemon, worker or session")],
+    host: Annotated[
+        str, typer.Option("--host", help="of code and web; only this machine by default")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", help="of code (4000) and web (3333)")
+    ] = None,
+) -> None:
+    """Become one service of a deployment: the code server, the UI, the daemon, a Celery worker."""
+    from harmony_pipeline.cli.argument_checks import choice
+    from harmony_pipeline.cli.service import SERVICES, become
+
+    choice("NAME", name, tuple(SERVICES))
+    become(context.obj, name, host, port)
+
+
+@app.command()
 def exchange(
     context: typer.Context,
     date: Day = None,
@@ -732,9 +780,13 @@ def doctor(
 
 
 def _pipeline(context: typer.Context) -> Any:
+    return _pipeline_of(context.obj)
+
+
+def _pipeline_of(settings: Any) -> Any:
     from harmony_pipeline.stages.context import PipelineContext
 
-    return PipelineContext(context.obj)
+    return PipelineContext(settings)
 
 
 @contextmanager

@@ -147,7 +147,7 @@ class _Signals:
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
             self._earlier = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-            self._last_resort, logging.lastResort = logging.lastResort, _library_log()  # type: ignore[assignment]
+            self._last_resort, logging.lastResort = logging.lastResort, _LibraryLog(logging.WARNING)  # type: ignore[assignment]
             self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
             self._before = {
                 number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)
@@ -188,10 +188,13 @@ class _Signals:
         return signal.SIGINT
 
 
-def _library_log() -> logging.Handler:
-    from harmony_pipeline.log import LibraryLog
+class _LibraryLog(logging.Handler):
+    """What libraries log where nobody listens; the log is imported when it is needed."""
 
-    return LibraryLog(state_folder)
+    def emit(self, record: logging.LogRecord) -> None:
+        from harmony_pipeline.log import LibraryLog
+
+        LibraryLog(state_folder).handle(record)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -87,6 +87,7 @@ def _draw_events() -> None:
 def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     """A day of simulated quotes and trades, and bars of them, whole and one by one."""
     from harmony_pipeline.market.ticks.bars import BarKind, LiveTradeBars, trade_bars
+    from harmony_pipeline.market.ticks.threshold_bars import threshold_bars
     from harmony_pipeline.stages import ticks
 
     days = pipeline.sessions()[:1]
@@ -94,7 +95,9 @@ def _make_bars_of_trades(pipeline: PipelineContext) -> None:
     ticks.trade_ticks(pipeline, days)
     trades = pipeline.lake.read("trade_ticks")
     kind = BarKind.of("1Min")
-    trade_bars(trades, kind, pipeline.calendar)
+    threshold_bars(
+        trade_bars(trades, kind, pipeline.calendar), BarKind.of("1000Volume"), pipeline.calendar
+    )
     first = trades.row(0, named=True)
     LiveTradeBars(kind, pipeline.calendar).update(
         first["symbol"], first["timestamp"], first["price"], first["size"]

@@ -25,6 +25,7 @@ from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import market_warnings
+from harmony_pipeline.text import clock_time
 
 _GIB = 2**30
 _WORST_SYMBOLS, _RUNS_SHOWN, _STRANGERS_SHOWN = 5, 3, 10
@@ -232,7 +233,7 @@ def _gaps(pipeline: PipelineContext) -> Iterator[Finding]:
             .head(_RUNS_SHOWN)
         )
         shown = "; ".join(
-            f"{first:%Y-%m-%d %H:%M} to {last:%H:%M} ({bars} bars, {kind})"
+            f"{clock_time(first)} to {clock_time(last)[11:]} ({bars} bars, {kind})"
             for first, last, bars, kind in runs.select(
                 "first_missing", "last_missing", "bars", "kind"
             ).iter_rows()

@@ -13,7 +13,7 @@ from pathlib import Path
 VERBS = (
     "run", "ingest", "ticks", "backfill", "scan", "backtest", "trade", "replay", "models",
     "sql", "exchange", "demo", "monitor", "alerts", "ledger", "lineage", "report", "ui",
-    "doctor", "init", "new",
+    "service", "doctor", "init", "new",
 )  # fmt: skip
 _PRESENT_ONLY = {"run", "ingest", "ticks", "trade", "init"}  # these refuse --as-of
 _ADVICE = re.compile(rf"(?<![\w/.-])harmony (?=({'|'.join(VERBS)})\b)")

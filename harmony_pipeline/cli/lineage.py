@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.text import excerpt
+from harmony_pipeline.text import clock_time, excerpt
 
 BARS_SHOWN = 3
 
@@ -157,5 +157,5 @@ def print_lineage(pipeline: PipelineContext, order_id: str) -> None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M")
+        return clock_time(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

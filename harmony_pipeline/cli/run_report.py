@@ -500,6 +500,22 @@ def print_ingest(raw: Mapping[str, Any], bars: Mapping[str, Any]) -> None:
         console.print(message(note), soft_wrap=True, markup=False)
 
 
+def print_news(news: Mapping[str, Any]) -> None:
+    """What the reading of headlines brought, given what `news` had to show; nothing where it was
+    not made.
+    """
+    if "rows received" not in news:
+        return
+    console = _console()
+    console.print(
+        f"{news['rows received']:,} rows of news received: {news['new headlines']:,} new headlines,"
+        f" {news['repeats and rows known before']:,} repeated or known before,"
+        f" {news['quarantined']:,} in quarantine"
+    )
+    for note in str(news.get("notes", "")).splitlines():
+        console.print(message(note), soft_wrap=True, markup=False)
+
+
 def _received(raw: Mapping[str, Any]) -> str:
     """Where every received row went, and what was not received; only what there is is named."""
     count = {name: raw.get(name) or 0 for name in _RECEIVED}

@@ -10,19 +10,17 @@ import polars as pl
 
 from harmony_pipeline.cli.argument_checks import given_variables
 from harmony_pipeline.cli.invocation import command_line
-from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.files import write_bytes
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import TABLES
-from harmony_pipeline.stages.context import PipelineContext
 
 FORMATS = ("table", "csv", "json", "parquet")
 _SCREEN_ROWS = 200
 
 
-def answer(settings: Settings, text: str, variables: Sequence[str] = ()) -> pl.DataFrame:
+def answer(lake: Lake, text: str, variables: Sequence[str] = ()) -> pl.DataFrame:
     """Rows of a query or of a named one; `variables` are NAME=VALUE. Raises ConfigError for a
     variable without a value.
     """
@@ -36,13 +34,12 @@ def answer(settings: Settings, text: str, variables: Sequence[str] = ()) -> pl.D
     chosen = given_variables(
         variables, query + sql.macros_in(query), f"the query {name}" if is_name else "the query"
     )
-    lake: Lake = PipelineContext(settings).lake
     return sql.query(lake, query, variables=chosen)
 
 
-def views(settings: Settings) -> str:
+def views(lake: Lake) -> str:
     """The script that creates the views."""
-    return sql.views_script(PipelineContext(settings).lake)
+    return sql.views_script(lake)
 
 
 def listing() -> str:

@@ -58,6 +58,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     TAKE,
     Record,
     Records,
+    copy_records,
     records,
     records_from_lists,
     records_to_lists,
@@ -87,7 +88,7 @@ class ExchangeState:
 
     def copy(self) -> "ExchangeState":
         """A state of its own."""
-        return ExchangeState(self.symbols, self.orders.copy(), self.keys)
+        return ExchangeState(self.symbols, copy_records(self.orders), self.keys)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as lists that JSON carries exactly; only slots in use."""

@@ -6,14 +6,14 @@ Formatting rows one by one costs ten times as much.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.array_columns import text_column
 
@@ -28,6 +28,7 @@ class IdParts:
     """An id is `prefix-name-stamp`, then `-role` and `-number` where there are any.
 
     `names` and `roles` are those that the rows' numbers point at; `times` are microseconds UTC.
+    `room` is where the columns are made.
     """
 
     prefix: str
@@ -37,6 +38,7 @@ class IdParts:
     roles: Sequence[str] = ()
     role: IntArray | None = None
     number: IntArray | None = None
+    room: ArrayRoom = field(default_factory=ArrayRoom)
 
     def column(self, valid: BoolArray | None = None) -> pl.Series:
         """The ids; null where `valid` is false."""
@@ -66,9 +68,9 @@ class IdParts:
         longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
         longest += 0 if self.number is None else 1 + _MOST_DIGITS
         times, known = self.times[rows], None if valid is None else valid[rows]
-        views = np.empty((len(times), 4), np.uint32)
-        parts = views if self.number is None else np.empty_like(views)
-        data = np.empty(longest * len(times), np.uint8)
+        views = self.room.empty((len(times), 4), np.uint32)
+        parts = views if self.number is None else self.room.empty(views.shape, np.uint32)
+        data = self.room.empty(longest * len(times), np.uint8)
         used = _write_ids(
             views,
             parts,

@@ -76,7 +76,7 @@ def fillable(rules: Record, key: np.uint64, order: Record, bar: Record, taken: f
     """
     lot = rules["lot_size"]
     quantity: float = (
-        min(order["remaining"], _allowance(rules, bar, taken))
+        min(order["remaining"], _allowance(rules, bar["volume"], taken))
         if participation_binds(rules, bar["volume"])
         else order["remaining"]
     )
@@ -98,10 +98,18 @@ def taken_by_others(bar: Record, side: int) -> float:
 
 
 @kernel_without_allocation
-def _allowance(rules: Record, bar: Record, taken: float) -> float:
-    """What one side may take of the bar in whole lots, beyond what it has taken."""
-    volume = bar["volume"] if bar["volume"] > 0.0 else 0.0
-    return floor_to_lot(max(rules["max_participation"] * volume - taken, 0.0), rules["lot_size"])
+def _allowance(rules: Record, volume: float, taken: float) -> float:
+    """What one side may take of a bar of `volume` in whole lots, beyond what it has taken."""
+    traded = volume if volume > 0.0 else 0.0
+    return floor_to_lot(max(rules["max_participation"] * traded - taken, 0.0), rules["lot_size"])
+
+
+@inlined_kernel
+def fills_whole(rules: Record, quantity: float, volume: float) -> bool:
+    """Whether a bar of `volume` fills an order of `quantity` > 0 whole, where nobody else has taken
+    from it and chance cuts nothing.
+    """
+    return not participation_binds(rules, volume) or quantity <= _allowance(rules, volume, 0.0)
 
 
 @kernel_without_allocation
@@ -113,7 +121,7 @@ def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
         return NO_REASON
     if not bar["volume"] > 0.0:
         return NO_VOLUME
-    return MAX_PARTICIPATION if _allowance(rules, bar, taken) <= 0.0 else NO_REASON
+    return MAX_PARTICIPATION if _allowance(rules, bar["volume"], taken) <= 0.0 else NO_REASON
 
 
 @kernel_without_allocation

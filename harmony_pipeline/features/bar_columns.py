@@ -29,9 +29,9 @@ from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.array_columns import read_only, run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.text import clock_time
 
 REGULAR_SESSION = "regular"
-MINUTE = "%Y-%m-%d %H:%M"
 _PRICES = ("open", "high", "low", "close")
 _REALS = (*_PRICES, "volume", "adjustment_factor")
 _NEEDED = ("symbol", "timestamp", "session", *_REALS)
@@ -119,7 +119,7 @@ class BarColumns:
 
 def row_name(bars: pl.DataFrame, row: int) -> str:
     """Symbol and time of a row, for a message."""
-    return f"{bars['symbol'][row]} {bars['timestamp'][row]:{MINUTE}}"
+    return f"{bars['symbol'][row]} {clock_time(bars['timestamp'][row])}"
 
 
 def price_fault(bars: pl.DataFrame, row: int) -> DataError:

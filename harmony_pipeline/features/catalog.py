@@ -53,6 +53,7 @@ from harmony_pipeline.features.indicators import (
     Kernel,
 )
 from harmony_pipeline.features.kernel_inputs import ROWS, bar_matrix
+from harmony_pipeline.features.news_columns import NEWS
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.kernel_hash import kernel_hash
@@ -72,7 +73,7 @@ _TICK_COLUMNS = (  # of tick_columns.py
 )  # fmt: skip
 _FOLD_VERSION = 2  # of the layout of the flat vector
 _NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
-_BY_KIND = {indicator.kind: indicator for indicator in (*INDICATORS, *MARKET)}
+_BY_KIND = {indicator.kind: indicator for indicator in (*INDICATORS, *MARKET, *NEWS)}
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,11 @@ class FeatureSet:
         return any(column.indicator.across for column in self.computed)
 
     @cached_property
+    def reads_news(self) -> bool:
+        """Whether a column is made of headlines: then the totals of news come with the bars."""
+        return any(column.indicator.given for column in self.computed)
+
+    @cached_property
     def rounds(self) -> tuple[tuple[FeatureColumn, ...], ...]:
         """The comparisons of each round, which follow on its folds."""
         last = max((column.round for column in self.computed), default=0)
@@ -187,6 +193,11 @@ class FeatureSet:
         )
         return short_hash(repr((*parts, self.peers.parts) if self.compares else parts), 8)
 
+    @cached_property
+    def machine_code(self) -> dict[int, list[Kernel]]:
+        """The compiled kernels of each round that was asked for (`compiled_calls`)."""
+        return {}
+
     @property
     def state_size(self) -> int:
         """Length of a state vector."""
@@ -204,8 +215,12 @@ class FeatureSet:
         arrays = (open, high, low, close, volume, session_day, regular, start) in time order:
         adjusted prices > 0, adjusted volume >= 0, days since 1970-01-01, 1 on regular bars,
         microseconds since 1970-01-01 UTC. Values are NaN until warm. Any cut of the bars gives the
-        same bits. Raises DataError for a set that compares symbols.
+        same bits. Raises DataError for a set that compares symbols or reads news.
         """
+        if self.reads_news:
+            raise DataError(
+                "this feature set reads news, and a fold has bars alone: use compute_features"
+            )
         if self.compares:
             raise DataError(
                 f"{self._comparison} compares symbols, and a fold has the bars of one: use"
@@ -244,7 +259,7 @@ class FeatureSet:
         rows = dict(zip((*self.names, *self.hidden), (*values, *hidden), strict=True))
         yield fill_log_returns_kernel(), (matrix, state[:1] if previous is None else previous)
         for column in self.computed:
-            if column.round != number or column.indicator.across:
+            if column.round != number or column.indicator.across or column.indicator.given:
                 continue
             read = (rows[name] for name in column.reads)
             given = (matrix, *read, state[column.state], column.parameter_array)
@@ -274,7 +289,7 @@ def register_own(path: str) -> Indicator:
         raise ConfigError(
             f"features.own = '{path}': kind '{found.kind}' must be lower-case letters and _"
         )
-    taken = {one.kind for one in (*INDICATORS, *COMPARISONS)}
+    taken = {one.kind for one in (*INDICATORS, *COMPARISONS, *NEWS)}
     if found.kind in taken or found.kind.startswith(tuple(f"{one.kind}_" for one in OF_A_COLUMN)):
         raise ConfigError(f"features.own = '{path}': kind '{found.kind}' is taken: choose another")
     from numba.extending import is_jitted  # numba loads slowly
@@ -366,6 +381,13 @@ def _did_you_mean(name: str) -> str:
 
 def compiled_calls(feature_set: FeatureSet, number: int = 0) -> list[Kernel]:
     """The machine code of the kernels of a round of folds, in the order of `FeatureSet.calls`."""
+    known = feature_set.machine_code
+    if number not in known:
+        known[number] = _compile(feature_set, number)
+    return known[number]
+
+
+def _compile(feature_set: FeatureSet, number: int) -> list[Kernel]:
     from harmony_pipeline.kernel import machine_code
 
     values, hidden = np.empty((len(feature_set.names), 1)), np.empty((len(feature_set.hidden), 1))

@@ -6,6 +6,9 @@ extended hours included. Prices are adjusted by `adjustment_factor`, volume by i
 
 Columns that compare symbols also depend on the bars of the others that start at the same moment.
 They are computed after the folds that they read, over the frame in order of time (`Moments`).
+
+Columns of news also depend on the headlines of the symbol that were known before the bar's end
+(`news_columns.py`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +23,6 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.bar_columns import (
-    MINUTE,
     REGULAR_SESSION,
     BarColumns,
     matrix_of,
@@ -29,10 +31,12 @@ from harmony_pipeline.features.bar_columns import (
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.moments import Moments
+from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.value_columns import count_nan, value_column
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.text import clock_time
 
 T = TypeVar("T")
 
@@ -70,7 +74,12 @@ class FeatureResult:
 
 
 def compute_features(
-    bars: pl.DataFrame, feature_set: FeatureSet, states: States, calendar: Calendar, timeframe: str
+    bars: pl.DataFrame,
+    feature_set: FeatureSet,
+    states: States,
+    calendar: Calendar,
+    timeframe: str,
+    news: NewsTotals | None = None,
 ) -> FeatureResult:
     """Continue every symbol from its saved state (or from the initial one) over `bars`, a frame
     like BARS.
@@ -78,10 +87,15 @@ def compute_features(
     `bars` is sorted by symbol and timestamp and holds only bars after each symbol's state. Earlier
     bars would count twice and are refused; of a set that compares symbols, bars that start before
     any symbol's state ends. Symbols without bars keep their state. Symbols are computed side by
-    side, with as many threads as Polars has. Raises DataError for other frames.
+    side, with as many threads as Polars has. `news` is needed where the set reads news. Raises
+    DataError for other frames.
     """
     known = states_by_symbol(states, feature_set)
-    fold = _Fold.of(bars, feature_set, BarColumns.of(bars, calendar, timeframe), known)
+    columns = BarColumns.of(bars, calendar, timeframe)
+    given = dict[str, FloatArray]()
+    if feature_set.reads_news:
+        given = _totals(bars, columns, bar_ends(bars, calendar, timeframe), news)
+    fold = _Fold.of(bars, feature_set, columns, known, given)
     if feature_set.compares:
         _refuse_half_a_moment(bars, known)
         vectors, with_nan = _in_rounds(fold)
@@ -97,6 +111,19 @@ def compute_features(
     return FeatureResult(
         bars.select("symbol", "timestamp").with_columns(series), state_frame(known, feature_set)
     )
+
+
+def _totals(
+    bars: pl.DataFrame, columns: BarColumns, ends: IntArray, news: NewsTotals | None
+) -> dict[str, FloatArray]:
+    """The totals of news of every bar."""
+    if news is None:
+        raise DataError("this feature set reads news: give compute_features the totals of news")
+    found = np.empty((len(TOTALS), bars.height))
+    for place, symbol in enumerate(columns.symbols):
+        rows = slice(int(columns.starts[place]), int(columns.starts[place + 1]))
+        found[:, rows] = news.before(symbol, ends[rows])
+    return dict(zip(TOTALS, found, strict=True))
 
 
 _Stretch = tuple[int, int, int]  # first row, row after the last, number of NaN
@@ -120,6 +147,7 @@ def _in_rounds(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
     vectors = [vector.copy() for vector in begun]
     moments = Moments.of(columns.symbols, columns.starts, columns.stamps, chosen.peers)
     rows = dict(zip((*chosen.names, *chosen.hidden), (*fold.values, *fold.hidden), strict=True))
+    fold.fill_given(fold.values, fold.hidden, 0, fold.bars.height)
     for number, comparisons in enumerate(chosen.rounds):
         kernels = compiled_calls(chosen, number)
 
@@ -149,8 +177,8 @@ def _refuse_half_a_moment(bars: pl.DataFrame, known: Mapping[str, State]) -> Non
     assert isinstance(first, datetime)
     if first <= known[latest].timestamp:
         raise DataError(
-            f"bars begin at {first:{MINUTE}}, and the saved feature state of {latest} is of"
-            f" {known[latest].timestamp:{MINUTE}}: columns that compare symbols continue all of"
+            f"bars begin at {clock_time(first)}, and the saved feature state of {latest} is of"
+            f" {clock_time(known[latest].timestamp)}: columns that compare symbols continue all of"
             " them from one moment"
         )
 
@@ -166,17 +194,31 @@ class _Fold:
     values: FloatArray
     hidden: FloatArray
     kernels: list[Kernel]
+    given: Mapping[str, FloatArray]
 
     @staticmethod
     def of(
-        bars: pl.DataFrame, feature_set: FeatureSet, columns: BarColumns, known: Mapping[str, State]
+        bars: pl.DataFrame,
+        feature_set: FeatureSet,
+        columns: BarColumns,
+        known: Mapping[str, State],
+        given: Mapping[str, FloatArray],
     ) -> "_Fold":
         values = np.empty((len(feature_set.names), bars.height))
         # of a set without comparisons a block of hidden columns is enough
         kept = bars.height if feature_set.compares else 0
         hidden = np.empty((len(feature_set.hidden), kept))
         kernels = compiled_calls(feature_set)
-        return _Fold(bars, feature_set, columns, known, values, hidden, kernels)
+        return _Fold(bars, feature_set, columns, known, values, hidden, kernels, given)
+
+    def fill_given(self, values: FloatArray, hidden: FloatArray, block: int, stop: int) -> None:
+        """What comes with the bars, for the rows from `block` to `stop`."""
+        chosen = self.feature_set
+        for name, row in self.given.items():
+            if name in chosen.names:
+                values[chosen.names.index(name)] = row[block:stop]
+            elif name in chosen.hidden:
+                hidden[chosen.hidden.index(name)] = row[block:stop]
 
     def of_all(self, work: Callable[[int], T]) -> list[T]:
         """`work` of every symbol, by its place."""
@@ -219,6 +261,7 @@ class _Fold:
         watched = np.ones(len(chosen.names), bool)
         for block, stop, matrix in self.blocks(place):
             values = self.values[:, block:stop]
+            self.fill_given(values, hidden[:, : stop - block], block, stop)
             calls = chosen.calls(vector, matrix, values, hidden[:, : stop - block])
             for kernel, (_, arguments) in zip(self.kernels, calls, strict=True):
                 kernel(*arguments)
@@ -236,8 +279,8 @@ def _vector_before(
         return feature_set.initial_state()
     if first <= state.timestamp:
         raise DataError(
-            f"{symbol}: bar {first:{MINUTE}} is not after the saved feature state of"
-            f" {state.timestamp:{MINUTE}}: pass later bars only"
+            f"{symbol}: bar {clock_time(first)} is not after the saved feature state of"
+            f" {clock_time(state.timestamp)}: pass later bars only"
         )
     return state.vector.copy()
 

@@ -22,11 +22,12 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.frames import sort_rows
+from harmony_pipeline.text import clock_time
 
 _KEYS = ("symbol", "timestamp")
 _PRICES = ("open", "high", "low", "close", "vwap")
 _ROUNDING = 1e-9  # of the value: a library may add in another order when there are more rows
-_MINUTE = "%Y-%m-%d %H:%M"
 
 
 def expression_features(
@@ -34,17 +35,17 @@ def expression_features(
 ) -> pl.DataFrame:
     """symbol, timestamp and one Float64 column for each of `expressions`, null where not known.
 
-    `bars` is a frame like BARS, sorted by symbol and timestamp. Expressions see its columns with
-    prices and volume adjusted. `cuts` moments are tried: the last bar but one, the first few, and
-    random ones from `seed`. Raises ConfigError for an expression that looks ahead, that does not
-    give one number a bar, or that Polars refuses.
+    `bars` is a frame like BARS in any order; the result is sorted by symbol and timestamp.
+    Expressions see its columns with prices and volume adjusted. `cuts` moments are tried: the last
+    bar but one, the first few, and random ones from `seed`. Raises ConfigError for an expression
+    that looks ahead, that does not give one number a bar, or that Polars refuses.
     """
     if cuts < 1:
         raise ConfigError(f"cuts is {cuts}: at least 1 moment has to be tried")
     taken = [name for name in expressions if name in _KEYS]
     if taken:
         raise ConfigError(f"feature '{taken[0]}' has the name of a key column: choose another")
-    adjusted = _adjusted(bars)
+    adjusted = _adjusted(sort_rows(bars, _KEYS))
     found = _evaluated(adjusted, expressions)
     for moment in _moments(bars["timestamp"], cuts, seed):
         known = adjusted.filter(pl.col("timestamp") <= moment)
@@ -106,10 +107,10 @@ def _refuse_look_ahead(whole: pl.DataFrame, cut: pl.DataFrame, moment: datetime)
             other = cut.filter(pl.Series(differs))[name][first["place"]]
             raise ConfigError(
                 f"feature '{name}' looks ahead: of {first['symbol']} at"
-                f" {first['timestamp']:{_MINUTE}} it is {_text(first[name])} with all bars, and"
-                f" {_text(other)} when bars end at {moment:{_MINUTE}}. A value may use its own bar"
-                " and earlier ones: no negative shift, no centred window, no statistic of the whole"
-                " series or day"
+                f" {clock_time(first['timestamp'])} it is {_text(first[name])} with all bars, and"
+                f" {_text(other)} when bars end at {clock_time(moment)}. A value may use its own"
+                " bar and earlier ones: no negative shift, no centred window, no statistic of the"
+                " whole series or day"
             )
 
 

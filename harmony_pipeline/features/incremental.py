@@ -7,7 +7,8 @@ now. After a correction in an earlier period the chains differ from there on, an
 at the last state before it.
 
 The running period grows. Its manifest also has the moment up to which its bars were covered and a
-hash of exactly those bars. While they are unchanged, only later bars are computed and appended.
+hash of exactly those bars. While they are unchanged, only later bars are computed and appended; not
+where features read news, since a headline may be known late.
 This module writes nothing: the caller writes `table` to `features` and `states` to `feature_state`,
 both with `made_from`.
 """
@@ -21,6 +22,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import States
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.hashing import hash_of_parts, short_hash
@@ -62,13 +64,15 @@ def update_features(
     *,
     libraries: str = "",
     again: bool = False,
+    news: NewsTotals | None = None,
 ) -> FeatureUpdate:
     """Features of the period `period_key`. `period_keys` has every trading period from the first
     on, in order.
 
     `libraries` identifies the libraries that compute; a state of other libraries is not continued.
-    With `again` no saved features of the period itself are kept. Reads `bars`, `features` and
-    `feature_state` of this and earlier periods. Raises ConfigError when the period is not among
+    With `again` no saved features of the period itself are kept. `news` are the totals of the
+    lake's scores, needed where the set reads news. Reads `bars`, `features` and `feature_state` of
+    this and earlier periods. Raises ConfigError when the period is not among
     them.
     """
     if period_key not in period_keys:
@@ -83,7 +87,8 @@ def update_features(
         timeframe,
         tuple(period_keys[: period_keys.index(period_key) + 1]),
         libraries,
-    ).run(again=again)
+        news,
+    ).run(again=again or feature_set.reads_news)
 
 
 def chains_of(
@@ -127,6 +132,7 @@ class _Update:
     timeframe: str
     keys: tuple[str, ...]
     libraries: str = ""
+    news: NewsTotals | None = None
 
     def run(self, *, again: bool = False) -> FeatureUpdate:
         key, bars, chains = self.keys[-1], self._bars(self.keys[-1]), self.chains()
@@ -161,8 +167,14 @@ class _Update:
                 self.libraries,
             )
         ]
+        scores = dict[str, str]()
+        if self.feature_set.reads_news:
+            scores = self.lake.content_hashes(
+                "news_scores", [key for key in self.keys if self.lake.has("news_scores", key)]
+            )
         for key in self.keys:
-            chains.append(_digest(chains[-1], key, hashes[key]) if key in hashes else chains[-1])
+            parts = [each[key] for each in (hashes, scores) if key in each]
+            chains.append(_digest(chains[-1], key, *parts) if parts else chains[-1])
         return chains
 
     def _append(self, bars: pl.DataFrame, history: str) -> tuple[FeatureResult, int] | None:
@@ -214,7 +226,9 @@ class _Update:
             return sort_rows(rows.collect(engine="in-memory"), _KEY)
 
     def _compute(self, bars: pl.DataFrame, states: States) -> FeatureResult:
-        return compute_features(bars, self.feature_set, states, self.calendar, self.timeframe)
+        return compute_features(
+            bars, self.feature_set, states, self.calendar, self.timeframe, self.news
+        )
 
     def _saved_states(self, key: str) -> pl.DataFrame:
         return self.lake.read("feature_state", [key])

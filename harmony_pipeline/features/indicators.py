@@ -51,6 +51,8 @@ class Indicator:
     version: int = 1
     across: bool = False
     """Whether it compares the symbols of one moment: its kernel is one of `cross_section.py`."""
+    given: bool = False
+    """Whether no kernel computes it: its values come with the bars (`news_columns.py`)."""
 
     @property
     def pattern(self) -> str:

@@ -19,7 +19,9 @@ from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
 from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
 from harmony_pipeline.features.moments import peer_arrays
+from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, end_of
 from harmony_pipeline.features.state import State, States, states_by_symbol
+from harmony_pipeline.text import clock_time
 
 _EPOCH, _FIRST = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000  # microseconds
@@ -36,8 +38,13 @@ class LiveFeatures:
     >>> values = live.update("AAPL", start, 189.1, 189.4, 189.0, 189.3, 51_200.0, day, regular=True)
     """
 
-    def __init__(self, feature_set: FeatureSet, states: States = None) -> None:
+    def __init__(
+        self, feature_set: FeatureSet, states: States = None, news: NewsTotals | None = None
+    ) -> None:
+        if feature_set.reads_news and news is None:
+            raise DataError("this feature set reads news: give the totals of news")
         self.feature_set = feature_set
+        self._news = news if feature_set.reads_news else None
         self.names = feature_set.names
         self._together = feature_set.compares
         self._kernels = [compiled_calls(feature_set, n) for n in range(len(feature_set.rounds))]
@@ -48,7 +55,7 @@ class LiveFeatures:
         begun = (fold.timestamp for fold in self._folds.values() if fold.timestamp is not None)
         self._moment = max(begun, default=None)
 
-    def update(
+    def update(  # noqa: PLR0913  a bar, as it is
         self,
         symbol: str,
         timestamp: datetime,
@@ -60,14 +67,16 @@ class LiveFeatures:
         session_date: date,
         regular: bool,
         adjustment_factor: float = 1.0,
+        end: datetime | None = None,
     ) -> FloatArray:
         """Values of the set's columns for one finished bar, NaN where not warm. Raw prices and
         volume, as in `bars`.
 
         `timestamp` is the bar's start, `session_date` its exchange session, `regular` whether it
         lies in regular hours, and `adjustment_factor` the symbol's forward factor of that day. Bars
-        before the open and after the close are included. Raises DataError for a bar that is not
-        after the symbol's last one, or that could not be in `bars`. The state is then unchanged.
+        before the open and after the close are included. `end`, when the bar became known, is
+        needed where the set reads news. Raises DataError for a bar that is not after the symbol's
+        last one, or that could not be in `bars`. The state is then unchanged.
         """
         if self._together:
             raise DataError(
@@ -76,7 +85,7 @@ class LiveFeatures:
             )
         fold, numbers = self._prepare(
             symbol, timestamp, open_price, high, low, close, volume, session_date, regular,
-            adjustment_factor,
+            adjustment_factor, end,
         )  # fmt: skip
         return fold.update(timestamp, numbers)
 
@@ -90,13 +99,13 @@ class LiveFeatures:
         values = np.empty((len(bars), len(self.names)))
         if len({bar[1] for bar in bars}) > 1 or len({bar[0] for bar in bars}) < len(bars):
             raise DataError(
-                f"the bars of {', '.join(f'{bar[0]} {bar[1]:%Y-%m-%d %H:%M}' for bar in bars)} are"
+                f"the bars of {', '.join(f'{bar[0]} {clock_time(bar[1])}' for bar in bars)} are"
                 " not one bar each of one moment: columns that compare symbols need them together"
             )
         if bars and self._moment is not None and bars[0][1] <= self._moment:
             raise DataError(
-                f"{bars[0][0]}: bar {bars[0][1]:%Y-%m-%d %H:%M} is not after"
-                f" {self._moment:%Y-%m-%d %H:%M}, the last moment counted: drop it"
+                f"{bars[0][0]}: bar {clock_time(bars[0][1])} is not after"
+                f" {clock_time(self._moment)}, the last moment counted: drop it"
             )
         prepared = [self._prepare(*bar) for bar in bars]
         for (fold, numbers), bar in zip(prepared, bars, strict=True):
@@ -125,7 +134,7 @@ class LiveFeatures:
                 for symbol, value in zip(symbols, found, strict=True):
                     folds[symbol].rows[column.name][0] = value
 
-    def _prepare(
+    def _prepare(  # noqa: PLR0913
         self,
         symbol: str,
         timestamp: datetime,
@@ -137,6 +146,7 @@ class LiveFeatures:
         session_date: date,
         regular: bool,
         adjustment_factor: float = 1.0,
+        end: datetime | None = None,
     ) -> tuple["_SymbolFold", tuple[float, ...]]:
         """The symbol's fold and its next bar as kernels read it. Changes no state."""
         fold = self._folds.get(symbol)
@@ -144,8 +154,8 @@ class LiveFeatures:
             fold = self._folds[symbol] = _SymbolFold(self.feature_set, self._kernels, None)
         if fold.timestamp is not None and timestamp <= fold.timestamp:
             raise DataError(
-                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} is not after"
-                f" {fold.timestamp:%Y-%m-%d %H:%M}, the last one counted: drop it"
+                f"{symbol}: bar {clock_time(timestamp)} is not after"
+                f" {clock_time(fold.timestamp)}, the last one counted: drop it"
             )
         if not (
             0.0 < low <= high < np.inf
@@ -155,10 +165,12 @@ class LiveFeatures:
             and adjustment_factor > 0.0
         ):
             raise DataError(
-                f"{symbol}: bar {timestamp:%Y-%m-%d %H:%M} has an impossible price, volume or"
+                f"{symbol}: bar {clock_time(timestamp)} has an impossible price, volume or"
                 f" factor ({open_price}, {high}, {low}, {close}, {volume}, {adjustment_factor}):"
                 " quarantine it"
             )
+        if self._news is not None:
+            fold.fill_given(self._news.at(symbol, end_of(end, symbol)))
         factor, since = adjustment_factor, timestamp - _FIRST
         return fold, (
             open_price * factor,
@@ -214,6 +226,12 @@ class _SymbolFold:
             call()
         self.timestamp = timestamp
         return self._values.flatten()
+
+    def fill_given(self, totals: tuple[float, float]) -> None:
+        """What comes with the next bar."""
+        for name, total in zip(TOTALS, totals, strict=True):
+            if name in self.rows:
+                self.rows[name][0] = total
 
     def update_round(self, number: int) -> None:
         """The folds of a later round, on the bar of the last update."""

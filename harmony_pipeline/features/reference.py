@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harmony_pipeline.features.comparisons import COMPARISONS, OF_A_COLUMN
 from harmony_pipeline.features.indicators import GROUPS, INDICATORS, Indicator
+from harmony_pipeline.features.news_columns import NEWS
 
 PAGE = Path(__file__).parents[2] / "docs" / "features.md"
 HEADING = "## All indicators"
@@ -27,7 +28,7 @@ def example(indicator: Indicator) -> str:
     return "_".join((indicator.kind, *map(str, numbers)))
 
 
-EXAMPLES = tuple(example(indicator) for indicator in (*INDICATORS, *COMPARISONS))
+EXAMPLES = tuple(example(indicator) for indicator in (*INDICATORS, *COMPARISONS, *NEWS))
 
 
 def tables() -> str:
@@ -39,7 +40,8 @@ def tables() -> str:
             " The warm-up is the number of a symbol's bars with which the value is first known."
         )
     ]
-    for name, indicators in (*GROUPS.items(), ("Several symbols", COMPARISONS)):
+    groups = (*GROUPS.items(), ("Several symbols", COMPARISONS), ("News", NEWS))
+    for name, indicators in groups:
         rows = ["| column | formula | source | warm-up | unit |", "|---|---|---|---|---|"]
         rows += [
             "| "

@@ -33,11 +33,11 @@ from harmony_pipeline.labels.market_arrays import (
 )
 from harmony_pipeline.labels.resolution import (
     Barriers,
-    Blocks,
     Outcomes,
+    Ranges,
     SessionStarts,
-    block_extremes,
-    empty_blocks,
+    adjusted_ranges,
+    empty_ranges,
     resolve_events,
     room_for,
     session_starts,
@@ -115,7 +115,7 @@ class _Work:
     barriers: Barriers
     grids: Grids
     sessions: SessionStarts
-    blocks: Blocks
+    ranges: Ranges
     found: Outcomes
     labels: NDArray[np.int8]
     weights: FloatArray
@@ -130,19 +130,19 @@ class _Work:
         if barriers.sessions:
             sessions = session_starts(market.session, market.starts)
         return _Work(
-            market, events, barriers, grids, sessions, empty_blocks(len(market.at)),
+            market, events, barriers, grids, sessions, empty_ranges(len(market.at)),
             room_for(*shape), np.empty(shape, np.int8), np.empty(shape), shortest,
         )  # fmt: skip
 
     def run(self, *, trends: bool) -> None:
-        halves, blocks = split_events(self.market, self.events), len(self.blocks.peak)
+        halves, bars = split_events(self.market, self.events), len(self.market.at)
         if self.barriers.watched:
-            half = blocks // 2 if len(halves) > 1 else blocks
-            run_side_by_side(self._extremes, [(0, half), (half, blocks)][: len(halves)])
+            half = bars // 2 if len(halves) > 1 else bars
+            run_side_by_side(self._ranges, [(0, half), (half, bars)][: len(halves)])
         run_side_by_side(self._scan if trends else self._resolve, halves)
 
-    def _extremes(self, first: int, stop: int) -> None:
-        block_extremes(self.market.prices, first, stop, self.barriers.closes, self.blocks)
+    def _ranges(self, first: int, stop: int) -> None:
+        adjusted_ranges(self.market.prices, first, stop, self.barriers.closes, self.ranges)
 
     def _scan(self, first: int, stop: int) -> None:
         market, barriers = self.market, self.barriers
@@ -156,7 +156,7 @@ class _Work:
         market, found = self.market, self.found
         resolve_events(
             self.events, first, stop, market.cuts, market.starts, market.at, market.ends,
-            market.prices, self.blocks, self.grids, self.barriers, self.sessions, found,
+            market.prices, self.ranges, self.grids, self.barriers, self.sessions, found,
         )  # fmt: skip
         weigh_events(market, self.events, first, stop, found.entry, found.end, self.weights)
         judge_returns(found.gain, self.labels, first, stop)
@@ -185,7 +185,7 @@ def split_events(market: MarketArrays, events: EventArrays) -> list[tuple[int, i
     if count < _SHARED_EVENTS or pl.thread_pool_size() < 2:
         return [(0, count)]
     row = int(np.searchsorted(market.starts, events.position[count // 2], side="right")) - 1
-    cut = int(np.searchsorted(events.position, market.starts[row]))
+    cut = int(np.searchsorted(events.position, np.int32(market.starts[row])))
     return [part for part in ((0, cut), (cut, count)) if part[1] > part[0]]
 
 
@@ -215,9 +215,10 @@ def weigh_events(
         return
     places = np.searchsorted(market.starts, events.position[[first, stop - 1]], side="right")
     begin, after = market.starts[places[0] - 1], market.starts[places[1]]
+    shares = np.empty(after - begin + 1, np.int64)
     for row in range(len(end)):
         average_uniqueness(
-            entry[first:stop], end[row, first:stop], market.cuts, begin, after,
+            entry[first:stop], end[row, first:stop], market.cuts, begin, after, shares,
             weights[row, first:stop],
         )  # fmt: skip
 

@@ -27,14 +27,14 @@ from harmony_pipeline.market.session_position import (
     POST_CLOSE,
     SESSION_CLOSE,
     first_session,
-    minutes_of,
     next_session,
+    seconds_of,
     sessions_of,
 )
 from harmony_pipeline.schemas import TIME
 
 _PRICES = ("open", "high", "low", "close", "adjustment_factor")
-_MINUTE, _DAILY = 60_000_000, 1440
+_SECOND, _DAILY = 1_000_000, 86_400
 Sides = NDArray[np.int8]
 Sessions = NDArray[np.int32]
 Positions = NDArray[np.int32]
@@ -62,11 +62,11 @@ class Grids(NamedTuple):
 
 class BarEnds(NamedTuple):
     """What the end of a regular bar follows from: the calendar's sessions (session_position.py),
-    the bar's length in minutes, and whether a lunch break ends bars.
+    the bar's length in seconds, and whether a lunch break ends bars.
     """
 
     sessions: IntArray
-    minutes: int
+    seconds: int
     halves: bool
 
 
@@ -95,7 +95,7 @@ class MarketArrays:
         names = tuple(rows["symbol"].gather(starts[:-1]).to_list())
         at = _array(rows["timestamp"].cast(TIME).to_physical())
         own = calendar.for_timeframe(timeframe)
-        ends = BarEnds(sessions_of(own), minutes_of(timeframe), own.grid.from_session)
+        ends = BarEnds(sessions_of(own), seconds_of(timeframe), own.grid.from_session)
         prices = Prices(*(_array(rows[name].cast(pl.Float64)) for name in _PRICES))
         market = MarketArrays(names, starts, read_only(starts[1:].copy()), at, ends, prices)
         return market._cut(securities_begin)
@@ -161,16 +161,16 @@ def place_events(
     volatility = _array(table["volatility"].cast(pl.Float64))
     if not _usable(side, volatility):
         _refuse_events(table)
-    position = np.full(table.height, -1, np.int32)
+    position = np.empty(table.height, np.int32)
     place = {name: number for number, name in enumerate(market.names)}
+    unmatched = 0
     for first, end in pairwise(starts.tolist()):
         number = place.get(table["symbol"][first])
-        if number is not None:
-            begin, stop = market.starts[number], market.starts[number + 1]
-            _match(at, first, end, market.at, begin, stop, position)
-    regular = position >= 0
-    if regular.all():
+        begin, stop = (0, 0) if number is None else market.starts[number : number + 2]
+        unmatched += _match(at[first:end], market.at[begin:stop], begin, position[first:end])
+    if not unmatched:
         return table, EventArrays(position, side, volatility)
+    regular = position >= 0
     _require_bars(table.filter(~regular), bars)
     return (
         table.filter(regular),
@@ -230,9 +230,9 @@ def _regular(bars: pl.DataFrame) -> pl.DataFrame:
 def _number_sessions(ends: BarEnds, starts: IntArray, at: IntArray, found: Sessions) -> None:
     count = ends.sessions.shape[1]
     for run in range(len(starts) - 1):
-        here = first_session(ends.sessions, at[starts[run]], ends.minutes)
+        here = first_session(ends.sessions, at[starts[run]], ends.seconds)
         for row in range(starts[run], starts[run + 1]):
-            here = min(next_session(ends.sessions, here, at[row], ends.minutes), count - 1)
+            here = min(next_session(ends.sessions, here, at[row], ends.seconds), count - 1)
             found[row] = here
 
 
@@ -240,8 +240,8 @@ def _number_sessions(ends: BarEnds, starts: IntArray, at: IntArray, found: Sessi
 def session_near(ends: BarEnds, here: int, start: int) -> int:
     """The session of a bar that starts at `start`, looked for from `here` on, both ways."""
     sessions = ends.sessions
-    if ends.minutes == _DAILY:
-        day = start // (_DAILY * _MINUTE)
+    if ends.seconds == _DAILY:
+        day = start // (_DAILY * _SECOND)
         while here > 0 and sessions[DAY, here - 1] >= day:
             here -= 1
         while here < sessions.shape[1] - 1 and sessions[DAY, here] < day:
@@ -257,9 +257,9 @@ def session_near(ends: BarEnds, here: int, start: int) -> int:
 @inlined_kernel
 def end_of_bar(ends: BarEnds, here: int, start: int) -> int:
     """The end of a regular bar of the session `here`, as `Calendar.with_session` has it."""
-    sessions, end = ends.sessions, start + ends.minutes * _MINUTE
-    if ends.minutes == _DAILY:
-        if sessions[DAY, here] == start // (_DAILY * _MINUTE):
+    sessions, end = ends.sessions, start + ends.seconds * _SECOND
+    if ends.seconds == _DAILY:
+        if sessions[DAY, here] == start // (_DAILY * _SECOND):
             return int(sessions[SESSION_CLOSE, here])
     elif start < sessions[SESSION_CLOSE, here]:
         end = min(end, sessions[SESSION_CLOSE, here])
@@ -269,24 +269,25 @@ def end_of_bar(ends: BarEnds, here: int, start: int) -> int:
 
 
 @kernel_without_allocation
-def _match(
-    at: IntArray,
-    first: int,
-    end: int,
-    bars: IntArray,
-    begin: int,
-    stop: int,
-    position: Positions,
-) -> None:
-    """Write the position of the bar of each of the rows `first` to `end`, which rise as the bars
-    `begin` to `stop` do; rows without one stay.
+def _match(at: IntArray, bars: IntArray, begin: int, position: Positions) -> int:
+    """Write the position of each event's bar, -1 where there is none, and return how many have
+    none. Events and bars are those of one symbol, and rise; `begin` is the first bar's position.
     """
-    bar = begin
-    for row in range(first, end):
-        while bar < stop and bars[bar] < at[row]:
+    if at.size == bars.size:  # an event on every bar, mostly
+        differ = 0
+        for row in range(at.size):
+            differ += at[row] != bars[row]
+            position[row] = begin + row
+        if differ == 0:
+            return 0
+    bar = unmatched = 0
+    for row in range(at.size):
+        while bar < bars.size and bars[bar] < at[row]:
             bar += 1
-        if bar < stop and bars[bar] == at[row]:
-            position[row] = bar
+        found = bar < bars.size and bars[bar] == at[row]
+        position[row] = begin + bar if found else -1
+        unmatched += not found
+    return unmatched
 
 
 @kernel_without_allocation

@@ -4,12 +4,12 @@ All horizons of an event are settled by one walk from its entry. A longer horizo
 barriers, so none of its bars up to where the shorter one ended can have touched them: its walk goes
 on from there.
 
-A whole block of eight bars is skipped if its highest and lowest adjusted prices are clear of both
-levels. Otherwise its bars are tested one by one, with the arithmetic of the simulator. So the
-skipping never changes a result.
+The ranges of 32 bars are compared with both levels at once, as adjusted prices of 32 bits. The
+first bar that is not clear of them is tested with the arithmetic of the simulator; when that finds
+no touch, the walk goes on behind it. So the glance never changes a result.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,12 @@ from harmony_pipeline.labels.market_arrays import (
     Sessions,
     session_near,
 )
+from harmony_pipeline.market.price_grid import Record
 from harmony_pipeline.market.session_position import DAY
 from harmony_pipeline.portfolio.exit_rules import (
     NOTHING,
     TAKE,
-    barrier_levels,
+    barrier_levels_of_many,
     exit_at_bar,
     exit_at_close,
     level_now,
@@ -36,18 +37,17 @@ from harmony_pipeline.portfolio.exit_rules import (
 )
 
 NO_ENTRY, UNRESOLVED, UPPER, LOWER, VERTICAL = -2, -1, 0, 1, 2  # what a label touched
-_BLOCK = 8  # 4, 16 and 32 were no faster at horizons of 8 and 32 bars
-# adjusted prices and exact levels differ by about 1e-16: the block test may only err towards no
-# skip
-_SLACK = 1e-9
+_GLANCE = 32  # bars; as fast for a horizon of 8
+# rounding to 32 bits moves a price by 6e-8 of itself: a glance may only err towards a closer look
+_SLACK = 1e-6
 _AT_ONCE = 512  # events whose barriers are set at once
 
 
-class Blocks(NamedTuple):
-    """Highest and lowest adjusted price of bars 8k .. 8k+7."""
+class Ranges(NamedTuple):
+    """Highest and lowest adjusted price of each bar, and `_GLANCE` more that no level touches."""
 
-    peak: FloatArray
-    trough: FloatArray
+    peak: NDArray[np.float32]
+    trough: NDArray[np.float32]
 
 
 class Barriers(NamedTuple):
@@ -105,26 +105,44 @@ def room_for(horizons: int, events: int) -> Outcomes:
 
 
 @kernel_without_allocation
-def block_extremes(bars: Prices, first: int, stop: int, closes: bool, blocks: Blocks) -> None:
-    """Write the extremes of the blocks `first` to `stop`, across symbols too: of the ranges of
-    their bars, or of their `closes`. A block with two symbols only prevents a skip.
+def adjusted_ranges(bars: Prices, first: int, stop: int, closes: bool, ranges: Ranges) -> None:
+    """Write the ranges of the bars `first` to `stop`, or of their closes alone."""
+    peak, trough, factor = (
+        ranges.peak[first:stop], ranges.trough[first:stop], bars.factor[first:stop],
+    )  # fmt: skip
+    if closes:
+        close = bars.close[first:stop]
+        for bar in range(peak.size):
+            peak[bar] = trough[bar] = close[bar] * factor[bar]
+        return
+    opened, high, low = bars.open[first:stop], bars.high[first:stop], bars.low[first:stop]
+    for bar in range(peak.size):
+        peak[bar] = max(high[bar], opened[bar]) * factor[bar]
+        trough[bar] = min(low[bar], opened[bar]) * factor[bar]
+
+
+def empty_ranges(bars: int) -> Ranges:
+    """The ranges of so many bars, to be written."""
+    # in one piece, as the outcomes
+    peak, trough = np.empty((2, bars + _GLANCE), np.float32)
+    peak[bars:], trough[bars:] = -np.inf, np.inf
+    return Ranges(peak, trough)
+
+
+@inlined_kernel
+def bars_to_first_near(ranges: Ranges, start: int, ceiling: Any, floor: Any) -> int:
+    """How many of the next bars from `start` on are clear of both levels; `_GLANCE` where all
+    those that are looked at are.
+
+    32-bit numbers without a branch, so that the compiler compares sixteen at once.
     """
-    for block in range(first, stop):
-        peak, trough = -np.inf, np.inf
-        for bar in range(block * _BLOCK, min(block * _BLOCK + _BLOCK, bars.open.size)):
-            if closes:
-                peak = max(peak, bars.close[bar] * bars.factor[bar])
-                trough = min(trough, bars.close[bar] * bars.factor[bar])
-            else:
-                peak = max(peak, max(bars.high[bar], bars.open[bar]) * bars.factor[bar])
-                trough = min(trough, min(bars.low[bar], bars.open[bar]) * bars.factor[bar])
-        blocks.peak[block], blocks.trough[block] = peak, trough
-
-
-def empty_blocks(bars: int) -> Blocks:
-    """Blocks of so many bars, to be written."""
-    count = (bars + _BLOCK - 1) // _BLOCK
-    return Blocks(np.empty(count), np.empty(count))
+    peak, trough = ranges.peak[start : start + _GLANCE], ranges.trough[start : start + _GLANCE]
+    left = np.int32(0)
+    for bar in range(np.uint32(_GLANCE)):
+        near = np.int32(1) - np.int32((peak[bar] < ceiling) & (trough[bar] > floor))
+        here = near * (np.int32(_GLANCE) - np.int32(bar))
+        left = max(left, here)
+    return int(_GLANCE - left)
 
 
 @kernel
@@ -152,52 +170,35 @@ def first_exit(
     last: int,
     closes: bool,
     bars: Prices,
-    blocks: Blocks,
+    ranges: Ranges,
 ) -> tuple[int, int, float]:
     """(bar, kind, reference price) of the first touch on bars `start` .. `last` of a trade entered
     at the open of `entry`; kind is NOTHING when there is none. Where `closes` touch there is no
     reference price.
     """
     entry_factor = bars.factor[entry]
-    high, low = max(stop, take), min(stop, take)
-    ceiling, floor = high * entry_factor * (1.0 - _SLACK), low * entry_factor * (1.0 + _SLACK)
+    ceiling = np.float32(max(stop, take) * entry_factor * (1.0 - _SLACK))
+    floor = np.float32(min(stop, take) * entry_factor * (1.0 + _SLACK))
     bar = start
     while bar <= last:
-        block = bar // _BLOCK
-        block_end = min(block * _BLOCK + _BLOCK - 1, last)
-        if blocks.peak[block] >= ceiling or blocks.trough[block] <= floor:
-            while bar <= block_end:
-                stop_now, take_now = stop, take
-                if bars.factor[bar] != entry_factor:
-                    stop_now = level_now(stop, entry_factor, bars.factor[bar])
-                    take_now = level_now(take, entry_factor, bars.factor[bar])
-                elif not closes and (
-                    (bars.high[bar] < high)
-                    & (bars.low[bar] > low)
-                    & (bars.open[bar] < high)
-                    & (bars.open[bar] > low)
-                ):
-                    bar += 1
-                    continue
-                if closes:
-                    kind, reference = (
-                        exit_at_close(side, bars.close[bar], stop_now, take_now),
-                        np.nan,
-                    )
-                else:
-                    kind, reference = exit_at_bar(
-                        side,
-                        bars.open[bar],
-                        bars.high[bar],
-                        bars.low[bar],
-                        stop_now,
-                        take_now,
-                        bar == entry,
-                    )
-                if kind != NOTHING:
-                    return bar, kind, reference
-                bar += 1
-        bar = block_end + 1
+        clear = bars_to_first_near(ranges, bar, ceiling, floor)
+        bar += clear
+        if clear == _GLANCE:
+            continue
+        if bar > last:
+            break
+        stop_now = level_now(stop, entry_factor, bars.factor[bar])
+        take_now = level_now(take, entry_factor, bars.factor[bar])
+        if closes:
+            kind, reference = exit_at_close(side, bars.close[bar], stop_now, take_now), np.nan
+        else:
+            kind, reference = exit_at_bar(
+                side, bars.open[bar], bars.high[bar], bars.low[bar], stop_now, take_now,
+                bar == entry,
+            )  # fmt: skip
+        if kind != NOTHING:
+            return bar, kind, reference
+        bar += 1
     return -1, NOTHING, np.nan
 
 
@@ -211,7 +212,7 @@ def resolve_events(
     at: IntArray,
     ends: BarEnds,
     bars: Prices,
-    blocks: Blocks,
+    ranges: Ranges,
     grids: Grids,
     barriers: Barriers,
     own_sessions: SessionStarts,
@@ -228,7 +229,7 @@ def resolve_events(
         _enter(events, first, stop, cuts, starts, at, ends, bars, grids, barriers, found)
         for event in range(first, stop):
             if found.entry[event] >= 0:
-                _watch(events.side[event], bars, blocks, barriers, own_sessions, found, event)
+                _watch(events.side[event], bars, ranges, barriers, own_sessions, found, event)
 
 
 @inlined_kernel
@@ -248,7 +249,8 @@ def _enter(
     """Write entries and barriers; and in place of each end the last bar of the event's segment."""
     segment = np.searchsorted(cuts, events.position[first_event], side="right")
     symbol = np.searchsorted(starts, events.position[first_event], side="right") - 1
-    session = 0
+    session = term = known = 0
+    run = first_event  # the first event of those that share a tick
     for event in range(first_event, end_event):
         position = int(events.position[event])
         while cuts[segment] <= position:
@@ -265,29 +267,38 @@ def _enter(
             day = ends.sessions[DAY, session]
             while term < len(grids.changes) and grids.changes[term] <= day:
                 term += 1
+        grid = term * grids.symbols + symbol
+        if grid != known:
+            _set_barriers(events, run, event, grids.records[known], barriers, found)
+            run, known = event, grid
         found.entry[event], found.entry_price[event] = first, bars.open[first]
         for row in range(len(barriers.horizons)):
-            above, below = np.nan, np.nan
-            if barriers.watched:
-                above, below = barrier_levels(
-                    grids.records[term * grids.symbols + symbol],
-                    events.side[event],
-                    bars.open[first],
-                    events.volatility[event],
-                    barriers.scales[row],
-                    barriers.profit_take,
-                    barriers.stop_loss,
-                    barriers.minimum_barrier_bps,
-                )
-            found.upper[row, event], found.lower[row, event] = above, below
             found.end[row, event] = final
+    _set_barriers(events, run, end_event, grids.records[known], barriers, found)
+
+
+@inlined_kernel
+def _set_barriers(
+    events: EventArrays, first: int, stop: int, grid: Record, barriers: Barriers, found: Outcomes
+) -> None:
+    """Write the barriers of the events `first` to `stop`, whose prices are on one tick."""
+    for row in range(len(barriers.horizons)):
+        above, below = found.upper[row, first:stop], found.lower[row, first:stop]
+        if not barriers.watched:
+            above[:], below[:] = np.nan, np.nan
+            continue
+        barrier_levels_of_many(
+            grid, events.side[first:stop], found.entry_price[first:stop],
+            events.volatility[first:stop], barriers.scales[row], barriers.profit_take,
+            barriers.stop_loss, barriers.minimum_barrier_bps, above, below,
+        )  # fmt: skip
 
 
 @inlined_kernel
 def _watch(
     side: int,
     bars: Prices,
-    blocks: Blocks,
+    ranges: Ranges,
     barriers: Barriers,
     own_sessions: SessionStarts,
     found: Outcomes,
@@ -305,7 +316,7 @@ def _watch(
         bar, kind, reference = -1, NOTHING, np.nan
         if barriers.watched:
             bar, kind, reference = first_exit(
-                side, stop, take, first, start, watched, barriers.closes, bars, blocks
+                side, stop, take, first, start, watched, barriers.closes, bars, ranges
             )
         start = bar if kind != NOTHING else watched + 1
         touched = VERTICAL

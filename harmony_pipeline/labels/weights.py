@@ -12,15 +12,21 @@ open label counts as alive up to the last bar. So nothing after a label's end ch
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray, IntArray
-from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 
 _ONE = 1 << 40
 _SHARES = np.array([0, *((_ONE + alive // 2) // alive for alive in range(1, 256))])
 
 
-@kernel
+@kernel_without_allocation
 def average_uniqueness(
-    entry: IntArray, end: IntArray, cuts: IntArray, first_bar: int, end_bar: int, weight: FloatArray
+    entry: IntArray,
+    end: IntArray,
+    cuts: IntArray,
+    first_bar: int,
+    end_bar: int,
+    shares: IntArray,
+    weight: FloatArray,
 ) -> None:
     """Write the weight of each label; nan for an unresolved one.
 
@@ -28,10 +34,13 @@ def average_uniqueness(
     entries rise. `cuts` has the position after the last bar of each segment (MarketArrays), up to
     which an unresolved label is alive. Shares are summed as integers (1 = 2**40), so that a
     difference of prefix sums has the same bits wherever the array starts: a period computed alone
-    equals the same rows of the whole history.
+    equals the same rows of the whole history. `shares` is room for a number more than there are
+    bars.
     """
     bars = end_bar - first_bar
-    change = np.zeros(bars + 1, np.int32)
+    # first the change of the number of labels alive before each bar, then the sum of the shares
+    # of all bars before it
+    shares[:] = 0
     segment = 0
     for label in range(entry.size):
         if entry[label] >= 0:
@@ -40,13 +49,13 @@ def average_uniqueness(
                 while cuts[segment] <= entry[label]:
                     segment += 1
                 last = cuts[segment] - 1
-            change[entry[label] - first_bar] += 1
-            change[last + 1 - first_bar] -= 1
-    shares = np.empty(bars + 1, np.int64)
-    shares[0] = alive = 0
-    for bar in range(bars):
-        alive += change[bar]
-        shares[bar + 1] = shares[bar] + _share(alive)
+            shares[entry[label] - first_bar] += 1
+            shares[last + 1 - first_bar] -= 1
+    alive = total = 0
+    for bar in range(bars + 1):
+        alive += shares[bar]
+        shares[bar] = total
+        total += _share(alive)
     for label in range(entry.size):
         weight[label] = np.nan
         if entry[label] >= 0 and end[label] >= 0:

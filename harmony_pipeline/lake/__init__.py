@@ -7,13 +7,11 @@ not belong here: what a table means, which is `schemas/`.
 from harmony_pipeline.lake.history import Version
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.lake.manifest import WALL_CLOCK_COLUMNS, code_version, content_hash
-from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.lake.streaming import Written
 
 __all__ = [
     "WALL_CLOCK_COLUMNS",
     "Lake",
-    "LakeSettings",
     "Version",
     "Written",
     "code_version",

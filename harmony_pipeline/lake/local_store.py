@@ -56,19 +56,16 @@ class LocalStore:
         """Every file below `folder`."""
         found = []
         for place, _folders, names in os.walk(self.folder / folder):
+            inside = Path(place).relative_to(self.folder).as_posix()
             for name in names:
                 if name.startswith(".") and not hidden:
                     continue
-                path = Path(place, name)
                 try:
-                    state = path.stat()
+                    state = os.stat(f"{place}/{name}")
                 except FileNotFoundError:  # a temporary that was published meanwhile
                     continue
-                found.append(
-                    FileFacts(
-                        path.relative_to(self.folder).as_posix(), state.st_size, state.st_mtime
-                    )
-                )
+                full = name if inside == "." else f"{inside}/{name}"
+                found.append(FileFacts(full, state.st_size, state.st_mtime))
         return sorted(found, key=lambda one: one.name)
 
     def exists(self, name: str) -> bool:

@@ -9,13 +9,14 @@ known then, and `lake_versions` lists every version that the lake keeps. Over a 
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 import duckdb
 import polars as pl
-import tenacity
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.frames import streamed
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.lake.manifest import BEGINNING, FOOTER_KEY, iso
 from harmony_pipeline.lake.views import present, quoted, select, view
@@ -33,6 +34,12 @@ _NOT_UNDERSTOOD = (
     duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException,
     duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,
 )  # fmt: skip
+_PLAIN = {
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT",
+    "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIME", "TIMESTAMP",
+    "TIMESTAMP WITH TIME ZONE", "BLOB", "UUID",
+}  # fmt: skip
+_Answer = Callable[[Collection[str] | None], pl.DataFrame]
 _WORD = re.compile(r"\w+")
 VERSIONS = "lake_versions"
 _CATALOGUE = {
@@ -61,7 +68,8 @@ def connect(
     files = lake.store.file_system()
     if files is not None:
         connection.register_filesystem(files)
-    connection.execute(views_script(lake, names))
+    if names is None or names:
+        connection.execute(views_script(lake, names))
     for name, frame in (live or {}).items():
         connection.execute(f"drop view if exists {name}")
         connection.register(name, frame.to_arrow())
@@ -213,29 +221,54 @@ def query(
             relation = (
                 connection.sql(text, params=parameters) if parameters else connection.sql(text)
             )
-            rows: pl.DataFrame = relation.pl() if relation is not None else pl.DataFrame()
-            return rows
+            return _rows(relation) if relation is not None else pl.DataFrame()
 
-    reading = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(duckdb.Error)
-        & tenacity.retry_if_not_exception_type(_NOT_UNDERSTOOD),
-        stop=tenacity.stop_after_attempt(
-            _ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS
-        ),
-        wait=tenacity.wait_exponential(0.01, max=0.2),
-        reraise=True,
-    )
     try:
         try:
-            return reading(answer, names)
+            return _reading(lake, answer, names)
         except _NOT_UNDERSTOOD:
             if names is None:
                 raise
-            return reading(answer, None)  # it may ask the catalogue, or deserve a better hint
+            # it may ask the catalogue, or deserve a better hint
+            return _reading(lake, answer, None)
     except _NOT_UNDERSTOOD as error:
         raise DataError(_not_understood(str(error), lake)) from None
     except duckdb.Error as error:
         raise DataError(f"the query failed: {printable(one_line(str(error)), 600)}") from error
+
+
+def _rows(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """The rows. Polars takes plain columns by Arrow's C stream, the same rows without the import of
+    pyarrow, which takes longer than most queries.
+    """
+    kinds = (str(kind).removesuffix("[]") for kind in relation.types)
+    named = len(set(relation.columns)) == len(relation.columns)  # Polars panics at a name twice
+    if named and all(kind in _PLAIN or kind.startswith("DECIMAL(") for kind in kinds):
+        # an error in the middle of the rows, which Polars would tell: below DuckDB tells it
+        with suppress(pl.exceptions.ComputeError):
+            return streamed(relation)
+    rows: pl.DataFrame = relation.pl()
+    return rows
+
+
+def _reading(lake: Lake, answer: _Answer, names: Collection[str] | None) -> pl.DataFrame:
+    """The answer, asked for again where files changed while they were read."""
+    try:
+        return answer(names)
+    except _NOT_UNDERSTOOD:
+        raise
+    except duckdb.Error:
+        import tenacity
+
+    attempts = _ATTEMPTS if lake.store.file_system() is None else _REMOTE_ATTEMPTS
+    reading = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(duckdb.Error)
+        & tenacity.retry_if_not_exception_type(_NOT_UNDERSTOOD),
+        stop=tenacity.stop_after_attempt(attempts - 1),
+        wait=tenacity.wait_exponential(0.01, max=0.2),
+        reraise=True,
+    )
+    return reading(answer, names)
 
 
 def _not_understood(error: str, lake: Lake) -> str:
@@ -261,14 +294,14 @@ def _not_understood(error: str, lake: Lake) -> str:
 
 
 def _names_in(lake: Lake, text: str) -> set[str] | None:
-    """Views and macros that a query names; None: all of them. Creating all takes ten times as long
-    as most queries.
+    """Views and macros that a query names; None: all of them, where it asks the catalogue. Creating
+    all takes ten times as long as most queries.
     """
     words, macros = set(_WORD.findall(text.lower())), table_macros()
     # a macro names views of its own
     words |= {word for name in words & set(macros) for word in _WORD.findall(macros[name].lower())}
     known = {VERSIONS, *macros, *lake.tables, *(f"{name}_as_of" for name in lake.tables)}
-    return words & known if words & known and not words & _CATALOGUE else None
+    return None if words & _CATALOGUE else words & known
 
 
 def _set(connection: duckdb.DuckDBPyConnection, variables: Mapping[str, object]) -> None:

@@ -89,7 +89,9 @@ class Writer:
             content_hash(rows),
             learned,
             past_hash,
-            lambda path, manifest: write_whole(rows, path, manifest),
+            lambda path, manifest: write_whole(
+                rows, path, manifest, compressible=table.compressible
+            ),
         )
         return self._commit(table, partition, draft, made_from, lock)
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray
-from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
+from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -242,15 +242,22 @@ def count_in_runs(starts: IntArray, numbers: ByteArray, wanted: int) -> IntArray
     return counts
 
 
-def name_column(numbers: ByteArray | IntArray, names: Sequence[str]) -> pl.Series:
-    """names[number] in each row. A number of -1, or an empty name, is null."""
+def name_column(
+    numbers: ByteArray | IntArray, names: Sequence[str], room: ArrayRoom | None = None
+) -> pl.Series:
+    """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
+    column is made.
+    """
     import pyarrow as pa
 
     known = pa.array([*names, ""], pa.string_view())
     views = np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2)
     filled = np.array([bool(name) for name in (*names, "")])
-    column, valid = _gather_views(numbers, views, filled)
-    return text_column(column, None if valid.all() else valid, known.buffers()[2:])
+    place = ArrayRoom() if room is None else room
+    column = place.empty((len(numbers), 2), np.uint64)
+    bits = place.empty(-(-len(numbers) // 8), np.uint8)
+    empty = _gather_views(numbers, views, filled, column, bits)
+    return _text_series(column, bits if empty else None, known.buffers()[2:])
 
 
 def text_column(
@@ -260,23 +267,35 @@ def text_column(
 
     `texts` are the buffers that the views of longer texts point into.
     """
+    bits = None if valid is None else np.packbits(valid, bitorder="little")
+    return _text_series(views, bits, texts)
+
+
+def _text_series(
+    views: npt.NDArray[Any], bits: ByteArray | None, texts: "Sequence[pa.Buffer]"
+) -> pl.Series:
     import pyarrow as pa
 
-    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    buffers = [bits, pa.py_buffer(views), *texts]
+    known = None if bits is None else pa.py_buffer(bits)
+    buffers = [known, pa.py_buffer(views), *texts]
     series = pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
     assert isinstance(series, pl.Series)
     return series
 
 
-@kernel
+@kernel_without_allocation
 def _gather_views(
-    numbers: ByteArray | IntArray, views: Views, filled: BoolArray
-) -> tuple[Views, BoolArray]:
-    column = np.empty((len(numbers), 2), np.uint64)
-    valid = np.empty(len(numbers), np.bool_)
+    numbers: ByteArray | IntArray, views: Views, filled: BoolArray, column: Views, bits: ByteArray
+) -> int:
+    """Write the views into `column` and which of them are filled into `bits`; returns how many are
+    not.
+    """
+    empty = 0
     for row in range(len(numbers)):
         number = numbers[row] if numbers[row] >= 0 else len(views) - 1
         column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
-        valid[row] = filled[number]
-    return column, valid
+        if row % 8 == 0:
+            bits[row // 8] = 0
+        bits[row // 8] |= np.uint8(filled[number]) << np.uint8(row % 8)
+        empty += not filled[number]
+    return empty

@@ -18,7 +18,7 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import CURRENCIES, ROUND_THE_CLOCK, Calendar
 from harmony_pipeline.market.file_clock import FileClock
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
 
 Read = Callable[[str, str, str], pl.DataFrame]
@@ -67,7 +67,7 @@ _CONVINCING, _POOR = 0.85, 0.3
 _OPENING = 0.1
 _WEEKEND = 0.05
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
-_MINUTES_A_DAY = 1440
+_SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _detect_calendar(
     coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
     if 2 * coins > len(symbols):
         reasons.append("the symbols are names of coins, so this market never closes")
-        if clocks and TIMEFRAME_MINUTES[timeframe] < _MINUTES_A_DAY:
+        if clocks and TIMEFRAME_SECONDS[timeframe] < _SECONDS_A_DAY:
             reasons.append(
                 "the vendor's stamps are on a clock of its own, which bars of a market that never"
                 f' closes cannot tell: set market.files.timezone, such as "{clocks[0]}", or'
@@ -164,7 +164,7 @@ def _detect_calendar(
     if saturdays >= _WEEKEND:
         reasons.append(f"{saturdays:.0%} of the bars are on Saturdays, so this market never closes")
         return ROUND_THE_CLOCK, "UTC"
-    daily = TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY
+    daily = TIMEFRAME_SECONDS[timeframe] >= _SECONDS_A_DAY
     naive = not daily and _lacks_zone(sample, timeframe, read)
     scores: list[tuple[float, str, str]] = []
     for name in _candidates(symbols):
@@ -222,33 +222,33 @@ def _session_fit(calendar: Calendar, sample: pl.DataFrame, timeframe: str) -> fl
     """How well bars fill the sessions of a calendar: 1 if every bar lies in one and none is
     missing.
     """
-    minutes = TIMEFRAME_MINUTES[timeframe]
-    if minutes >= _MINUTES_A_DAY:
-        return _daily_fit(calendar, sample, minutes)
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    if seconds >= _SECONDS_A_DAY:
+        return _daily_fit(calendar, sample, seconds)
     parts = pl.concat([sample, calendar.parts(sample["timestamp"])], how="horizontal")
     regular = parts.filter(pl.col("session") == "regular")
     extended = parts["session"].is_in(["pre", "post"]).sum()
     inside = (regular.height + 0.9 * float(extended)) / max(1, parts.height)
     schedule = calendar.table.select(
-        "open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_minutes()
+        "open", session_date="date", length=(pl.col("close") - pl.col("open")).dt.total_seconds()
     )
     days = parts.drop_nulls("session_date").join(
         schedule, on="session_date", how="left", maintain_order="left"
     )
-    until_open = (pl.col("open") - pl.col("timestamp")).dt.total_minutes()
+    until_open = (pl.col("open") - pl.col("timestamp")).dt.total_seconds()
     by_day = days.group_by("symbol", "session_date").agg(
         pl.col("length").first(),
-        opened=((until_open >= 0) & (until_open < minutes)).any(),
+        opened=((until_open >= 0) & (until_open < seconds)).any(),
         regular=(pl.col("session") == "regular").any(),
     )
-    expected = float(by_day.filter("regular")["length"].sum()) / minutes
+    expected = float(by_day.filter("regular")["length"].sum()) / seconds
     if not expected:
         return 0.0
     opened = float(by_day["opened"].mean() or 0.0)  # type: ignore[arg-type]
     return inside * min(1.0, regular.height / expected) * (1.0 - _OPENING + _OPENING * opened)
 
 
-def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
+def _daily_fit(calendar: Calendar, sample: pl.DataFrame, seconds: int) -> float:
     """The fit of daily and weekly bars, by date, of the symbol with most of them."""
     dates = (
         sample.with_columns(date=pl.col("timestamp").dt.date())
@@ -259,7 +259,7 @@ def _daily_fit(calendar: Calendar, sample: pl.DataFrame, minutes: int) -> float:
     own = dates["date"][-1].sort()
     first, last = own[0], own[-1]
     sessions = set(calendar.sessions(first, last + timedelta(days=1)))
-    if minutes > _MINUTES_A_DAY or not sessions:
+    if seconds > _SECONDS_A_DAY or not sessions:
         return 1.0 if sessions else 0.0
     met = len(sessions & set(own.to_list()))
     return met * met / (len(own) * len(sessions))
@@ -285,11 +285,11 @@ def _on_clock(sample: pl.DataFrame, zone: str) -> pl.DataFrame:
 
 
 def _trading_period(timeframe: str) -> str:
-    return "month" if TIMEFRAME_MINUTES[timeframe] < TIMEFRAME_MINUTES["1Hour"] else "year"
+    return "month" if TIMEFRAME_SECONDS[timeframe] < TIMEFRAME_SECONDS["1Hour"] else "year"
 
 
 def _retraining_period(timeframe: str, days: int) -> str:
     """A size that gives about a dozen models over the span, none of them from a handful of bars."""
-    if TIMEFRAME_MINUTES[timeframe] >= _MINUTES_A_DAY:
+    if TIMEFRAME_SECONDS[timeframe] >= _SECONDS_A_DAY:
         return "year" if days > 3 * 365 else "quarter"
     return "year" if days > 6 * 365 else "quarter" if days > 365 else "month"

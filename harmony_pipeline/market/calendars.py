@@ -11,6 +11,9 @@ at 17:00. A session has the date on which it ends. Futures sessions (CMES) begin
 too. They end an hour earlier than in exchange_calendars, since 16:00 to 17:00 of Chicago is the
 daily pause. No regular bar ends after the close.
 
+Spot gold and silver ("METALS") follow those futures: from 18:00 on New York's clock the evening
+before (Sunday for Monday) to 17:00, closed on the futures' holidays and early before some of them.
+
 A calendar has the grid on which bars start (`bar_grid.py`). On the clock's grid a bar that
 straddles the open is `regular`. On the session's grid each bar lies in the stretch in which it
 starts and ends with it. Weeks are sessions of `weeks`, stamped by their first session date.
@@ -32,12 +35,13 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.calendar_exceptions import with_exceptions
 from harmony_pipeline.market.kept_calendars import CalendarParts, kept_or_built
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 ROUND_THE_CLOCK = "24/7"
 CURRENCIES = "FX"
 FUTURES = "CMES"
+METALS = "METALS"
 # exchange_calendars' own 24/5 is whole UTC days, which lack the Sunday evening
 _CURRENCY_NAMES = (CURRENCIES, "24/5")
 FIRST_DATE, LAST_DATE = date(1980, 1, 1), date(2035, 12, 31)
@@ -158,7 +162,7 @@ class Calendar:
         stamps = frame["timestamp"].cast(TIME)
         if timeframe in LONG_TIMEFRAMES:
             return frame.with_columns(self.for_timeframe(timeframe)._daily(stamps))
-        return frame.with_columns(self._intraday(stamps, TIMEFRAME_MINUTES[timeframe]))
+        return frame.with_columns(self._intraday(stamps, TIMEFRAME_SECONDS[timeframe]))
 
     def for_timeframe(self, timeframe: str) -> "Calendar":
         """The calendar whose rows are the bars' own sessions: `weeks` for weekly bars, else this
@@ -226,8 +230,11 @@ class Calendar:
         XNYS has 26 of 15Min, 7 of 1Hour (09:00 to 15:00 on the clock), 1 of 1Day and, in its
         calendar of weeks, 1 of 1Week.
         """
-        own = self.for_timeframe(timeframe)
-        return int(own._regular_bars(timeframe)[own._full_day_row])
+        if timeframe not in self._bars_in_full_day:
+            own = self.for_timeframe(timeframe)
+            full_day = own._regular_bars(timeframe)[own._full_day_row]
+            self._bars_in_full_day[timeframe] = int(full_day)
+        return self._bars_in_full_day[timeframe]
 
     def expected_bars(self, timeframe: str) -> pl.DataFrame:
         """Regular bars of each session on the calendar's grid: date, expected_regular_bars.
@@ -239,6 +246,11 @@ class Calendar:
         )
 
     # --- inside -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _bars_in_full_day(self) -> dict[str, int]:
+        """Answers of `bars_per_session`, which the splits of a backtest ask for again and again."""
+        return {}
 
     @cached_property
     def _dates(self) -> pl.Series:
@@ -288,11 +300,11 @@ class Calendar:
         )
         return table.get_columns()
 
-    def _intraday(self, stamps: pl.Series, minutes: int) -> list[pl.Series]:
+    def _intraday(self, stamps: pl.Series, seconds: int) -> list[pl.Series]:
         # The only session that a bar can belong to is the first one whose late trading ends after
         # the bar starts.
         row, known = self._session_at(stamps)
-        start, end = pl.col("timestamp"), pl.col("timestamp") + timedelta(minutes=minutes)
+        start, end = pl.col("timestamp"), pl.col("timestamp") + timedelta(seconds=seconds)
         # On the clock's grid a bar belongs to the later part that it reaches into, on the session's
         # to the one that it starts in.
         reach = start + timedelta(microseconds=1) if self.grid.from_session else end
@@ -340,24 +352,24 @@ class Calendar:
         """Bars that overlap regular hours, on the calendar's grid."""
         if timeframe in LONG_TIMEFRAMES:
             return pl.Series("expected_regular_bars", np.ones(self.table.height, np.int64))
-        step = TIMEFRAME_MINUTES[timeframe]
+        step = TIMEFRAME_SECONDS[timeframe]
         if self.grid.from_session:
             morning = _bars_between(pl.col("open"), pl.coalesce("break_start", "close"), step)
             afternoon = _bars_between(pl.col("break_end"), pl.col("close"), step).fill_null(0)
             return self.table.select((morning + afternoon).alias("expected_regular_bars"))[
                 "expected_regular_bars"
             ]
-        # Minutes since midnight of the session's own date, so that sessions that open the evening
+        # Seconds since midnight of the session's own date, so that sessions that open the evening
         # before count right.
         midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(
-            minutes=self.grid.offset_minutes % step
+            seconds=self.grid.offset_minutes * 60 % step
         )
         clock = {
             name: (
                 (
                     pl.col(name).dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
                     - midnight
-                ).dt.total_minutes()
+                ).dt.total_seconds()
             )
             for name in ("open", "close", "break_start", "break_end")
         }
@@ -370,7 +382,7 @@ class Calendar:
         # The first bar of a session that follows on another without a pause may have begun in that
         # one, and then belongs to it.
         begun = (
-            pl.col("open") - pl.duration(minutes=clock["open"] % step)
+            pl.col("open") - pl.duration(seconds=clock["open"] % step)
             < pl.col("post_close").shift()
         )
         return self.table.select(
@@ -389,8 +401,8 @@ class Calendar:
 
 
 def _bars_between(start: pl.Expr, end: pl.Expr, step: int) -> pl.Expr:
-    """Number of bars of `step` minutes from `start` to `end`; the last may be short."""
-    return ((end - start).dt.total_minutes() + step - 1) // step
+    """Number of bars of `step` seconds from `start` to `end`; the last may be short."""
+    return ((end - start).dt.total_seconds() + step - 1) // step
 
 
 def _by_part(pre: str, regular: str, post: str) -> pl.Expr:
@@ -415,6 +427,9 @@ def _on_grid(name: str, grid: BarGrid) -> Calendar:
 def _build(name: str) -> Calendar:
     if name in _CURRENCY_NAMES:
         return _currency_week(name)
+    if name == METALS:
+        parts = kept_or_built(FUTURES, lambda: _of_exchange(FUTURES))
+        return Calendar(name, _CURRENCY_ZONE, *parts[1:])
     return Calendar(name, *kept_or_built(name, lambda: _of_exchange(name)))
 
 
@@ -437,7 +452,7 @@ def _of_exchange(name: str) -> CalendarParts:
     except exchange_calendars.errors.InvalidCalendarName:
         raise ConfigError(
             f"market.calendar is '{name}', which is no exchange known to exchange_calendars: use"
-            f" XNYS, XNAS, XLON, ..., {CURRENCIES} or {ROUND_THE_CLOCK}"
+            f" XNYS, XNAS, XLON, ..., {CURRENCIES}, {METALS} or {ROUND_THE_CLOCK}"
         ) from None
     zone = str(source.tz)
     us = code == _US_EQUITIES

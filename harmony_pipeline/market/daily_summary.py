@@ -27,15 +27,15 @@ from harmony_pipeline.market.session_position import (
     DAY,
     POST_CLOSE,
     first_session,
-    minutes_of,
     part_of,
+    seconds_of,
     sessions_of,
 )
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
 # all that a summary looks at
 READ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")
-_MINUTE, _DAY, _DAILY = 60_000_000, 86_400_000_000, 1440
+_SECOND, _DAY, _DAILY = 1_000_000, 86_400_000_000, 86_400
 _NEVER = np.iinfo(np.int64).max
 # What the pass fills, in order: whole numbers, then reals.
 _WHOLE = ("symbol", "session", "bars", "regular_bars", "last_timestamp", "premarket_bars")
@@ -95,10 +95,10 @@ def summarise(
     )
     cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]
     known_until = cutoffs.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
-    minutes, sessions = minutes_of(timeframe), sessions_of(calendar)
-    days = _count_sessions(columns, minutes, sessions)
+    seconds, sessions = seconds_of(timeframe), sessions_of(calendar)
+    days = _count_sessions(columns, seconds, sessions)
     wholes, reals = np.empty((len(_WHOLE), days), np.int64), np.empty((len(_REAL), days))
-    found = _sum_sessions(columns, minutes, sessions, known_until, wholes, reals)
+    found = _sum_sessions(columns, seconds, sessions, known_until, wholes, reals)
     whole = dict(zip(_WHOLE, wholes[:, :found], strict=True))
     symbol, session = whole.pop("symbol"), whole.pop("session")
     table = {
@@ -118,15 +118,15 @@ def summarise(
 
 
 @kernel
-def _session_end(sessions: IntArray, at: int, minutes: int) -> int:
+def _session_end(sessions: IntArray, at: int, seconds: int) -> int:
     """The first moment at which no bar of session `at` can start."""
     if at >= sessions.shape[1]:
         return _NEVER
-    return int((sessions[DAY, at] + 1) * _DAY if minutes == _DAILY else sessions[POST_CLOSE, at])
+    return int((sessions[DAY, at] + 1) * _DAY if seconds == _DAILY else sessions[POST_CLOSE, at])
 
 
 @kernel
-def _count_sessions(bars: _Bars, minutes: int, sessions: IntArray) -> int:
+def _count_sessions(bars: _Bars, seconds: int, sessions: IntArray) -> int:
     """The largest possible number of pairs of symbol and session."""
     days = 0
     for symbol in range(bars.begin.size - 1):
@@ -135,7 +135,7 @@ def _count_sessions(bars: _Bars, minutes: int, sessions: IntArray) -> int:
             if bars.stamp[row] >= over:
                 days += 1
                 over = _session_end(
-                    sessions, first_session(sessions, bars.stamp[row], minutes), minutes
+                    sessions, first_session(sessions, bars.stamp[row], seconds), seconds
                 )
     return int(days)
 
@@ -143,7 +143,7 @@ def _count_sessions(bars: _Bars, minutes: int, sessions: IntArray) -> int:
 @kernel
 def _sum_sessions(
     bars: _Bars,
-    minutes: int,
+    seconds: int,
     sessions: IntArray,
     known_until: IntArray,
     wholes: IntArray,
@@ -159,15 +159,15 @@ def _sum_sessions(
     Over 60 lines because a call for each bar that passes arrays costs several times what its sums
     do (`kernel.py` says why).
     """
-    length, day = minutes * _MINUTE, -1
+    length, day = seconds * _SECOND, -1
     for symbol in range(bars.begin.size - 1):
         at, current, over = 0, -1, -_NEVER
         opens, closes, until = 0, 0, 0
         for row in range(bars.begin[symbol], bars.begin[symbol + 1]):
             stamp = bars.stamp[row]
             if stamp >= over:
-                at = first_session(sessions, stamp, minutes)
-                over = _session_end(sessions, at, minutes)
+                at = first_session(sessions, stamp, seconds)
+                over = _session_end(sessions, at, seconds)
                 if at < sessions.shape[1]:
                     opens, closes, until = (
                         sessions[session_position.SESSION_OPEN, at],
@@ -175,7 +175,7 @@ def _sum_sessions(
                         known_until[at],
                     )
             if (
-                minutes != _DAILY
+                seconds != _DAILY
                 and stamp >= opens
                 and stamp < closes
                 and at < sessions.shape[1]
@@ -183,7 +183,7 @@ def _sum_sessions(
             ):
                 part = REGULAR
             else:
-                part = part_of(sessions, at, stamp, minutes)
+                part = part_of(sessions, at, stamp, seconds)
             if part == OUTSIDE:
                 continue
             if at != current:

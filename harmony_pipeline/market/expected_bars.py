@@ -13,11 +13,11 @@ import polars as pl
 
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 # what counts as the same time of day: activity changes little within half an hour
-BUCKET_MINUTES = 30
+BUCKET_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.
     if timeframe in LONG_TIMEFRAMES:
         stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME)
         return numbered.select("session", timestamp=stamp, bar_end="close", bucket=pl.lit(0))
-    step = TIMEFRAME_MINUTES[timeframe]
+    step = TIMEFRAME_SECONDS[timeframe]
     rows = (
         _on_session_grid(numbered, step)
         if calendar.grid.from_session
@@ -93,10 +93,10 @@ def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.
     wall = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None)
     # The time of day runs on in elapsed time from the open, so that buckets stay whole where the
     # clock changes within a session.
-    clock = (wall - pl.col("date").cast(pl.Datetime("us"))).dt.total_minutes() + (
+    clock = (wall - pl.col("date").cast(pl.Datetime("us"))).dt.total_seconds() + (
         pl.col("timestamp") - pl.col("open")
-    ).dt.total_minutes()
-    rows = rows.with_columns(bucket=clock.floordiv(max(step, BUCKET_MINUTES)))
+    ).dt.total_seconds()
+    rows = rows.with_columns(bucket=clock.floordiv(max(step, BUCKET_SECONDS)))
     return rows.select(
         "session", "timestamp", "bar_end", bucket=pl.col("bucket") - pl.col("bucket").min()
     ).sort("timestamp")
@@ -105,19 +105,19 @@ def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.
 def _on_clock_grid(numbered: pl.DataFrame, calendar: Calendar, step: int) -> pl.DataFrame:
     """Bars on the exchange's clock. Within a session the grid runs in elapsed time, as bars do."""
     midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(
-        minutes=calendar.grid.offset_minutes % step
+        seconds=calendar.grid.offset_minutes * 60 % step
     )
     clock = (
         pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None) - midnight
-    ).dt.total_minutes()
+    ).dt.total_seconds()
     rows = _split_into_bars(
         numbered.with_columns(
-            start=pl.col("open") - pl.duration(minutes=clock % step), stop="close"
+            start=pl.col("open") - pl.duration(seconds=clock % step), stop="close"
         ),
         step,
     )
     idle = (pl.col("timestamp") >= pl.col("break_start")) & (
-        pl.col("timestamp") + timedelta(minutes=step) <= pl.col("break_end")
+        pl.col("timestamp") + timedelta(seconds=step) <= pl.col("break_end")
     )
     # a bar that reaches over from the session before belongs to that one
     taken = pl.col("timestamp") < pl.col("before")
@@ -134,12 +134,12 @@ def _on_session_grid(numbered: pl.DataFrame, step: int) -> pl.DataFrame:
 
 
 def _split_into_bars(stretches: pl.DataFrame, step: int) -> pl.DataFrame:
-    """`start` to `stop` as bars of `step` minutes (timestamp, bar_end); the last may be short."""
-    count = ((pl.col("stop") - pl.col("start")).dt.total_minutes() + step - 1) // step
+    """`start` to `stop` as bars of `step` seconds (timestamp, bar_end); the last may be short."""
+    count = ((pl.col("stop") - pl.col("start")).dt.total_seconds() + step - 1) // step
     rows = stretches.with_columns(at=pl.int_ranges(0, count)).explode("at")
     rows = rows.with_columns(
-        timestamp=(pl.col("start") + pl.duration(minutes=pl.col("at") * step)).cast(TIME)
+        timestamp=(pl.col("start") + pl.duration(seconds=pl.col("at") * step)).cast(TIME)
     )
     return rows.with_columns(
-        bar_end=pl.min_horizontal(pl.col("timestamp") + timedelta(minutes=step), "stop")
+        bar_end=pl.min_horizontal(pl.col("timestamp") + timedelta(seconds=step), "stop")
     )

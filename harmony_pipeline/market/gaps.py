@@ -8,7 +8,8 @@ Evidence, in the order in which it is applied:
 1. Every symbol is silent at once, which their activity profiles do not explain: a halt of the
 venue,
    or for a whole session lost data.
-2. The source writes a bar whether or not anything traded: an absent bar was lost.
+2. The source writes a bar whether or not anything traded: an absent bar was lost. Or bars are made
+   of the trades themselves: there was none, unless the tape has a hole.
 3. The activity profile: from the share of bars that the symbol left out at this time of day in its
    past sessions follows how many times a session a silence of n bars is expected
    (`trading_activity.expected_silences`). Often enough means `no_trade`, hardly ever `missing`.
@@ -36,7 +37,7 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.frames import format_columns, join_latest, sort_rows
 from harmony_pipeline.market.expected_bars import Slots
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, GapSettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, GapSettings
 from harmony_pipeline.market.trading_activity import ActivityProfile, expected_silences
 from harmony_pipeline.schemas import GAPS, TIME
 
@@ -49,7 +50,7 @@ USUAL, NEVER = 0.05, 0.001
 HABITUALLY_ACTIVE = 0.02
 CLUSTERING = 3.0  # s above: minutes of the 99 stocks of January 2025 vary about as much
 # the length of a limit-up limit-down pause (Reg NMS plan), the shortest single-stock halt
-PAUSE_MINUTES = 5
+PAUSE_SECONDS = 300
 REOPENING = 4.0  # times the volume before
 _NOT_REFUSED = (
     "superseded",
@@ -80,6 +81,7 @@ def find_gaps(
     settings: GapSettings,
     *,
     every_bar: bool = False,
+    of_trades: bool = False,
 ) -> pl.DataFrame:
     """Runs of absent regular bars from the slots' target on, in the columns of schemas.GAPS.
 
@@ -116,7 +118,12 @@ def find_gaps(
     )
     cut = _split_runs(runs, slots, market_wide, alive)
     return GAPS.conform(
-        _classify_runs(_with_evidence(cut, profile, symbols), slots, every_bar=every_bar)
+        _classify_runs(
+            _with_evidence(cut, profile, symbols),
+            slots,
+            every_bar=every_bar,
+            of_trades=of_trades,
+        )
     )
 
 
@@ -424,10 +431,12 @@ class _Case(NamedTuple):
     evidence: pl.Expr
 
 
-def _classify_runs(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.DataFrame:
+def _classify_runs(
+    runs: pl.DataFrame, slots: Slots, *, every_bar: bool, of_trades: bool
+) -> pl.DataFrame:
     """Kind and evidence by the rules in the module's head, first match first."""
     cases = [
-        *_cases_of_the_market(every_bar=every_bar),
+        *_cases_of_the_market(every_bar=every_bar, of_trades=of_trades),
         *_cases_with_profile(slots.timeframe),
         *_cases_without_profile(),
     ]
@@ -440,8 +449,8 @@ def _classify_runs(runs: pl.DataFrame, slots: Slots, *, every_bar: bool) -> pl.D
     return runs.with_columns(kind=kind, evidence=evidence)
 
 
-def _cases_of_the_market(*, every_bar: bool) -> list[_Case]:
-    """Rules 1 and 2: all symbols are silent, or the source never is."""
+def _cases_of_the_market(*, every_bar: bool, of_trades: bool) -> list[_Case]:
+    """Rules 1 and 2: all symbols are silent, the source never is, or the trades are known."""
     return [
         _Case(
             pl.col("market_wide") == 2,
@@ -461,6 +470,11 @@ def _cases_of_the_market(*, every_bar: bool) -> list[_Case]:
             "missing",
             pl.lit("the source writes every bar, traded or not, and this one is absent"),
         ),
+        _Case(
+            pl.lit(of_trades),
+            "no_trade",
+            pl.lit("bars are made of the trades themselves, and none ended one here"),
+        ),
     ]
 
 
@@ -469,7 +483,7 @@ def _cases_with_profile(timeframe: str) -> list[_Case]:
     usual = _at_least("by_habit", USUAL)
     unusual, busy = _less_than("by_habit", NEVER), _less_than("by_neighbours", NEVER)
     active = pl.col("usual_silence") < HABITUALLY_ACTIVE
-    pause = pl.col("bars") * TIMEFRAME_MINUTES[timeframe] >= PAUSE_MINUTES
+    pause = pl.col("bars") * TIMEFRAME_SECONDS[timeframe] >= PAUSE_SECONDS
     intraday = pl.lit(timeframe not in LONG_TIMEFRAMES)
     both = _silence_and_neighbours()
     reopening = format_columns(

@@ -15,13 +15,13 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 _SESSION = BarGrid("session")
 _SAME_SHARE = 0.99  # of sessions: a late open once in ten years makes no other grid
 _POOR, _SURE = 0.5, 0.9
-_MINUTE = 60_000_000
+_SECOND, _MINUTE_SECONDS, _DAY_SECONDS = 1_000_000, 60, 86_400
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def grids_differ(calendar: Calendar, timeframe: str) -> bool:
     """Whether the clock's grid and the session's are two for bars of this length."""
     if timeframe in LONG_TIMEFRAMES:
         return False
-    step = TIMEFRAME_MINUTES[timeframe]
+    step = TIMEFRAME_SECONDS[timeframe]
     starts = [pl.col(name) for name in ("pre_open", "open", "break_end", "close")]
-    on_clock = [(_wall(start, calendar.zone) % (step * _MINUTE) == 0) for start in starts]
+    on_clock = [(_wall(start, calendar.zone) % (step * _SECOND) == 0) for start in starts]
     same = pl.all_horizontal(each.fill_null(value=True) for each in on_clock)
     return bool(calendar.table.select(same.mean()).item() < _SAME_SHARE)
 
@@ -59,17 +59,18 @@ def detect_grid(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Detect
     inside = distinct.filter(calendar.parts(distinct)["session"].is_not_null())
     if not len(inside):
         return None
-    step = TIMEFRAME_MINUTES[timeframe]
-    on_clock = _wall_minutes(inside, calendar.zone) % step == 0
+    step = TIMEFRAME_SECONDS[timeframe]
+    on_clock = _wall_seconds(inside, calendar.zone) % step == 0
     # On the clock a bar may start before the open, in no part of the session: it counts too.
     early = _count_straddling(distinct, calendar, step)
     on_session = (slots(inside, step, calendar.on_grid(_SESSION))["slot"] == inside).to_numpy()
     clock, session, count = int(on_clock.sum()) + early, int(on_session.sum()), len(inside) + early
     grid = _SESSION if session > clock else CLOCK
     if max(clock, session) < _POOR * count:
-        offsets = np.bincount(_wall_minutes(inside, calendar.zone) % step)
-        if offsets.max() >= _SURE * len(inside):
-            grid = BarGrid("clock", int(offsets.argmax()))
+        offsets = np.bincount(_wall_seconds(inside, calendar.zone) % step)
+        minutes, seconds = divmod(int(offsets.argmax()), _MINUTE_SECONDS)
+        if offsets.max() >= _SURE * len(inside) and not seconds:
+            grid = BarGrid("clock", minutes)
     return DetectedGrid(grid, count, clock, session)
 
 
@@ -78,8 +79,8 @@ def _count_straddling(distinct: pl.Series, calendar: Calendar, step: int) -> int
     outside = distinct.filter(calendar.parts(distinct)["session"].is_null())
     if not len(outside):
         return 0
-    aligned = outside.filter(pl.Series(_wall_minutes(outside, calendar.zone) % step == 0))
-    last_moment = aligned.to_physical() + (step * _MINUTE - 1)
+    aligned = outside.filter(pl.Series(_wall_seconds(outside, calendar.zone) % step == 0))
+    last_moment = aligned.to_physical() + (step * _SECOND - 1)
     return int(calendar.parts(last_moment.cast(TIME))["session"].is_not_null().sum())
 
 
@@ -87,7 +88,7 @@ def _wall(moment: pl.Expr, zone: str) -> pl.Expr:
     return moment.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("us")
 
 
-def _wall_minutes(stamps: pl.Series, zone: str) -> IntArray:
-    """Whole minutes on the wall clock. A stamp with seconds lies on no grid and gives -1."""
+def _wall_seconds(stamps: pl.Series, zone: str) -> IntArray:
+    """Whole seconds on the wall clock. A stamp between two seconds lies on no grid and gives -1."""
     wall = stamps.to_frame("at").select(_wall(pl.col("at"), zone))["at"].to_numpy()
-    return np.where(wall % _MINUTE == 0, wall // _MINUTE % 1440, -1)
+    return np.where(wall % _SECOND == 0, wall // _SECOND % _DAY_SECONDS, -1)

@@ -72,7 +72,7 @@ _FUTURES_CALENDARS = (
     "us_futures",
     "XEUR",
 )
-_FX_CALENDARS = frozenset({"FX", "24/5"})
+_FX_CALENDARS = frozenset({"FX", "24/5", "METALS"})
 
 
 class _Exchange(NamedTuple):

@@ -5,11 +5,15 @@ trading runs past midnight UTC or when a session begins the evening before (futu
 the day then begins at that hour. Daily and weekly bars are stamped midnight UTC, so for them the
 cut is midnight UTC.
 
+Hours, which only retraining knows, are those of the exchange's clock; one that the clock repeats is
+one period of two hours, and one that it leaves out is empty.
+
 >>> months = periods_between(date(2024, 1, 15), date(2024, 3, 2), "month", "America/New_York")
 >>> [period.key for period in months]
 ['2024-01', '2024-02', '2024-03']
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +23,7 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 
 KEY_FORMATS = {
+    "hour": "%Y-%m-%dT%H",
     "day": "%Y-%m-%d",
     "week": "%Y-%m-%d",
     "month": "%Y-%m",
@@ -74,7 +79,7 @@ class Period:
 
 def floor_date(day: date, size: str) -> date:
     """First date of the period that holds `day`."""
-    if size == "day":
+    if size in {"hour", "day"}:
         return day
     if size == "week":
         return day - timedelta(days=day.weekday())
@@ -87,29 +92,71 @@ def floor_date(day: date, size: str) -> date:
 
 def next_date(first: date, size: str) -> date:
     """First date of the period after the one that starts on `first`."""
-    days = {"day": 1, "week": 7, "month": 32, "quarter": 93, "year": 367}[size]
+    days = {"hour": 1, "day": 1, "week": 7, "month": 32, "quarter": 93, "year": 367}[size]
     return floor_date(first + timedelta(days=days), size)
 
 
 def period_from_key(key: str, size: str, cut: DayCut | str) -> Period:
     """The period named `key`."""
     try:
-        parsed = datetime.strptime(key, KEY_FORMATS[size]).date()  # noqa: DTZ007 - a date, no instant
+        parsed = datetime.strptime(key, KEY_FORMATS[size])  # noqa: DTZ007 - on a clock, no instant
     except ValueError:
-        raise ConfigError(
-            f"'{key}' is not a {size}: write it like {date(2024, 1, 1).strftime(KEY_FORMATS[size])}"
-        ) from None
-    return period_of(parsed, size, cut)
+        example = datetime(2024, 1, 1, 10).strftime(KEY_FORMATS[size])  # noqa: DTZ001 - a text
+        raise ConfigError(f"'{key}' is no {size}: write it like {example}") from None
+    return _hour(parsed, _as_cut(cut)) if size == "hour" else period_of(parsed.date(), size, cut)
 
 
 def period_of(day: date, size: str, cut: DayCut | str) -> Period:
-    """The period that holds the exchange date `day`. A zone alone cuts at its midnights."""
-    cut = DayCut(cut) if isinstance(cut, str) else cut
+    """The period that holds the exchange date `day`, or its first hour. A zone alone cuts at its
+    midnights.
+    """
+    cut = _as_cut(cut)
+    if size == "hour":
+        return period_at(cut.start_of(day), size, cut)
     first = floor_date(day, size)
     last = next_date(first, size)
     return Period(
         cut.start_of(first), cut.start_of(last), first.strftime(KEY_FORMATS[size]), first, last
     )
+
+
+def period_at(moment: datetime, size: str, cut: DayCut | str) -> Period:
+    """The period that holds an instant."""
+    cut = _as_cut(cut)
+    if size != "hour":
+        return period_of(cut.date_of(moment), size, cut)
+    wall = moment.astimezone(ZoneInfo(cut.zone)).replace(tzinfo=None, fold=0)
+    return _hour(wall.replace(minute=0, second=0, microsecond=0), cut)
+
+
+def next_period(period: Period, size: str, cut: DayCut | str) -> Period:
+    """The period after this one."""
+    return period_at(period.end, size, cut)
+
+
+def hours_of(moments: Iterable[tuple[datetime, datetime]], cut: DayCut) -> list[Period]:
+    """The hours that hold any of the half-open ranges, in order."""
+    found: dict[str, Period] = {}
+    for start, end in moments:
+        period = period_at(start, "hour", cut)
+        while period.start < end:
+            found.setdefault(period.key, period)
+            period = next_period(period, "hour", cut)
+    return sorted(found.values())
+
+
+def _hour(wall: datetime, cut: DayCut) -> Period:
+    """The hour that begins at `wall` on the clock of the cut's zone."""
+    zone = ZoneInfo(cut.zone)
+    start, end = (
+        each.replace(tzinfo=zone).astimezone(UTC) for each in (wall, wall + timedelta(hours=1))
+    )
+    day = cut.date_of(start)
+    return Period(start, end, wall.strftime(KEY_FORMATS["hour"]), day, day + timedelta(days=1))
+
+
+def _as_cut(cut: DayCut | str) -> DayCut:
+    return DayCut(cut) if isinstance(cut, str) else cut
 
 
 def periods_between(start: date, end: date, size: str, cut: DayCut | str) -> list[Period]:

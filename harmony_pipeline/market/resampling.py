@@ -27,46 +27,49 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.bar_time import DAY_MINUTES, floor_to_clock, slot_end, slots
+from harmony_pipeline.market.bar_time import DAY_SECONDS, floor_to_clock, slot_end, slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
+_SECONDS = {"Sec": 1, "Min": 60, "Hour": 3600}
 _LONG = {"Day": "1d", "Week": "1w", "Month": "1mo"}
 _NANO_KEY = ("symbol", "timestamp", "session")
 
 
 @dataclass(frozen=True)
 class Size:
-    """Length of a bar: `minutes` on the clock, or one `span` of the calendar (Day, Week, Month)."""
+    """Length of a bar: `seconds` on the clock, or one `span` of the calendar (Day, Week, Month)."""
 
     text: str
-    minutes: int | None
+    seconds: int | None
     span: str | None
 
     @staticmethod
     def of(text: str) -> "Size":
-        """From `90Min`, `4Hour`, `1Day`, `1Week` or `1Month`. Raises ConfigError for other text."""
-        found = re.fullmatch(r"(\d+)(Min|Hour|Day|Week|Month)", text)
+        """From `30Sec`, `90Min`, `4Hour`, `1Day`, `1Week` or `1Month`. Raises ConfigError for other
+        text.
+        """
+        found = re.fullmatch(r"(\d+)(Sec|Min|Hour|Day|Week|Month)", text)
         number = int(found[1]) if found else 0
         if found and found[2] in _LONG and number == 1:
             return Size(text, None, found[2])
-        minutes = number * (60 if found and found[2] == "Hour" else 1)
-        if not found or found[2] in _LONG or not 0 < minutes < DAY_MINUTES:
+        seconds = number * _SECONDS.get(found[2] if found else "", 0)
+        if not 0 < seconds < DAY_SECONDS:
             raise ConfigError(
-                f"'{text}' is no length of a bar: write it like 5Min, 90Min, 4Hour, 1Day, 1Week or"
+                f"'{text}' is no length of a bar: write it like 30Sec, 5Min, 4Hour, 1Day, 1Week or"
                 " 1Month"
             )
-        return Size(text, minutes, None)
+        return Size(text, seconds, None)
 
     def is_made_of(self, base: str) -> bool:
         """Whether whole bars of size `base` make up one of this size."""
-        if base not in TIMEFRAME_MINUTES:
+        if base not in TIMEFRAME_SECONDS:
             return False
         if base == "1Week":
             return self.span == "Week"
-        own = self.minutes or DAY_MINUTES
-        return own >= TIMEFRAME_MINUTES[base] and own % TIMEFRAME_MINUTES[base] == 0
+        own = self.seconds or DAY_SECONDS
+        return own >= TIMEFRAME_SECONDS[base] and own % TIMEFRAME_SECONDS[base] == 0
 
 
 def resample(
@@ -124,7 +127,7 @@ def _locate_bars(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
             )
         return (
             _intraday(rows, size, calendar, mix_parts=mix_parts)
-            if size.minutes
+            if size.seconds
             else _calendar_spans(rows, size, calendar)
         )
 
@@ -137,9 +140,9 @@ def _locate_bars(size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Expr:
 
 
 def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: bool) -> pl.Series:
-    minutes = size.minutes or DAY_MINUTES
+    seconds = size.seconds or DAY_SECONDS
     if calendar.grid.from_session and not mix_parts:
-        found = slots(rows["timestamp"], minutes, calendar)
+        found = slots(rows["timestamp"], seconds, calendar)
         return found.select(
             _stamp=pl.col("slot").cast(TIME), _end=pl.col("end").cast(TIME)
         ).to_struct("_slot")
@@ -148,9 +151,9 @@ def _intraday(rows: pl.DataFrame, size: Size, calendar: Calendar, *, mix_parts: 
         rows["timestamp"] if mix_parts else calendar.part_ends(rows["timestamp"], rows["session"])
     )
     slot = rows.select(
-        floor_to_clock(pl.col("timestamp"), minutes, calendar.zone, offset).alias("_stamp")
+        floor_to_clock(pl.col("timestamp"), seconds, calendar.zone, offset).alias("_stamp")
     ).with_columns(last.alias("_last"))
-    end = slot_end(pl.col("_stamp"), minutes, calendar.zone, offset)
+    end = slot_end(pl.col("_stamp"), seconds, calendar.zone, offset)
     ended = end if mix_parts else pl.min_horizontal(end, "_last")
     return slot.select("_stamp", _end=ended.cast(TIME)).to_struct("_slot")
 

@@ -14,12 +14,12 @@ from harmony_pipeline.arrays import ByteArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 
 _NEVER = np.iinfo(np.int64).max
-_MINUTE, _HOUR, _DAY = 60_000_000, 3_600_000_000, 86_400_000_000
+_SECOND, _MINUTE, _HOUR, _DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 NEAR_OPEN, NEAR_CLOSE = 1, 2
-_DAILY = 1440
+_DAILY = 86_400
 
 
 # Rows of the calendar's matrix, one column a session: microseconds UTC, the day's number since
@@ -65,26 +65,26 @@ def sessions_of(calendar: Calendar) -> IntArray:
     return np.ascontiguousarray(calendar.table.select(columns).to_numpy().T.astype(np.int64))
 
 
-def minutes_of(timeframe: str) -> int:
+def seconds_of(timeframe: str) -> int:
     """A bar's length for kernels. Weekly bars are days of the calendar of weeks."""
-    return min(TIMEFRAME_MINUTES[timeframe], _DAILY)
+    return min(TIMEFRAME_SECONDS[timeframe], _DAILY)
 
 
 @kernel
-def first_session(sessions: IntArray, stamp: int, minutes: int) -> int:
+def first_session(sessions: IntArray, stamp: int, seconds: int) -> int:
     """The first session that is not over when a bar starts at `stamp`; the number of sessions if
     all are.
     """
-    if minutes == _DAILY:
+    if seconds == _DAILY:
         return int(np.searchsorted(sessions[DAY], stamp // _DAY))
     return int(np.searchsorted(sessions[POST_CLOSE], stamp, side="right"))
 
 
 @kernel
-def next_session(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
+def next_session(sessions: IntArray, at: int, stamp: int, seconds: int) -> int:
     """The same, from `at`, which was right for an earlier stamp."""
     count = sessions.shape[1]
-    if minutes == _DAILY:
+    if seconds == _DAILY:
         while at < count and sessions[DAY, at] < stamp // _DAY:
             at += 1
     else:
@@ -94,13 +94,13 @@ def next_session(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
 
 
 @kernel
-def part_of(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
+def part_of(sessions: IntArray, at: int, stamp: int, seconds: int) -> int:
     """OUTSIDE, PRE, REGULAR or POST."""
     if at >= sessions.shape[1]:
         return OUTSIDE
-    if minutes == _DAILY:
+    if seconds == _DAILY:
         return REGULAR if sessions[DAY, at] == stamp // _DAY else OUTSIDE
-    end = stamp + min(minutes * _MINUTE, sessions[REACH, at])
+    end = stamp + min(seconds * _SECOND, sessions[REACH, at])
     if end <= sessions[PRE_OPEN, at] or (
         stamp >= sessions[BREAK_START, at] and end <= sessions[BREAK_END, at]
     ):
@@ -111,15 +111,15 @@ def part_of(sessions: IntArray, at: int, stamp: int, minutes: int) -> int:
 
 
 @kernel
-def end_of_part(sessions: IntArray, at: int, part: int, minutes: int) -> int:
+def end_of_part(sessions: IntArray, at: int, part: int, seconds: int) -> int:
     """The end of this part of this session: later bars that start before it start in it too.
 
     0 where a lunch break makes it unclear.
     """
-    if sessions[BREAK_START, at] != _NEVER or minutes == _DAILY:
+    if sessions[BREAK_START, at] != _NEVER or seconds == _DAILY:
         return 0
     if part == PRE:
-        return int(sessions[SESSION_OPEN, at] - min(minutes * _MINUTE, sessions[REACH, at]) + 1)
+        return int(sessions[SESSION_OPEN, at] - min(seconds * _SECOND, sessions[REACH, at]) + 1)
     return int(sessions[SESSION_CLOSE, at] if part == REGULAR else sessions[POST_CLOSE, at])
 
 
@@ -135,11 +135,11 @@ def grid_shift(sessions: IntArray, at: int, stamp: int) -> int:
 
 
 @kernel
-def on_grid(sessions: IntArray, at: int, stamp: int, minutes: int) -> bool:
+def on_grid(sessions: IntArray, at: int, stamp: int, seconds: int) -> bool:
     """Whether a bar may start at `stamp`: midnight UTC for daily bars, else on the grid."""
-    if minutes == _DAILY:
+    if seconds == _DAILY:
         return stamp % _DAY == 0
-    return bool((stamp + grid_shift(sessions, at, stamp)) % (minutes * _MINUTE) == 0)
+    return bool((stamp + grid_shift(sessions, at, stamp)) % (seconds * _SECOND) == 0)
 
 
 @kernel

@@ -1,33 +1,51 @@
 """Settings of the market: which market, which bars, from which source."""
 
+import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from harmony_pipeline.market.bar_grid import AUTO, CLOCK_GRID, BarGrid
+from harmony_pipeline.market.sources.server_clock import ServerClock
 from harmony_pipeline.market.steps import tick_fraction
 from harmony_pipeline.market.validation.catalog import Severity, refused_choice
 from harmony_pipeline.settings_base import FrozenSettings
 
-Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day", "1Week"]
+Timeframe = Literal[
+    "1Sec", "5Sec", "10Sec", "15Sec", "30Sec", "1Min", "5Min", "15Min", "30Min", "1Hour", "1Day",
+    "1Week",
+]  # fmt: skip
 PeriodSize = Literal["day", "week", "month", "quarter", "year"]
+RetrainingSize = Literal["hour", "day", "week", "month", "quarter", "year"]
 
-TIMEFRAME_MINUTES: dict[str, int] = {
-    "1Min": 1,
-    "5Min": 5,
-    "15Min": 15,
-    "30Min": 30,
-    "1Hour": 60,
-    "1Day": 1440,
-    "1Week": 10_080,
+TIMEFRAME_SECONDS: dict[str, int] = {
+    "1Sec": 1,
+    "5Sec": 5,
+    "10Sec": 10,
+    "15Sec": 15,
+    "30Sec": 30,
+    "1Min": 60,
+    "5Min": 300,
+    "15Min": 900,
+    "30Min": 1800,
+    "1Hour": 3600,
+    "1Day": 86_400,
+    "1Week": 604_800,
 }
+TIMEFRAME_MINUTES: dict[str, int] = {
+    name: seconds // 60 for name, seconds in TIMEFRAME_SECONDS.items() if seconds >= 60
+}
+"""the lengths that vendors have bars of; shorter ones come from files or are made of trades"""
 # stamped midnight UTC of their first session date, known at the close of their last
 LONG_TIMEFRAMES = ("1Day", "1Week")
 
 
-_WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto")
+_WITHOUT_WEEKS = ("simulated", "alpaca", "yahoo", "crypto", "mt5")
+_WITHOUT_SECONDS = _WITHOUT_WEEKS
+TRADE_TIME_BARS, _NO_TRADE_BARS = "time", "none"
+_TRADE_BARS = re.compile(r"none|time|(?=.*[1-9])\d+(\.\d+)?(Tick|Volume|Dollar)")
 
 
 class FileSourceSettings(FrozenSettings):
@@ -211,6 +229,58 @@ class CryptoSettings(FrozenSettings):
         None,
         description="another host that speaks the exchange's protocol; none means the exchange",
     )
+
+
+class Mt5Settings(FrozenSettings):
+    """Bars and quotes of a MetaTrader 5 terminal; see `market/sources/mt5.py`. The account is never
+    a setting: MT5_LOGIN, MT5_PASSWORD and MT5_SERVER, or the one that the terminal is logged in to.
+    """
+
+    server_clock: str = Field(
+        "America/New_York+7",
+        description=(
+            "the broker's clock, in which the terminal writes times as if they were UTC:"
+            " America/New_York+7 (most brokers), or a zone; `harmony doctor` checks it"
+        ),
+    )
+    terminal: str | None = Field(
+        None, description="path of terminal64.exe; none means the one that is running or installed"
+    )
+    portable: bool = Field(False, description="start that terminal in portable mode")
+    group: str | None = Field(
+        None,
+        description=(
+            "when no symbols are named: those of this group (*USD*,!*JPY*); none means the ones"
+            " shown in Market Watch"
+        ),
+    )
+    volume: Literal["ticks", "real"] = Field(
+        "ticks",
+        description=(
+            "a bar's volume: its number of quotes, or what was traded, where an exchange tells it"
+        ),
+    )
+    page_rows: int = Field(
+        50_000,
+        ge=100,
+        description="bars in one question; no more than the terminal's Max bars in chart",
+    )
+    settle_seconds: float = Field(
+        5.0, ge=0.0, description="a bar is taken when it ended this long ago"
+    )
+    history_attempts: int = Field(
+        12,
+        ge=2,
+        le=100,
+        description="answers in all while the terminal fetches a range from the broker",
+    )
+    timeout_seconds: float = Field(60.0, gt=0.0, description="for the terminal to start")
+
+    @field_validator("server_clock")
+    @classmethod
+    def _check_clock(cls, text: str) -> str:
+        ServerClock.of(text)
+        return text
 
 
 class ReplaySettings(FrozenSettings):
@@ -521,7 +591,20 @@ class IngestSettings(FrozenSettings):
 
 
 class TickSettings(FrozenSettings):
-    """Quotes and trades: which are kept, and the form of their conditions; see docs/ticks.md."""
+    """Quotes and trades: which are kept, the form of their conditions, and whether bars are made of
+    trades; see docs/ticks.md.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"bars"})
+
+    bars: str = Field(
+        _NO_TRADE_BARS,
+        description=(
+            "none: bars are the source's own; time: bars of `market.timeframe` are made of the"
+            " source's trades; 1000Tick, 50000Volume, 1000000Dollar: bars of so much, that end on"
+            " the grid of `market.timeframe`"
+        ),
+    )
 
     condition_codes: Literal["sip", "lean", "none"] = Field(
         "sip",
@@ -535,6 +618,21 @@ class TickSettings(FrozenSettings):
     crossed_quotes: Literal["warn", "quarantine"] = Field(
         "quarantine", description="bid above ask; warn keeps them"
     )
+
+    @field_validator("bars")
+    @classmethod
+    def _check_bars(cls, kind: str) -> str:
+        if not _TRADE_BARS.fullmatch(kind):
+            raise ValueError(
+                f"'{kind}' is no kind of bar: use none, time, or a threshold like 1000Tick,"
+                " 50000Volume, 1000000Dollar"
+            )
+        return kind
+
+    @property
+    def makes_bars(self) -> bool:
+        """Whether bars are made of trades."""
+        return self.bars != _NO_TRADE_BARS
 
 
 AssetClass = Literal["us_equity", "equity", "fx", "crypto", "future", "index"]
@@ -618,14 +716,21 @@ class PartitionSettings(FrozenSettings):
         "month",
         description="left out: a month for minutes, a year for hourly, daily and weekly bars",
     )
-    retraining_period: PeriodSize = "quarter"
+    retraining_period: RetrainingSize = Field(
+        "quarter",
+        description="hour: for studies of a few days by the second; no session trades such models",
+    )
 
 
 class MarketSettings(FrozenSettings):
     """The market."""
 
     calendar: str = Field(
-        "XNYS", description="an exchange_calendars code, FX (the week of currencies) or 24/7"
+        "XNYS",
+        description=(
+            "an exchange_calendars code, FX (the week of currencies), METALS (spot gold and silver)"
+            " or 24/7"
+        ),
     )
     timeframe: Timeframe = "15Min"
     grid: Literal["auto", "clock", "session"] | int = Field(
@@ -647,7 +752,7 @@ class MarketSettings(FrozenSettings):
     source: str = Field(
         "simulated",
         description=(
-            "simulated, files, alpaca, yahoo, crypto, replay, or an import path module:Class;"
+            "simulated, files, alpaca, yahoo, crypto, mt5, replay, or an import path module:Class;"
             " docs/sources.md"
         ),
     )
@@ -655,6 +760,7 @@ class MarketSettings(FrozenSettings):
     simulated: SimulatedSourceSettings = SimulatedSourceSettings()
     yahoo: YahooSettings = YahooSettings()
     crypto: CryptoSettings = CryptoSettings()
+    mt5: Mt5Settings = Mt5Settings()
     replay: ReplaySettings = ReplaySettings()
     alpaca: AlpacaSourceSettings = AlpacaSourceSettings()
     patience: RetrySettings = RetrySettings()
@@ -678,7 +784,7 @@ class MarketSettings(FrozenSettings):
     def _fit_periods(self) -> Self:
         if (
             "trading_period" not in self.partitions.model_fields_set
-            and TIMEFRAME_MINUTES[self.timeframe] >= TIMEFRAME_MINUTES["1Hour"]
+            and TIMEFRAME_SECONDS[self.timeframe] >= TIMEFRAME_SECONDS["1Hour"]
         ):
             object.__setattr__(
                 self, "partitions", self.partitions.model_copy(update={"trading_period": "year"})
@@ -692,6 +798,18 @@ class MarketSettings(FrozenSettings):
             raise ValueError(
                 f"timeframe: {self.source} gives no weekly bars: ingest 1Day, and read weeks with"
                 " bars_at('1Week') in SQL"
+            )
+        long = self.timeframe in LONG_TIMEFRAMES
+        if self.ticks.makes_bars and long:
+            raise ValueError(
+                f"ticks.bars: bars of trades lie within a day, and timeframe is {self.timeframe}:"
+                " set it to 1Sec, 1Min, ... or ticks.bars to none"
+            )
+        short = TIMEFRAME_SECONDS[self.timeframe] < TIMEFRAME_SECONDS["1Min"]
+        if short and self.source in _WITHOUT_SECONDS and not self.ticks.makes_bars:
+            raise ValueError(
+                f"timeframe: {self.source} gives no bars of seconds: make them of its trades with"
+                ' [market.ticks] bars = "time", where it has trades, or set 1Min'
             )
         return self
 

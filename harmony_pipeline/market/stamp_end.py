@@ -17,7 +17,7 @@ from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 Evidence = Literal["none", "likely", "certain"]
@@ -31,7 +31,7 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
     """
     if _never_closes(calendar):
         return "none"
-    step = pl.duration(minutes=TIMEFRAME_MINUTES[timeframe])
+    step = pl.duration(seconds=TIMEFRAME_SECONDS[timeframe])
     distinct = stamps.cast(TIME).unique().drop_nulls().sort().to_frame("at")
     dates = calendar.session_dates(distinct["at"] - _literal(_MOMENT))
     found = distinct.with_columns(dates.alias("date")).drop_nulls()
@@ -60,14 +60,14 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
 
 def bar_starts_of_ends(stamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
     """The start of each bar that is stamped at its end. A short last bar starts on its grid too."""
-    minutes = TIMEFRAME_MINUTES[timeframe]
-    plain = stamps - _literal(pl.duration(minutes=minutes))
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    plain = stamps - _literal(pl.duration(seconds=seconds))
     if not grids_differ(calendar.on_grid(CLOCK), timeframe):
         return plain.alias("timestamp")
     found = detect_grid(plain, calendar, timeframe)
     if found is None or found.grid != BarGrid("session"):
         return plain.alias("timestamp")
-    own = slots(stamps - _literal(_MOMENT), minutes, calendar.on_grid(found.grid))["slot"]
+    own = slots(stamps - _literal(_MOMENT), seconds, calendar.on_grid(found.grid))["slot"]
     table = pl.DataFrame({"plain": plain, "own": own.cast(TIME)})
     return table.select(pl.coalesce("own", "plain").alias("timestamp"))["timestamp"]
 

@@ -19,23 +19,23 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 
 SAMPLE_ROWS = 20_000
 _CLEARLY = 0.75  # of a bar's length: weeks lose a day to a holiday, days an hour to the clock
 _MOST, _REPEATED = 0.5, 1.5
 _FEW_STEPS, _FAR_SHORTER = 3, 0.25
 _CHANCE = 1e-3
-_DAY = 1440.0
+_DAY = 86_400.0
 _DAYS_APART, _WEEK_APART = 0.8 * _DAY, 3.5 * _DAY
-_USUALLY_DAYS_APART, _MULTIPLES = 1200.0, 0.95
+_USUALLY_DAYS_APART, _MULTIPLES = 72_000.0, 0.95
 _FEWEST_DAYS, _FEWEST_WEEKS, _TIMES_OF_DAY = 3, 4, 2
 _WORDS = {"1Day": "daily bars", "1Week": "weekly bars", "1Hour": "hourly bars"}
 
 
 @dataclass(frozen=True)
 class Spacing:
-    """Steps between neighbouring stamps of a symbol, in minutes, and the stamps themselves."""
+    """Steps between neighbouring stamps of a symbol, in seconds, and the stamps themselves."""
 
     steps: pl.Series
     stamps: pl.Series
@@ -48,7 +48,9 @@ class Spacing:
         # several rows a stamp: its other half was not read
         if given.height > _REPEATED * rows.height:
             rows = rows.clear()
-        step = (pl.col("at") - pl.col("at").shift().over("group")).dt.total_seconds() / 60.0
+        step = (
+            (pl.col("at") - pl.col("at").shift().over("group")).dt.total_seconds().cast(pl.Float64)
+        )
         return Spacing(rows.select(step.alias("step"))["step"].drop_nulls(), rows["at"])
 
 
@@ -68,17 +70,17 @@ def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
         week = float(steps.median() or 0.0) >= 5 * _DAY  # type: ignore[arg-type]
         return "1Week" if week else "1Day"
     shorter = sorted(
-        (minutes, name) for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _DAY
+        (seconds, name) for name, seconds in TIMEFRAME_SECONDS.items() if seconds < _DAY
     )
     fitting = [
-        (minutes, name)
-        for minutes, name in shorter
-        if float((steps % minutes == 0).mean() or 0.0) >= _MULTIPLES  # type: ignore[arg-type]
+        (seconds, name)
+        for seconds, name in shorter
+        if float((steps % seconds == 0).mean() or 0.0) >= _MULTIPLES  # type: ignore[arg-type]
     ]
     if not fitting or not (steps == fitting[-1][0]).any():
-        known = ", ".join(TIMEFRAME_MINUTES)
+        known = ", ".join(TIMEFRAME_SECONDS)
         raise DataError(
-            f"the bars are mostly {usual:g} minutes apart, and Harmony knows {known}: resample them"
+            f"the bars are mostly {_length(usual)} apart, and Harmony knows {known}: resample them"
             " to one of these first"
         )
     return fitting[-1][1]
@@ -93,22 +95,26 @@ def other_timeframe(spacing: Spacing, calendar: Calendar, timeframe: str) -> str
 
 def refusal_message(origin: str, rows: int, found: str, timeframe: str) -> str:
     """The message for a file with bars of another size."""
-    words = _WORDS.get(found, f"bars of {TIMEFRAME_MINUTES[found]} minutes")
+    words = _WORDS.get(found, f"bars of {_length(TIMEFRAME_SECONDS[found])}")
     return (
         f"{origin} holds {words} ({found}; {rows} rows were looked at), and market.timeframe is "
         f'"{timeframe}": set [market] timeframe = "{found}", or take the file out'
     )
 
 
+def _length(seconds: float) -> str:
+    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+
+
 def _finer(spacing: Spacing, timeframe: str) -> str | None:
-    length = TIMEFRAME_MINUTES[timeframe]
+    length = TIMEFRAME_SECONDS[timeframe]
     shorter = spacing.steps < _CLEARLY * length
     usual = spacing.steps.filter(shorter).median()
     if not isinstance(usual, float) or float(shorter.mean() or 0.0) <= _MOST:  # type: ignore[arg-type]
         return None
     if len(spacing.steps) < _FEW_STEPS and usual > _FAR_SHORTER * length:
         return None
-    known = [name for name, minutes in TIMEFRAME_MINUTES.items() if minutes <= usual < length]
+    known = [name for name, seconds in TIMEFRAME_SECONDS.items() if seconds <= usual < length]
     long = _WEEK_APART > usual >= _DAYS_APART and timeframe == "1Week"
     return "1Day" if long else (known[-1] if known else None)
 
@@ -121,9 +127,9 @@ def _coarser(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None
         return None
     if least >= _DAYS_APART and _are_days(spacing, calendar):
         return "1Day"
-    longer = [name for name, minutes in TIMEFRAME_MINUTES.items() if minutes < _DAY]
+    longer = [name for name, seconds in TIMEFRAME_SECONDS.items() if seconds < _DAY]
     for name in reversed(longer):
-        length, own = TIMEFRAME_MINUTES[name], TIMEFRAME_MINUTES[timeframe]
+        length, own = TIMEFRAME_SECONDS[name], TIMEFRAME_SECONDS[timeframe]
         if length <= own or least < length:
             continue
         if (own / length) ** (spacing.stamps.n_unique() - 1) < _CHANCE and _share_a_grid(
@@ -161,7 +167,7 @@ def _share_a_grid(stamps: pl.Series, calendar: Calendar, length: int) -> bool:
     """Whether all stamps lie on one grid of this length: the clock's, shifted or not, or the
     session's.
     """
-    micros = length * 60_000_000
+    micros = length * 1_000_000
     wall = stamps.dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None).dt.epoch("us")
     if (wall % micros).n_unique() == 1:
         return True

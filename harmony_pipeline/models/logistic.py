@@ -15,6 +15,7 @@ from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.models.base import Range, sigmoid, to_json, validate_parameters
+from harmony_pipeline.models.blas_threads import one_blas_thread
 from harmony_pipeline.models.samples import Samples, training_targets
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -59,7 +60,8 @@ class Logistic:
         solver = LogisticRegression(
             C=self._parameters.inverse_penalty, max_iter=self._parameters.max_iterations, tol=1e-8
         )
-        solver.fit(blank.standardise(samples.X), labels, sample_weight=weights)
+        with one_blas_thread():
+            solver.fit(blank.standardise(samples.X), labels, sample_weight=weights)
         return LinearModel(
             blank.names,
             blank.median,

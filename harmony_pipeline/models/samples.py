@@ -79,11 +79,15 @@ SIDED: dict[str, float] = {
     "larger_momentum": 0.0,
     "market_return": 0.0,
     "residual_return": 0.0,
+    "news_sentiment": 0.0,
 }
 # kind of a comparison -> the neutral value of one whose compared column is sided
 _COMPARED = {"cross_rank": 0.5, "cross_z": 0.0, "market_relative": 0.0, "sector_relative": 0.0}
-# what would only tell symbols apart: prices, their logarithm, ranges, and impact by amount traded
-PRICE_LEVELS = frozenset({"sma", "ema", "atr", "fractional", "amihud"})
+# what would only tell symbols apart: prices, their logarithm, ranges, impact by amount traded, and
+# how much was ever written of them
+PRICE_LEVELS = frozenset(
+    {"sma", "ema", "atr", "fractional", "amihud", "news_total", "news_score_total"}
+)
 PER_RANGE = frozenset({"macd", "macd_line", "macd_signal"})
 REGIME_NAMES = (
     "regime_trend_sided",
@@ -91,7 +95,8 @@ REGIME_NAMES = (
     "regime_volatility_high",
     "regime_volatility_ratio",
 )
-_REGIME_SIDED = np.array([True, True, False, False])
+HIDDEN_REGIME = "regime_turbulent_probability"
+_REGIME_SIDED = np.array([True, True, False, False, False])
 _LARGEST_RETURN = 4.0  # root mean squares; one wild outcome cannot decide a fit alone
 _WINDOWS = re.compile(r"(_\d+)+$")
 
@@ -126,10 +131,13 @@ def _compared(name: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class InputMap:
-    """The map from feature columns, side and regime to the inputs of a model."""
+    """The map from feature columns, side and regime to the inputs of a model. hidden: whether the
+    probability of the turbulent state is one of the regime's inputs.
+    """
 
     feature_columns: tuple[str, ...]
     regimes: bool = False
+    hidden: bool = False
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -142,7 +150,13 @@ class InputMap:
                 else name
             )
             features.append(scaled if neutral_value(name) is None else f"{scaled}_sided")
-        return (*features, "side", *(REGIME_NAMES if self.regimes else ()))
+        return (*features, "side", *self._regime_names)
+
+    @property
+    def _regime_names(self) -> tuple[str, ...]:
+        if not self.regimes:
+            return ()
+        return (*REGIME_NAMES, HIDDEN_REGIME) if self.hidden else REGIME_NAMES
 
     @cached_property
     def _input_columns(self) -> tuple[str, ...]:
@@ -171,7 +185,7 @@ class InputMap:
         self, features: FloatArray, side: FloatArray, regime: FloatArray | None = None
     ) -> FloatArray:
         """float64 [rows, inputs] from features [rows, feature_columns], side [rows] and regime
-        [rows, 4].
+        [rows, 5].
 
         `RegimeHistory.at` returns regimes. Values that are not finite become NaN: not known.
         """
@@ -185,13 +199,14 @@ class InputMap:
                 values = np.where(per_range, values / unit, values)
         parts = [np.where(sided, (values - neutral) * direction, values), direction]
         if self.regimes:
-            known = np.full((side.size, len(REGIME_NAMES)), np.nan) if regime is None else regime
-            parts.append(np.where(_REGIME_SIDED, known * direction, known))
+            width = len(self._regime_names)
+            known = np.full((side.size, width), np.nan) if regime is None else regime[:, :width]
+            parts.append(np.where(_REGIME_SIDED[:width], known * direction, known))
         inputs = np.concatenate(parts, axis=1)
         return np.ascontiguousarray(np.where(np.isfinite(inputs), inputs, np.nan), dtype=np.float64)
 
     def row(self, features: FloatArray, side: int, regime: FloatArray | None = None) -> FloatArray:
-        """The inputs [inputs] of one event, from its features [feature_columns] and regime [4], for
+        """The inputs [inputs] of one event, from its features [feature_columns] and regime [5], for
         the live session.
         """
         row: FloatArray = self.matrix(
@@ -317,15 +332,17 @@ def build_samples(
     regimes: pl.DataFrame | None,
     feature_columns: Sequence[str],
     horizon: int,
+    *,
+    hidden_regime: bool = False,
 ) -> Samples:
     """The events of one horizon, resolved or not, each with the features of its own bar and the
-    regime known by then.
+    regime known by then, with the probability of its turbulent state if `hidden_regime`.
 
     Without `regimes` (None) there are no regime inputs. An empty frame gives unknown ones. Raises
     DataError for a missing feature column and NotReady for an event whose bar has no features,
     since a prediction without inputs would go unnoticed.
     """
-    inputs = InputMap(tuple(feature_columns), regimes=regimes is not None)
+    inputs = InputMap(tuple(feature_columns), regimes is not None, hidden_regime)
     missing = [name for name in inputs.feature_columns if name not in features.columns]
     if missing:
         raise DataError(
@@ -366,11 +383,11 @@ def _require_features(joined: pl.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class RegimeHistory:
-    """Regimes as inputs of a model: a row for each, float64 [rows + 1, 4], after one of NaN from
+    """Regimes as inputs of a model: a row for each, float64 [rows + 1, 5], after one of NaN from
     the time when none was known.
 
     Columns: trend (+1 bull, -1 bear); index level over its average, less 1; volatility (1 high, 0
-    low); realised over median volatility.
+    low); realised over median volatility; probability of the turbulent state.
     """
 
     known_at: IntArray
@@ -393,13 +410,14 @@ class RegimeHistory:
             .then(0.0)
             .alias("high"),
             (pl.col("realised_volatility") / pl.col("volatility_median")).alias("ratio"),
+            "turbulent_probability",
         )
-        rows = np.full((values.height + 1, len(REGIME_NAMES)), np.nan)
+        rows = np.full((values.height + 1, values.width), np.nan)
         rows[1:] = values.select(pl.all().fill_null(np.nan)).to_numpy()
         return RegimeHistory(ordered["known_at"].cast(pl.Int64).to_numpy(), rows)
 
     def at(self, timestamps: pl.Series | Sequence[datetime]) -> FloatArray:
-        """The latest regime known at or before each timestamp, float64 [timestamps, 4]."""
+        """The latest regime known at or before each timestamp, float64 [timestamps, 5]."""
         stamps = pl.Series("timestamp", timestamps, dtype=pl.Datetime("us", "UTC")).cast(pl.Int64)
         return self.at_micros(stamps.to_numpy())
 

@@ -19,7 +19,9 @@ class SearchSettings(FrozenSettings):
 class ModelSettings(FrozenSettings):
     """Walk-forward training: one model a retraining period and horizon."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"oldest_weight", "search", "blend_horizons"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"oldest_weight", "search", "blend_horizons", "hidden_regime"}
+    )
 
     forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
     parameters: dict[str, Any] = Field({}, description="over the forecaster's own defaults")
@@ -50,6 +52,10 @@ class ModelSettings(FrozenSettings):
     blend_horizons: bool = Field(
         default=False,
         description="the traded horizon's model is a blend of the models of all horizons",
+    )
+    hidden_regime: bool = Field(
+        default=False,
+        description="the probability of the turbulent state (table regimes) is an input, too",
     )
     search: SearchSettings = SearchSettings()
 

@@ -21,7 +21,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.models.base import Model, forecaster_class, to_json
 from harmony_pipeline.models.calibration import Platt
-from harmony_pipeline.models.samples import InputMap, Samples
+from harmony_pipeline.models.samples import HIDDEN_REGIME, InputMap, Samples
 
 CARD = "card.json"
 
@@ -85,7 +85,9 @@ class TrainedModel:
         return (
             None
             if self.card.feature_columns is None
-            else InputMap(self.card.feature_columns, self.card.regimes)
+            else InputMap(
+                self.card.feature_columns, self.card.regimes, HIDDEN_REGIME in self.card.names
+            )
         )
 
     @property

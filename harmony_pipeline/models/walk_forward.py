@@ -168,7 +168,7 @@ def train_period(
     model, calibration = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     card = ModelCard(
         path, forecaster.short, period.key, horizon, feature_set_hash,
-        data_hash or _rows_hash(training), forecaster.parameters, seed, samples.names,
+        data_hash or training_hash(training), forecaster.parameters, seed, samples.names,
         samples.inputs.feature_columns if samples.inputs else None,
         samples.inputs.regimes if samples.inputs else False, calibration.slope,
         calibration.intercept, _complete_inputs(samples, parts), recipe,
@@ -251,7 +251,7 @@ def _smoothed_rate(training: Samples) -> float:
     return float(((labels * weights).sum() + 1.0) / (weights.sum() + 2.0))
 
 
-def _rows_hash(training: Samples) -> str:
+def training_hash(training: Samples) -> str:
     """Hash of exactly what is learned from."""
 
     def parts() -> Iterator[str | bytes]:

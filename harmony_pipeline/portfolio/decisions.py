@@ -82,6 +82,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     UNRESTRICTED,
     Record,
     Records,
+    copy_records,
     records,
     records_from_lists,
     records_to_lists,
@@ -128,7 +129,8 @@ class PortfolioState:
 
     def copy(self) -> "PortfolioState":
         """A state of its own."""
-        return PortfolioState(self.symbols, self.positions.copy(), self.account.copy(), self.models)
+        positions, account = copy_records(self.positions), copy_records(self.account)
+        return PortfolioState(self.symbols, positions, account, self.models)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as lists that JSON carries exactly."""
@@ -485,23 +487,31 @@ def _decide_entry(
     verdict = Verdict(REFUSE, 0.0, position["gone"], 0, 0.0)
     if position["gone"] == NO_REASON:
         verdict = judge_entry(positions, account, rules, bar, bar["end"])
+    write_entry(intents[n], bar, verdict, 1 if reversal else 0)
+    if verdict.quantity > 0.0:
+        _await_entry(position, account, rules[symbol], bar, verdict.quantity)
+    return n + 1
+
+
+@inlined_kernel
+def write_entry(intent: Record, bar: Record, verdict: Verdict, after_exit: int) -> None:
+    """The intent to enter on the side of the bar's signal, as the risk engine answered: refused, or
+    to be sent.
+    """
     enters = verdict.quantity > 0.0
-    intent = intents[n]
-    _blank(intent, symbol, ENTRY, bar["signal"], ORDER_OPEN if enters else REFUSED, bar["end"])
+    status = ORDER_OPEN if enters else REFUSED
+    _blank(intent, bar["symbol"], ENTRY, bar["signal"], status, bar["end"])
     intent["quantity"] = intent["remaining"] = verdict.quantity
     intent["volatility"] = bar["volatility"]
     intent["signal_at"] = bar["at"]
     intent["entry_at"] = bar["end"]
-    intent["after_exit"] = 1 if reversal else 0
+    intent["after_exit"] = after_exit
     intent["model"] = bar["model"]
     intent["reason"] = BY_SIGNAL if enters else verdict.reason
     intent["verdict"] = verdict.answer
     intent["limit"] = verdict.reason
     intent["release_at"] = verdict.release_at
     intent["wanted"] = verdict.wanted
-    if enters:
-        _await_entry(position, account, rules[symbol], bar, verdict.quantity)
-    return n + 1
 
 
 @kernel_without_allocation

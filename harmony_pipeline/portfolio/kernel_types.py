@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.market.price_grid import TICK_FIELDS
+from harmony_pipeline.risk.bandit import POLICY_ARMS, POLICY_SIGNALS
 
 Records = NDArray[np.void]
 Record = Any  # one element of a Records array: a view that kernels read and write by field name
@@ -166,6 +167,9 @@ RULES = np.dtype(
         ("intraday_multiplier", "f8"), ("counts_day_trades", "i8"), ("day_trader_equity", "f8"),
         # an account that several strategies share (portfolio/sleeves.py)
         ("sleeve_symbols", "i8"), ("share", "f8"),
+        # the learned policy of size (risk/policy_kernels.py); last: the others stay together
+        ("policy_arms", "i8"), ("policy_multipliers", "f8", (POLICY_ARMS,)),
+        ("policy_weights", "f8", (POLICY_ARMS * POLICY_SIGNALS,)),
     ],
     align=True,
 )  # fmt: skip
@@ -181,7 +185,7 @@ unknown. `usable_cash` is the fraction of equity that purchases may use; `rearm_
 UNRESTRICTED, CASH or MARGIN; `settlement_days` counts sessions, `day_trader_equity` is in the
 currency. `sleeve_symbols` 0: one strategy has the account. Else it is the number of symbols of each
 strategy's sleeve: row r is symbol r % sleeve_symbols of the strategy r // sleeve_symbols, whose
-part of the equity is `share`.
+part of the equity is `share`. `policy_arms` 0: no policy of size was learned yet.
 """
 
 BAR = np.dtype(
@@ -438,6 +442,12 @@ def records(count: int, dtype: np.dtype[np.void]) -> Records:
     """`count` records of zeros: room for messages or state."""
     # of records NumPy writes every zero; of bytes the system hands out pages when they are used
     return np.zeros(count * dtype.itemsize, np.uint8).view(dtype)
+
+
+def copy_records(table: Records) -> Records:
+    """A copy, as bytes: NumPy copies records field by field."""
+    copied: Records = table.view(np.uint8).copy().view(table.dtype)
+    return copied
 
 
 def records_to_lists(table: Records) -> dict[str, list[Any]]:

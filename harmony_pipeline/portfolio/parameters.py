@@ -17,6 +17,7 @@ from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
 from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
 from harmony_pipeline.portfolio.settings import BacktestSettings
+from harmony_pipeline.risk.policies import SizingPolicies
 from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
@@ -44,6 +45,7 @@ class TradingRules:
     sectors: Sectors = field(default_factory=Sectors)
     vertical_sessions: int = 0  # `horizon` counts bars until the vertical barrier
     close_touch: bool = False
+    policies: SizingPolicies = field(default_factory=SizingPolicies)
 
     @staticmethod
     def of(
@@ -101,6 +103,7 @@ class TradingRules:
         days = {*self.instruments.changes(names), *self.sectors.changes(names)}
         if any(pays_regulators(self.costs, self.instruments.at(name)) for name in names):
             days |= {*regulatory_changes()}
+        days |= {*self.policies.changes()}
         return sorted(days | {*self.risk.rearm_on} | self.risk.account.changes())
 
     def only(self, symbols: Iterable[str]) -> "TradingRules":
@@ -117,6 +120,7 @@ class TradingRules:
             **self.costs.model_dump(),
             **self.luck.model_dump(),
             **self.risk.kernel_values(day),
+            **self.policies.kernel_values(day),
             **own,
         }
         values["seed"] = values["seed"] & (2**64 - 1)

@@ -7,7 +7,7 @@ positions, kept by exact differences.
 """
 
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.kernel import kernel_without_allocation
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import snap_to_lot
 from harmony_pipeline.portfolio.kernel_types import NO_MODEL, Record, Records
 
@@ -81,12 +81,7 @@ def close_trade(
     position: Record, account: Record, symbol: int, at: int, trades: Records, n_trades: int
 ) -> int:
     """Write the round trip down and forget it; the account counts it, and losses in a row."""
-    if position["cash_flow"] < 0:
-        account["losses"] += 1
-        account["lost_at"] = at
-    else:
-        account["losses"] = 0
-    account["closed_trades"] += 1
+    count_trade(account, position["cash_flow"], at)
     trade = trades[n_trades]
     trade["symbol"] = symbol
     trade["side"] = position["side"]
@@ -107,6 +102,17 @@ def close_trade(
     forget_trade(position)
     restate(position, account)
     return n_trades + 1
+
+
+@inlined_kernel
+def count_trade(account: Record, made: int, at: int) -> None:
+    """One more round trip, which made so many money units; and losses in a row."""
+    if made < 0:
+        account["losses"] += 1
+        account["lost_at"] = at
+    else:
+        account["losses"] = 0
+    account["closed_trades"] += 1
 
 
 @kernel_without_allocation

@@ -23,7 +23,7 @@ from harmony_pipeline.reports.robustness_figures import (
     monte_carlo_outcomes,
     sensitivity_heatmap,
 )
-from harmony_pipeline.reports.style import as_markdown, empty_figure
+from harmony_pipeline.reports.style import as_markdown, empty_figure, image_link
 from harmony_pipeline.reports.trade_figures import trade_on_candles
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "equity_curve",
     "feature_importance",
     "fold_timeline",
+    "image_link",
     "monte_carlo_fan",
     "monte_carlo_outcomes",
     "permutation_bars",

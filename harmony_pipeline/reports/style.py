@@ -8,7 +8,9 @@ come back as PNG bytes: same data, same bytes.
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,24 @@ SERIES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 INK, MUTED, FAINT, GRID, PAPER = "#1f2933", "#667380", "#b8c0c8", "#e6e9ec", "#ffffff"
 
 # inches; 1190 pixels, and letters that can still be read at the width of a phone
-WIDTH, DPI = 7.0, 170
+WIDTH = 7.0
+_DPI = ContextVar("dots per inch", default=170)
+_SCREEN_DPI = 84  # 588 pixels
 _TITLE, _SUBTITLE = 0.40, 0.27  # inches that the header takes
 # 6, the default, makes a picture of 102 kB 1 % smaller and takes three times as long
 _COMPRESSION = 4
+
+
+@contextmanager
+def small_pictures() -> Iterator[None]:
+    """Pictures that are drawn inside fit beside the menus of the UI, which shows them as they
+    are.
+    """
+    token = _DPI.set(_SCREEN_DPI)
+    try:
+        yield
+    finally:
+        _DPI.reset(token)
 
 
 def canvas(
@@ -44,7 +60,7 @@ def canvas(
 
     header = 0.10 + _TITLE + (_SUBTITLE if subtitle else 0.0)
     total = height + header
-    figure = Figure(figsize=(WIDTH, total), dpi=DPI, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(WIDTH, total), dpi=_DPI.get(), facecolor=PAPER, layout="constrained")
     engine: Any = figure.get_layout_engine()
     engine.set(rect=(0.005, 0.0, 0.99, 1.0 - header / total), w_pad=0.08, h_pad=0.06)
     figure.text(
@@ -124,8 +140,13 @@ def empty_figure(title: str, message: str) -> bytes:
 
 def as_markdown(picture: bytes, alt: str) -> str:
     """The picture as a Markdown image that carries its own data."""
+    return image_link(data_uri(picture), alt)
+
+
+def image_link(address: str, alt: str) -> str:
+    """The picture at an address as a Markdown image."""
     safe = alt.replace("[", "(").replace("]", ")").replace("\n", " ")
-    return f"![{safe}]({data_uri(picture)})"
+    return f"![{safe}]({address})"
 
 
 def data_uri(picture: bytes) -> str:

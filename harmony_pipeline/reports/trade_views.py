@@ -19,6 +19,7 @@ from harmony_pipeline.market.instruments import Instrument
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.reports.number_format import money_text, price_text, quantity_text
 from harmony_pipeline.reports.page import DASH
+from harmony_pipeline.text import clock_time
 
 CHOICE = (
     "Shown are the best, the worst and the median trade by return, the one entered last, and the"
@@ -93,12 +94,12 @@ class TradeView:
 
 
 def exchange_time(stamp: datetime, zone: str, timeframe: str) -> str:
-    """`2024-03-05 15:30` on the clock of `zone`; only the date for daily and weekly bars, which are
-    stamped midnight UTC.
+    """`2024-03-05 15:30` (with seconds where there are some) on the clock of `zone`; only the date
+    for daily and weekly bars, which are stamped midnight UTC.
     """
     if timeframe in LONG_TIMEFRAMES:
         return f"{stamp:%Y-%m-%d}"
-    return f"{stamp.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    return clock_time(stamp.astimezone(ZoneInfo(zone)))
 
 
 def chosen_trades(trades: pl.DataFrame) -> list[tuple[dict[str, Any], tuple[str, ...]]]:

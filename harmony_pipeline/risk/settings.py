@@ -6,23 +6,26 @@ of 0 is off; a limit of zero is refused.
 
 from collections.abc import Mapping
 from datetime import date
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import (
     Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from harmony_pipeline.risk.account_settings import AccountSettings
+from harmony_pipeline.risk.bandit import POLICY_ARMS, BanditRule
 from harmony_pipeline.settings_base import FrozenSettings
 
 Sizing = Literal[
     "volatility_target", "fixed_fraction", "fixed_shares", "fixed_value", "kelly", "kelly_ruin",
     "log_utility", "target_utility", "sharpe_kelly", "stop_distance", "regime_adaptive",
-    "performance_adaptive",
+    "performance_adaptive", "bandit",
 ]  # fmt: skip
 SIZINGS: tuple[str, ...] = Sizing.__args__  # type: ignore[attr-defined]
 
@@ -98,6 +101,24 @@ class RiskSettings(FrozenSettings):
         " size is whole",
     )
 
+    bandit_multipliers: tuple[float, ...] = Field(
+        (0.25, 0.5, 1.0),
+        min_length=2,
+        max_length=POLICY_ARMS,
+        description="bandit: parts of the volatility target that it chooses among, ascending, each"
+        " above 0 and at most 1",
+    )
+    bandit_exploration: float = Field(
+        1.0, ge=0.0, description="bandit: LinUCB's alpha, while it learns"
+    )
+    bandit_ridge: float = Field(1.0, gt=0.0, description="bandit: ridge of its linear models")
+    bandit_risk_aversion: float = Field(
+        0.2, ge=0.0, description="bandit: penalty of squared profit in what a trade is worth"
+    )
+    bandit_minimum_trades: int = Field(
+        50, ge=1, description="bandit: settled trades before which the size stays whole"
+    )
+
     # --- limits of exposure -----------------------------------------------------------------------
     over_limit: Literal["resize", "refuse"] = Field(
         "resize",
@@ -170,6 +191,28 @@ class RiskSettings(FrozenSettings):
                 "sizing target_utility needs the equity to be reached: set risk.target_wealth"
             )
         return self
+
+    @field_validator("bandit_multipliers")
+    @classmethod
+    def _can_only_reduce(cls, multipliers: tuple[float, ...]) -> tuple[float, ...]:
+        ascending = all(low < high for low, high in pairwise(multipliers))
+        if not ascending or multipliers[0] <= 0.0 or multipliers[-1] > 1.0:
+            raise ValueError(
+                f"{multipliers} must ascend, from above 0 to at most 1: a policy makes a trade"
+                " smaller, never bigger"
+            )
+        return multipliers
+
+    @property
+    def bandit(self) -> BanditRule:
+        """What the learner is told."""
+        return BanditRule(
+            self.bandit_multipliers,
+            self.bandit_exploration,
+            self.bandit_ridge,
+            self.bandit_risk_aversion,
+            self.bandit_minimum_trades,
+        )
 
     @model_serializer(mode="wrap")
     def _without_what_is_off(

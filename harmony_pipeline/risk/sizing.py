@@ -19,6 +19,7 @@ from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.exit_rules import barrier_distance
 from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 from harmony_pipeline.risk.kelly import kelly_bet, ruin_bounded_bet, target_bet, utility_bet
+from harmony_pipeline.risk.policy_kernels import policy_multiplier
 from harmony_pipeline.risk.settings import SIZINGS
 
 (
@@ -34,6 +35,7 @@ from harmony_pipeline.risk.settings import SIZINGS
     STOP_DISTANCE,
     REGIME_ADAPTIVE,
     PERFORMANCE_ADAPTIVE,
+    BANDIT,
 ) = range(len(SIZINGS))
 
 
@@ -133,6 +135,8 @@ def wanted_size(
     if method in (KELLY, KELLY_RUIN, LOG_UTILITY):
         return float(equity * _of_barriers(rules, price, volatility, probability))
     size = _of_volatility(rules, equity, volatility, strength, probability)
+    if method == BANDIT:
+        return size * policy_multiplier(rules, account, volatility, probability)
     if method == REGIME_ADAPTIVE:
         return size * regime_multiplier(account["variance"], rules["target_session_volatility"])
     if method == PERFORMANCE_ADAPTIVE:

@@ -20,6 +20,7 @@ from harmony_pipeline.schemas.bars import (
     QUARANTINE,
     RAW_BARS,
 )
+from harmony_pipeline.schemas.news import NEWS, NEWS_QUARANTINE, NEWS_SCORES, NEWS_WORDS
 from harmony_pipeline.schemas.reference import (
     CORPORATE_ACTIONS,
     EXCHANGE_SESSIONS,
@@ -78,6 +79,7 @@ from harmony_pipeline.schemas.trading import (
     SESSION_FILLS,
     SESSION_ORDERS,
     SESSION_POSITIONS,
+    SIZING_POLICIES,
     TRADES,
 )
 from harmony_pipeline.schemas.verdicts import VERDICTS
@@ -111,6 +113,10 @@ __all__ = [
     "METRICS",
     "MODELS",
     "MONTE_CARLO",
+    "NEWS",
+    "NEWS_QUARANTINE",
+    "NEWS_SCORES",
+    "NEWS_WORDS",
     "ORDERS",
     "ORDER_EVENTS",
     "OVERFITTING",
@@ -132,6 +138,7 @@ __all__ = [
     "SESSION_ORDERS",
     "SESSION_POSITIONS",
     "SIGNALS",
+    "SIZING_POLICIES",
     "TABLES",
     "TEXT",
     "TICK_COUNTS",

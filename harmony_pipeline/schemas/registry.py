@@ -2,6 +2,7 @@
 
 from harmony_pipeline.schemas import (
     bars,
+    news,
     reference,
     research,
     robustness,
@@ -30,6 +31,10 @@ TABLES: dict[str, Table] = {
         reference.CORPORATE_ACTIONS,
         bars.DAILY_SUMMARY,
         bars.GAPS,
+        news.NEWS,
+        news.NEWS_QUARANTINE,
+        news.NEWS_SCORES,
+        news.NEWS_WORDS,
         research.FEATURES,
         research.FEATURE_STATE,
         research.REGIMES,
@@ -48,6 +53,7 @@ TABLES: dict[str, Table] = {
         trading.TRADES,
         trading.EQUITY,
         trading.BACKTESTS,
+        trading.SIZING_POLICIES,
         robustness.MONTE_CARLO,
         robustness.TRIALS,
         robustness.TRIAL_RETURNS,

@@ -16,6 +16,7 @@ FEATURES = Table(
         "one more column per feature of [features] names, null until warm, and cusum_event (-1,"
         " 0, 1)"
     ),
+    compressible=False,
 )
 
 

@@ -1,6 +1,7 @@
 """What a table is: its columns with type, unit and limits, its key, and how it is partitioned."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import polars as pl
@@ -46,6 +47,8 @@ class Table:
     conditions: tuple[str, ...] = ()  # in SQL; every row meets them
     # what further columns mean, where files may hold some that are not declared
     more_columns: str = ""
+    # false: numbers whose digits hardly repeat, which no compression makes smaller
+    compressible: bool = True
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -59,6 +62,10 @@ class Table:
 
     def empty(self) -> pl.DataFrame:
         """The table with no rows."""
+        return self._no_rows.clone()
+
+    @cached_property
+    def _no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(schema=self.dtypes)
 
     def conform(self, frame: pl.DataFrame, *, in_order: bool = False) -> pl.DataFrame:

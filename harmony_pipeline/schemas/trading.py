@@ -137,6 +137,24 @@ POSITION_ACTIONS = Table(
         **_STRATEGY,
     },
 )
+SIZING_POLICIES = Table(
+    "sizing_policies",
+    "What each multiplier of the position is worth by the learned policy of size (risk.sizing ="
+    " bandit), period by period; null weights: too little was settled.",
+    "strategy",
+    ("period", "multiplier"),
+    {
+        "period": Column(TEXT, "retraining period in which it is in force"),
+        "since": Column(DAY, "first date of that period"),
+        "multiplier": Column(REAL, "part of the volatility target", above=0.0),
+        "trades": Column(WHOLE, "settled trades learned from, all before the period", at_least=0),
+        "constant": Column(REAL, "weight", True),
+        "edge": Column(REAL, "weight of the model's edge", True),
+        "move": Column(REAL, "weight of the trade's deviation", True),
+        "unrest": Column(REAL, "weight of the account's recent volatility", True),
+        "drawdown": Column(REAL, "weight of the drawdown", True),
+    },
+)
 TRADES = Table(
     "trades",
     "Round trips, first in first out; open ones have a null exit.",

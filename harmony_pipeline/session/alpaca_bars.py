@@ -67,7 +67,7 @@ def alpaca_bars(
             clock.read()
         return source.bars(symbols, start, clock.now() + _MINUTE, "1Min")
 
-    calendar, size = plan.calendar, TIMEFRAME_MINUTES[plan.timeframe]
+    calendar, size = plan.calendar, _whole_minutes(plan.timeframe)
     first = calendar.schedule(plan.date, calendar.next_session(plan.date))["pre_open"][0]
     assert isinstance(first, datetime)
     stream = AlpacaBarStream(
@@ -97,6 +97,16 @@ def alpaca_bars(
         queue = bars.hear_quotes(plan.symbols, conflates=plan.conflates_quotes)
         stream.take_quotes, stream.quoted = QuoteFrames(queue).take, quoted_first(plan)
     return bars
+
+
+def _whole_minutes(timeframe: str) -> int:
+    """A bar's length. Raises ConfigError for seconds."""
+    if timeframe not in TIMEFRAME_MINUTES:
+        raise ConfigError(
+            f"market.timeframe is {timeframe}: Alpaca's stream has minutes and longer bars made of"
+            " them, so a session there needs 1Min or longer; replays take any bars"
+        )
+    return TIMEFRAME_MINUTES[timeframe]
 
 
 def _source_settings(settings: AlpacaSettings) -> AlpacaSourceSettings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import tenacity
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -106,10 +107,11 @@ class Sqlite:
             timeout=wait / 1000,
             cached_statements=256,
         )
-        pragmas = ("journal_mode=wal", "synchronous=full", "foreign_keys=on")
         try:
-            for pragma in () if read_only else pragmas:
-                self._connection.execute(f"pragma {pragma}")
+            if not read_only:
+                write_ahead(self._connection)
+                self._connection.execute("pragma synchronous=full")
+                self._connection.execute("pragma foreign_keys=on")
             self.version()
         except sqlite3.DatabaseError as error:
             self._connection.close()
@@ -162,6 +164,24 @@ class Sqlite:
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
+
+
+def write_ahead(connection: sqlite3.Connection) -> None:
+    """Put a file into write-ahead mode. Where two make one file together, SQLite answers one of
+    them that it is locked, at once and whatever its timeout: both would wait for the other.
+    """
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception(
+            lambda error: (
+                isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            )
+        ),
+        stop=tenacity.stop_after_delay(_BUSY_MILLISECONDS / 1000),
+        wait=tenacity.wait_random(0.001, 0.02),
+        reraise=True,
+    ):
+        with attempt:
+            connection.execute("pragma journal_mode=wal")
 
 
 class Postgres:

@@ -81,7 +81,7 @@ class LiveSignals:
                 " `harmony run`, and see the table `promotions` for the gate's reasons"
             )
         self._plan = plan
-        self._features = LiveFeatures(plan.feature_set, plan.feature_states)
+        self._features = LiveFeatures(plan.feature_set, plan.feature_states, plan.news)
         self._machine = (
             MachineRun(plan.strategy.machine(), plan.strategy_name, plan.symbols)
             if isinstance(plan.strategy, Stepwise)
@@ -301,7 +301,7 @@ class LiveSignals:
 
 def _arguments(
     bar: SessionBar,
-) -> tuple[str, datetime, float, float, float, float, float, date, bool, float]:
+) -> tuple[str, datetime, float, float, float, float, float, date, bool, float, datetime]:
     """The bar as the features take it."""
     return (
         bar.symbol,
@@ -314,6 +314,7 @@ def _arguments(
         bar.session_date,
         bar.session == "regular",
         bar.factor,
+        bar.end,
     )
 
 

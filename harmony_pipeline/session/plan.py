@@ -13,11 +13,12 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import State
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -88,6 +89,9 @@ class SessionPlan:
 
     stop_limit_bps: at a broker that takes no brackets the stop rests there alone, as a stop-limit
     order whose limit lies so far behind it (session/single_stops.py); None: it takes brackets.
+
+    news: headlines of the symbols, those of a replayed day with the moments at which they became
+    known in it; needed where the feature set reads news.
     """
 
     date: date
@@ -115,6 +119,7 @@ class SessionPlan:
     selected: tuple[str, ...] | None = None
     scans: tuple[IntradayScan, ...] = ()
     stop_limit_bps: float | None = None
+    news: NewsTotals | None = None
 
     def __post_init__(self) -> None:
         for plan in self.by_strategy.values():
@@ -197,7 +202,7 @@ class SessionPlan:
             "account": self.account,
             "symbols": self.symbols,
             "strategy": [self.strategy_name, _described(self.strategy)],
-            "rules": asdict(self.rules.only(self.slots)),
+            "rules": _rules(self.rules.only(self.slots)),
             "features": self.feature_set.hash,
             "states": {
                 symbol: [state.timestamp.isoformat(), short_hash(state.vector.tobytes(), 8)]
@@ -219,6 +224,7 @@ class SessionPlan:
                 else {}
             ),
             **({} if self.stop_limit_bps is None else {"stop_limit": self.stop_limit_bps}),
+            **({} if self.news is None else {"news": self.news.hash}),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)
@@ -261,7 +267,7 @@ class SessionPlan:
     @property
     def bar(self) -> timedelta:
         """Length of a bar."""
-        return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+        return timedelta(seconds=TIMEFRAME_SECONDS[self.timeframe])
 
     @property
     def flatten_from(self) -> datetime | None:
@@ -310,6 +316,14 @@ def _described(strategy: Strategy) -> str:
     return json.dumps(
         [f"{type(built).__module__}:{type(built).__qualname__}", parameters], sort_keys=True
     )
+
+
+def _rules(rules: TradingRules) -> dict[str, Any]:
+    """Every number of the rules; a policy of size only where there is one."""
+    parts = asdict(rules)
+    if not rules.policies:
+        parts.pop("policies")
+    return parts
 
 
 def _content(rows: pl.DataFrame) -> str:

@@ -30,6 +30,7 @@ from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import State, States, states_by_symbol
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events, symbols_of
@@ -337,6 +338,7 @@ def states_before(
     states: States,
     calendar: Calendar,
     timeframe: str,
+    news: NewsTotals | None = None,
 ) -> dict[str, State]:
     """Feature states after each symbol's last bar before `start`, continued from `states` over
     `bars` (sorted as the BARS table; later ones are ignored).
@@ -354,7 +356,7 @@ def states_before(
         pl.col("saved_at").is_null() | (pl.col("timestamp") > pl.col("saved_at"))
     ).drop("saved_at")
     return states_by_symbol(
-        compute_features(needed, feature_set, known, calendar, timeframe).states, feature_set
+        compute_features(needed, feature_set, known, calendar, timeframe, news).states, feature_set
     )
 
 
@@ -446,7 +448,7 @@ def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
     """
     frame = day_bars(plan, bars)
     features = compute_features(
-        frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+        frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe, plan.news
     ).table
     if plan.history is None:
         primary = signals_of(plan.strategy, features, lambda: frame, plan.strategy_name)
@@ -478,7 +480,7 @@ def backtest_day(
     }
     if isinstance(plan.strategy, Stepwise) and plan.strategy.hears_fills:
         features = compute_features(
-            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe, plan.news
         ).table
         features = features.with_columns(
             volatility=SCALE, selected=is_watched(plan, features, frame)
@@ -528,7 +530,7 @@ def _member(plan: SessionPlan, member: MemberPlan, frame: pl.DataFrame) -> Membe
     chosen = None if member.symbols is None else list(member.symbols)
     if isinstance(member.strategy, Stepwise) and member.strategy.hears_fills:
         features = compute_features(
-            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe
+            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe, plan.news
         ).table.with_columns(volatility=SCALE)
         features = features.with_columns(selected=is_watched(plan, features, frame))
         if chosen is not None:

@@ -22,6 +22,7 @@ from harmony_pipeline.backtest.simulator import BacktestResult, Market, RunLabel
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import (
     equity_comparison,
     equity_curve,
@@ -40,6 +41,7 @@ from harmony_pipeline.stages.shared_accounts import (
     account_parameters,
     account_weights,
 )
+from harmony_pipeline.stages.sizing_policies import learns, with_learned, with_policies
 from harmony_pipeline.stages.strategy_signals import SignalInputs, strategy_signals
 from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity, filter_rule
@@ -48,13 +50,22 @@ from harmony_pipeline.strategies.base import Learner, Stepwise
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
+_DRAWN = ("timestamp", "equity")  # of the table equity
 BACKTEST_TABLES = (
     "orders", "order_events", "fills", "trades", "position_actions", "equity", "backtests",
 )  # fmt: skip
 
 
 def trading_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
-    """Costs, limits, luck and exits of one strategy."""
+    """Costs, limits, luck and exits of one strategy, and its learned size where there is one.
+    Raises NotReady where that was not learned yet.
+    """
+    rules = given_rules(pipeline, strategy)
+    return with_policies(pipeline, strategy, rules) if learns(rules.risk) else rules
+
+
+def given_rules(pipeline: PipelineContext, strategy: str) -> TradingRules:
+    """The same as the settings give them, without what was learned."""
     settings = pipeline.settings
     chosen = settings.strategies[strategy]
     if chosen.uses_model and chosen.horizon_bars is None:
@@ -83,7 +94,7 @@ def members_of(pipeline: PipelineContext, name: str) -> dict[str, StrategySettin
 
 def longest_horizon(pipeline: PipelineContext, name: str) -> int:
     """Bars that pictures of trades look ahead."""
-    return max(trading_rules(pipeline, member).horizon for member in members_of(pipeline, name))
+    return max(given_rules(pipeline, member).horizon for member in members_of(pipeline, name))
 
 
 def sectors_of(pipeline: PipelineContext) -> Sectors:
@@ -113,13 +124,20 @@ def simulated(
     signals = inputs.signals(overrides)
     regular = tradable_bars(pipeline, strategy, regular_bars(pipeline) if bars is None else bars)
     parameters = {**chosen.parameters, **(overrides or {})}
-    return run_backtest(
-        regular, signals, pipeline.lake.read("corporate_actions"),
-        trading_rules(pipeline, strategy), pipeline.calendar, pipeline.timeframe,
-        backtest_id=backtest_id(pipeline, strategy, parameters), strategy=strategy,
-        parameters=parameters,
-        lives=lives_of(pipeline), until=last_day(pipeline),
-    )  # fmt: skip
+
+    def run(rules: TradingRules) -> BacktestResult:
+        return run_backtest(
+            regular, signals, pipeline.lake.read("corporate_actions"),
+            rules, pipeline.calendar, pipeline.timeframe,
+            backtest_id=backtest_id(pipeline, strategy, parameters), strategy=strategy,
+            parameters=parameters,
+            lives=lives_of(pipeline), until=last_day(pipeline),
+        )  # fmt: skip
+
+    rules = given_rules(pipeline, strategy)
+    if learns(rules.risk):
+        rules = with_learned(pipeline, strategy, rules, signals, run, keep=not overrides)
+    return run(rules)
 
 
 def _simulated_account(
@@ -177,6 +195,11 @@ def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
     built = build_strategy(chosen)
     if not (isinstance(built, Stepwise) and built.hears_fills):
         return False
+    if learns(pipeline.settings.risk):
+        raise ConfigError(
+            f'strategies.{strategy}: {chosen.use} has on_fill, and risk.sizing = "bandit" learns'
+            " from signals that are made before any fill: choose another sizing"
+        )
     if chosen.uses_model:
         raise ConfigError(
             f"strategies.{strategy}: {chosen.use} has on_fill, and a model judges signals that are"
@@ -431,10 +454,13 @@ def _backtested(
         preview=result.row.drop("parameters"),
         pictures={
             "equity at a glance": sketches.line(returns.fill_null(0.0).cum_sum().to_list()),
-            "equity": lambda: equity_curve(result.equity, f"{strategy}: equity after costs"),
-            "trades": lambda: trade_return_histogram(result.trades),
-            "the trade closed last": lambda: trade_on_candles(
-                latest_closed(pipeline, result, longest_horizon(pipeline, strategy))
+            "equity": Drawing.of(
+                equity_curve, result.equity.select(_DRAWN), f"{strategy}: equity after costs"
+            ),
+            "trades": Drawing.of(trade_return_histogram, result.trades.select("return")),
+            "the trade closed last": Drawing(
+                trade_on_candles,
+                lambda: (latest_closed(pipeline, result, longest_horizon(pipeline, strategy)),),
             ),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
@@ -553,10 +579,13 @@ def strategy_comparison(pipeline: PipelineContext) -> StageResult:
     table = pl.DataFrame(rows, infer_schema_length=None).sort(
         "sharpe", "strategy", descending=[True, False], nulls_last=True
     )
-    curves = {row["strategy"]: pipeline.lake.read("equity", [row["strategy"]]) for row in rows}
+    curves = {
+        row["strategy"]: pipeline.lake.read("equity", [row["strategy"]]).select(_DRAWN)
+        for row in rows
+    }
     pictures: dict[str, Picture] = {
         "Sharpe ratios in this order": sketches.bars(table["sharpe"].fill_null(0.0).to_list()),
-        "strategies compared": lambda: equity_comparison(curves),
+        "strategies compared": Drawing.of(equity_comparison, curves),
     }
     return StageResult(
         rows={"strategies": table.height}, preview=table, pictures=pictures, notes=notes

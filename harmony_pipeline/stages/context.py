@@ -23,11 +23,12 @@ from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.periods import (
     DayCut,
     Period,
+    hours_of,
     period_from_key,
     period_of,
     periods_between,
 )
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.models.registry import ModelRegistry
@@ -161,7 +162,7 @@ class PipelineContext:
     @property
     def bar(self) -> timedelta:
         """Length of a bar."""
-        return timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+        return timedelta(seconds=TIMEFRAME_SECONDS[self.timeframe])
 
     @property
     def end_date(self) -> date:
@@ -187,13 +188,23 @@ class PipelineContext:
         )
 
     def retraining_periods(self) -> list[Period]:
-        """Every retraining period, oldest first."""
+        """Every retraining period, oldest first; of hours those in which the market is open."""
+        if self.retrains_hourly:
+            days = self.exchange.schedule(self.settings.market.start, self.end_date)
+            extended = self.settings.market.extended_hours
+            span = ("pre_open", "post_close") if extended else ("open", "close")
+            return hours_of(days.select(span).iter_rows(), self.day_cut)
         return periods_between(
             self.settings.market.start,
             self.end_date,
             self.settings.market.partitions.retraining_period,
             self.day_cut,
         )
+
+    @property
+    def retrains_hourly(self) -> bool:
+        """Whether models change within a day."""
+        return self.settings.market.partitions.retraining_period == "hour"
 
     def trading_period(self, key: str) -> Period:
         """The trading period named `key`."""

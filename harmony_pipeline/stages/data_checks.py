@@ -12,6 +12,7 @@ from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.soundness import unsound_bars
 
 SAMPLED_SYMBOLS = 3  # enough to catch a broken kernel, few enough to run with every materialisation
@@ -93,7 +94,12 @@ def _features(
     pipeline: PipelineContext, bars: pl.DataFrame, states: States = None
 ) -> FeatureResult:
     return compute_features(
-        bars, pipeline.feature_set, states, pipeline.calendar, pipeline.timeframe
+        bars,
+        pipeline.feature_set,
+        states,
+        pipeline.calendar,
+        pipeline.timeframe,
+        news_totals(pipeline),
     )
 
 

@@ -78,6 +78,7 @@ def _period_gaps(
         lives,
         market.gaps,
         every_bar=writes_every_bar(pipeline),
+        of_trades=market.ticks.makes_bars,
     )
     found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
     made_from = pipeline.made_from(
@@ -87,6 +88,7 @@ def _period_gaps(
             "listings": pipeline.lake.partitions("listings"),
         },
         market.gaps,
+        *((market.ticks.bars,) if market.ticks.makes_bars else ()),
     )
     pipeline.lake.write("gaps", period.key, found, made_from)
     return found

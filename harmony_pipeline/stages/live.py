@@ -15,13 +15,14 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.alerts.alert import Alert
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.log import log, log_context
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.daily_report import DailyReport
 from harmony_pipeline.reports.daily_report import daily_report as page_of
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.session.day_summary import day_summary
@@ -119,7 +120,9 @@ def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None)
         "equity at a glance": sketches.line(result.equity["equity"].to_list())
     }
     if since is None:
-        pictures[f"equity of {day}"] = lambda: equity_curve(result.equity, f"session of {day}")
+        pictures[f"equity of {day}"] = Drawing.of(
+            equity_curve, result.equity.select("timestamp", "equity"), f"session of {day}"
+        )
     return StageResult(
         rows={"session_orders": result.orders.height, "session_fills": result.fills.height},
         preview=pl.DataFrame([_summary(pipeline, result)]),
@@ -187,6 +190,11 @@ def _run(
     if settings.session.broker == "simulated":
         return replay_day(
             plan, bars, ledger, Supervision.of(settings.state_root, settings.session, is_live=False)
+        )
+    if plan.feature_set.reads_news:
+        raise ConfigError(
+            f'session.broker = "{settings.session.broker}": features of news are served in replays'
+            " alone, no stream of headlines is read yet: take them out of features.names"
         )
     connection = _factory(settings.session.broker)(settings, plan)
     if ledger.session(plan.session_id) is None:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.frames import format_columns
 from harmony_pipeline.labels import labelling
@@ -35,6 +36,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.data_checks import SAMPLED_SYMBOLS, sampled_bars
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.models import model_columns, samples_until, train_horizon
+from harmony_pipeline.stages.news import is_on, require_news, scored_headlines, scored_news
 from harmony_pipeline.stages.research import label_events
 
 MOMENTS = 2  # each costs the stage twice
@@ -52,10 +54,15 @@ def features_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]
 
     def features(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         return compute_features(
-            tables["bars"], pipeline.feature_set, None, pipeline.calendar, pipeline.timeframe
+            tables["bars"],
+            pipeline.feature_set,
+            None,
+            pipeline.calendar,
+            pipeline.timeframe,
+            NewsTotals.of(tables["news"]) if "news" in tables else None,
         ).table
 
-    tables = {"bars": KnownTable(bars, known)}
+    tables = {"bars": KnownTable(bars, known), **_known_news(pipeline)}
     if not moments:
         return _NOTHING
     return pl.concat(
@@ -64,6 +71,50 @@ def features_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]
             shuffle_differences(features, tables, known, moments[-1:], _seed(periods)),
         ]
     )
+
+
+def _known_news(pipeline: PipelineContext) -> dict[str, KnownTable]:
+    """The scored headlines, where features read them."""
+    if not pipeline.feature_set.reads_news:
+        return {}
+    require_news(pipeline, pipeline.feature_set)
+    return {"news": KnownTable(scored_headlines(pipeline), pl.col("known_at"))}
+
+
+def news_scores_know_no_future(
+    pipeline: PipelineContext, periods: Sequence[Period]
+) -> pl.DataFrame:
+    """Without the bars and headlines after a random moment, or with them in another order, no score
+    of a headline that was known before it is another; returns the scores that move.
+    """
+    if not is_on(pipeline):
+        return _NOTHING
+    period = periods[-1]
+    keys = [one.key for one in pipeline.trading_periods() if one.start <= period.start]
+    headlines, bars = (pipeline.lake.read(table, keys) for table in ("news", "bars"))
+    known = pl.col("known_at")
+    mine = headlines.filter((known >= period.start) & (known < period.end))
+    moments = random_moments(mine["known_at"], MOMENTS, _seed(periods))
+    if not moments:
+        return _NOTHING
+
+    def scores(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        return scored_news(pipeline, period, tables["news"], tables["bars"].lazy())[0]
+
+    tables = {
+        "news": KnownTable(headlines, known),
+        "bars": KnownTable(bars, pl.col("timestamp") + pipeline.bar),
+    }
+    identity = ("symbol", "known_at", "published_at", "headline")
+    moved = truncation_differences(scores, tables, known, moments, identity)
+    shuffled = shuffle_differences(scores, tables, known, moments[-1:], _seed(periods), identity)
+    stored = pipeline.lake.read("news_scores", [period.key])
+    now = scores({name: table.frame for name, table in tables.items()})
+    finding = pl.lit("the score in the lake is not the one that its words give")
+    stale = differing_rows(stored, now, identity).select(
+        *identity, moment=pl.lit(None, dtype=pl.Datetime("us", "UTC")), finding=finding
+    )
+    return pl.concat([moved, shuffled, stale])
 
 
 def labels_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:
@@ -243,8 +294,14 @@ def _samples_at(
         .collect(engine="in-memory")
         .sort("symbol", "timestamp")
     )
+    known_news = _known_news(pipeline)
     features = compute_features(
-        bars, pipeline.feature_set, None, pipeline.calendar, pipeline.timeframe
+        bars,
+        pipeline.feature_set,
+        None,
+        pipeline.calendar,
+        pipeline.timeframe,
+        NewsTotals.of(known_news["news"].until(moment)) if known_news else None,
     ).table
     # the regime of a session is known at its close
     calendar = pipeline.calendar.for_timeframe(pipeline.timeframe)
@@ -261,7 +318,10 @@ def _samples_at(
         *(pl.lit(None, dtype=held.frame.schema[name]).alias(name) for name in _OUTCOMES),
         horizon=pl.lit(horizon, dtype=pl.Int64),
     )
-    return build_samples(features, events, regimes, model_columns(pipeline), horizon)
+    return build_samples(
+        features, events, regimes, model_columns(pipeline), horizon,
+        hidden_regime=pipeline.settings.model.hidden_regime,
+    )  # fmt: skip
 
 
 def _unequal_inputs(held: Samples, early: Samples) -> pl.DataFrame:

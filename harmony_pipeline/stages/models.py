@@ -2,24 +2,24 @@
 period, predicting inside it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from harmony_pipeline.lake.lake import code_version
-from harmony_pipeline.market.periods import Period, period_of
+from harmony_pipeline.market.periods import Period, next_period, period_at
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples, build_samples
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
 from harmony_pipeline.stages.code_identity import library_version, source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.model_explanations import explanation_pictures
-from harmony_pipeline.stages.result import Fact, StageResult
+from harmony_pipeline.stages.result import Fact, Picture, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 _AFTER_THE_FORECAST = ("threshold", "trade_horizon_bars")
@@ -41,13 +41,13 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         else {}
     )
     notes: dict[str, list[str]] = {period.key: [] for period in periods}
-    pictures: dict[str, Callable[[], bytes]] = {}
+    pictures: dict[str, Picture] = {}
     for number, period in enumerate(periods, start=1):
         if since[period.key] is None:
             traded = _train_period(
                 pipeline, period, samples, made_from[period.key], notes[period.key]
             )
-            pictures = _model_pictures(pipeline, period, traded, samples) or pictures
+            pictures = _model_pictures(pipeline, traded, samples) or pictures
         pipeline.progress("models", number, len(periods))
     keys = [period.key for period in periods]
     models, folds = pipeline.lake.read("models", keys), pipeline.lake.read("folds", keys)
@@ -56,8 +56,8 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     }
     trained = any(part.rows["models"] for part in parts.values())
     if due:
-        pictures["walk-forward"] = lambda: fold_timeline(
-            folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
+        pictures["walk-forward"] = Drawing.of(
+            fold_timeline, folds.filter(pl.col("horizon") == pipeline.settings.trade_horizon)
         )
     newest = parts[periods[-1].key].facts
     return StageResult.of(
@@ -97,9 +97,9 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
     """A hash of everything that decides how a model of this horizon is made, but for the data.
 
     Forecaster with its parameters and code, seed, training window, embargo and calibration; inputs;
-    events and their barriers; bars and retraining period. What is decided after the forecast (the
-    probability that trades, sizes, costs) is no part of it. Models of one recipe share their
-    evidence; those of another start anew (docs/gate.md).
+    news where inputs read them; events and their barriers; bars and retraining period. What is
+    decided after the forecast (the probability that trades, sizes, costs) is no part of it. Models
+    of one recipe share their evidence; those of another start anew (docs/gate.md).
     """
     settings = pipeline.settings
     chosen, market = settings.model, settings.market
@@ -122,6 +122,7 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
         *((settings.labels.horizons_bars,) if _is_blended(pipeline, horizon) else ()),
         (market.calendar, market.timeframe, pipeline.calendar.grid.text, market.benchmark,
          market.partitions.retraining_period),
+        *((settings.news,) if inputs.reads_news else ()),
     )  # fmt: skip
 
 
@@ -163,20 +164,17 @@ def _train_period(
 
 
 def _model_pictures(
-    pipeline: PipelineContext,
-    period: Period,
-    model: TrainedModel | None,
-    samples: Mapping[int, Samples],
-) -> dict[str, Callable[[], bytes]]:
+    pipeline: PipelineContext, model: TrainedModel | None, samples: Mapping[int, Samples]
+) -> dict[str, Picture]:
     """What the traded horizon's model looks at; empty without one."""
     if model is None:
         return {}
     importance = model.model.importance()
     return {
-        "feature importance": lambda: feature_importance(
-            list(importance), list(importance.values())
+        "feature importance": Drawing.of(
+            feature_importance, list(importance), list(importance.values())
         ),
-        **explanation_pictures(pipeline, period, model, samples[model.card.horizon]),
+        **explanation_pictures(pipeline, model, samples[model.card.horizon].names, samples_until),
     }
 
 
@@ -298,14 +296,14 @@ def _first_possible(pipeline: PipelineContext, settled: pl.Series, needed: int) 
         else settled[0] + (settled[-1] - settled[0]) * ((needed - 1) / (len(settled) - 1))
     )
     size, chosen = pipeline.settings.market.partitions.retraining_period, pipeline.settings.model
-    begun = period_of(enough.astimezone(ZoneInfo(pipeline.zone)).date(), size, pipeline.zone)
+    begun = period_at(enough, size, pipeline.zone)
     # the first period whose embargo begins after the label that fills the number
     while (
         embargo_start(pipeline.calendar, pipeline.timeframe, begun.start, chosen.embargo_bars)
         < enough
     ):
-        begun = period_of(begun.end_date, size, pipeline.zone)
-    day = begun.first_date
+        begun = next_period(begun, size, pipeline.zone)
+    day = begun.key if size == "hour" else begun.first_date
     about = "" if len(settled) >= needed else "about "
     return f"the first model would be possible from {about}{day} on, when a {size} begins"
 
@@ -410,8 +408,9 @@ def samples_until(
         .sort("symbol", "timestamp")
     )
     return build_samples(
-        known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon
-    )
+        known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon,
+        hidden_regime=pipeline.settings.model.hidden_regime,
+    )  # fmt: skip
 
 
 def model_columns(pipeline: PipelineContext) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import polars as pl
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.log import log_file
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.monitor.access import TokenCheck
 from harmony_pipeline.monitor.application import Monitor
 from harmony_pipeline.monitor.changes import milliseconds
@@ -40,7 +40,7 @@ class LakeMarket:
     def __init__(self, pipeline: PipelineContext) -> None:
         self._pipeline = pipeline
         self._lock = threading.Lock()
-        self.bar_micros = TIMEFRAME_MINUTES[pipeline.timeframe] * 60_000_000
+        self.bar_micros = TIMEFRAME_SECONDS[pipeline.timeframe] * 1_000_000
         settings = pipeline.settings
         read = (
             feature

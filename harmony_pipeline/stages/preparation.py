@@ -9,7 +9,7 @@ from typing import Any
 
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import NotReady
-from harmony_pipeline.stages import gaps, ingest, instruments, market, models, research
+from harmony_pipeline.stages import gaps, ingest, instruments, market, models, news, research
 from harmony_pipeline.stages.backtests import nothing_to_trade, simulated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.trials import count_trial
@@ -32,6 +32,9 @@ def prepare(pipeline: PipelineContext, *, models_too: bool = False) -> None:
     gaps.gaps(pipeline, periods)
     if market.latest_period_with_bars(pipeline) is None:
         raise NotReady("the source gave no bars: look with harmony doctor")
+    if news.is_on(pipeline):
+        news.news(pipeline, periods)
+        news.news_scores(pipeline, periods)
     research.features(pipeline, periods)
     research.regimes(pipeline, periods)
     research.signals(pipeline, periods)

@@ -16,6 +16,7 @@ from harmony_pipeline.market.periods import period_from_key
 from harmony_pipeline.models.evaluation import evaluate
 from harmony_pipeline.models.gate import Candidate, Evidence, decide, past_looks
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.robustness.overfitting import MINIMUM_OBSERVATIONS, chance_sharpe
 from harmony_pipeline.stages.backtests import (
@@ -76,7 +77,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         preview=decision.rules.select("rule", "measure", "threshold", "passed"),
         pictures={
             "rules passed": sketches.bars(decision.rules["passed"].cast(pl.Float64).to_list()),
-            "reliability": lambda: reliability_curve(pl.DataFrame(scores["reliability"])),
+            "reliability": Drawing.of(reliability_curve, pl.DataFrame(scores["reliability"])),
         },
         notes=(
             decision.reasons

@@ -13,9 +13,11 @@ from functools import cache, cached_property, partial
 import polars as pl
 
 from harmony_pipeline.features.incremental import chains_of, update_features
+from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.labels import labelling
 from harmony_pipeline.labels.events import events_from_signals
+from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.reports import sketches
@@ -23,6 +25,7 @@ from harmony_pipeline.stages.code_identity import library_versions, source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.market import latest_period_with_bars
+from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.reasons import NO_BARS, NO_BARS_HERE
 from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
@@ -52,9 +55,10 @@ def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResul
         *(period.key for period in periods),
     ]
     require_sound(pipeline, {"bars": keys})
+    totals = news_totals(pipeline)
     parts: dict[str, StageResult] = {}
     for number, key in enumerate(keys, start=1):
-        parts[key] = _features_of(pipeline, key, order, chains[key])
+        parts[key] = _features_of(pipeline, key, order, chains[key], totals)
         pipeline.progress("features", number, len(keys))
     facts: dict[str, Fact] = {
         "feature columns": len(pipeline.feature_set.names),
@@ -83,7 +87,9 @@ def _feature_chain(pipeline: PipelineContext, key: str) -> str:
     )
 
 
-def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: str) -> StageResult:
+def _features_of(
+    pipeline: PipelineContext, key: str, order: list[str], chain: str, news: NewsTotals | None
+) -> StageResult:
     manifest = pipeline.lake.manifest("features", key) or {}
     made_before = manifest.get("made_from", {})
     if made_before.get("chain") == chain and made_before.get("libraries") == library_versions():
@@ -99,6 +105,7 @@ def _features_of(pipeline: PipelineContext, key: str, order: list[str], chain: s
         pipeline.timeframe,
         libraries=library_versions(),
         again=pipeline.again,
+        news=news,
     )
     made_from = {**result.made_from, "libraries": library_versions()}
     pipeline.lake.write("features", key, result.table, made_from)
@@ -283,12 +290,13 @@ def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     `end_timestamp`.
     """
     parts: dict[str, StageResult] = {}
+    terms = pipeline.instruments, lives_of(pipeline)
     for number, period in enumerate(periods, start=1):
-        since = _labels_unchanged_since(pipeline, period)
+        since = _labels_unchanged_since(pipeline, period, terms)
         if since is None:
-            table, reach = _labels_of(pipeline, period)
+            table, reach = _labels_of(pipeline, period, terms)
             pipeline.lake.write(
-                "labels", period.key, table, _labels_made_from(pipeline, period, reach)
+                "labels", period.key, table, _labels_made_from(pipeline, period, reach, terms)
             )
         else:
             table = pipeline.lake.read("labels", [period.key])
@@ -297,7 +305,12 @@ def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     return StageResult.of(parts)
 
 
-def _labels_made_from(pipeline: PipelineContext, period: Period, reach: str) -> dict[str, str]:
+_Terms = tuple[Instruments, pl.DataFrame]  # and the lives of the symbols
+
+
+def _labels_made_from(
+    pipeline: PipelineContext, period: Period, reach: str, terms: _Terms
+) -> dict[str, str]:
     """Inputs from the margin before the period up to the period `reach`; the end of the market
     counts where it was reached.
     """
@@ -312,18 +325,23 @@ def _labels_made_from(pipeline: PipelineContext, period: Period, reach: str) -> 
         settings.labels,
         settings.session.strategy,
         strategy,
-        pipeline.instruments.unusual(),
-        lives_of(pipeline).rows(),
+        terms[0].unusual(),
+        terms[1].rows(),
     )
     return {**made_from, "reach": reach, "last_period": last if reach == last else ""}
 
 
-def _labels_unchanged_since(pipeline: PipelineContext, period: Period) -> datetime | None:
+def _labels_unchanged_since(
+    pipeline: PipelineContext, period: Period, terms: _Terms
+) -> datetime | None:
     before = (pipeline.lake.manifest("labels", period.key) or {}).get("made_from", {})
     if "reach" not in before:
         return None
     return unchanged_since(
-        pipeline, ("labels",), period.key, _labels_made_from(pipeline, period, before["reach"])
+        pipeline,
+        ("labels",),
+        period.key,
+        _labels_made_from(pipeline, period, before["reach"], terms),
     )
 
 
@@ -344,7 +362,9 @@ def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
     )
 
 
-def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame, str]:
+def _labels_of(
+    pipeline: PipelineContext, period: Period, terms: _Terms
+) -> tuple[pl.DataFrame, str]:
     """Labels of one period, from bars that reach far enough on both sides, wider when an outcome
     needs it; and the last period that was read.
     """
@@ -358,7 +378,7 @@ def _labels_of(pipeline: PipelineContext, period: Period) -> tuple[pl.DataFrame,
         table = labelling.label_events(
             bars, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe,
             keep_from=period.start, keep_until=period.end,
-            instruments=pipeline.instruments, securities_begin=securities_begin(lives_of(pipeline)),
+            instruments=terms[0], securities_begin=securities_begin(terms[1]),
         ).table  # fmt: skip
         if end >= end_of_lake or not table["end_timestamp"].null_count():
             return table, keys[-1]

@@ -5,17 +5,18 @@ other fields. That there was nothing to make is a value too: `nothing` says why,
 line, the summary and the UI show that sentence instead of zeros.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
 import polars as pl
 
+from harmony_pipeline.reports.drawings import Drawing
+
 Fact = float | int | str | bool | None
-# A picture, or what draws it. Pictures take most of the time of a small stage, and only the UI
-# shows them.
-Picture = bytes | Callable[[], bytes]
+# A small picture, or a large one that is drawn where somebody looks (reports/drawings.py).
+Picture = bytes | Drawing
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class StageResult:
         )
 
     def drawn(self) -> dict[str, bytes]:
-        """The pictures."""
+        """The pictures, every one of them drawn now."""
         return {
             name: picture if isinstance(picture, bytes) else picture()
             for name, picture in self.pictures.items()

@@ -11,6 +11,7 @@ from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import monte_carlo_fan, regime_bars
 from harmony_pipeline.robustness.execution_stress import (
     ExecutionDraw,
@@ -71,7 +72,7 @@ def monte_carlo(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
             "final equity, worst path first": sketches.bars(
                 result.table["final_equity"].sort().to_list()
             ),
-            "Monte Carlo": lambda: monte_carlo_fan(result.fan, f"{name}: stressed paths"),
+            "Monte Carlo": Drawing.of(monte_carlo_fan, result.fan, f"{name}: stressed paths"),
         }
         preview = result.quantiles.with_columns(strategy=pl.lit(name))
         return result.table, StageResult(
@@ -138,7 +139,7 @@ def regime_stability(pipeline: PipelineContext, strategies: Sequence[str]) -> St
         table = stability(daily_returns_of(pipeline, name), pipeline.lake.read("regimes"), name)
         pictures: dict[str, Picture] = {
             "days by regime": sketches.bars(table["days"].to_list()),
-            "regimes": lambda: regime_bars(table),
+            "regimes": Drawing.of(regime_bars, table),
         }
         return table, StageResult(
             rows={"regime_stability": table.height}, preview=table, pictures=pictures

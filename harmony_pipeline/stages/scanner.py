@@ -5,7 +5,9 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import scanner_table
 from harmony_pipeline.scanner.ranking import ScanResult
 from harmony_pipeline.scanner.scan import scan_days
@@ -16,6 +18,7 @@ from harmony_pipeline.stages.reasons import NO_BARS
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
+_MOST_DRAWN = 20  # symbols in the picture
 SCAN_TABLES = ("scan_candidates", "scan_selections")
 
 
@@ -39,16 +42,17 @@ def scan(pipeline: PipelineContext, days: Sequence[date]) -> StageResult:
         parts[day.isoformat()] = _shown(pipeline, day, since[day])
         pipeline.progress("scan", number, len(days))
     pictures = (
-        {
-            f"scan of {due[-1]}": lambda: scanner_table(
-                pipeline.lake.read("scan_candidates", [due[-1].isoformat()]),
-                instruments=pipeline.instruments,
-            )
-        }
+        {f"scan of {due[-1]}": Drawing(scanner_table, lambda: _looked_at(pipeline, due[-1]))}
         if due
         else {}
     )
     return StageResult.of(parts, pictures=pictures)
+
+
+def _looked_at(pipeline: PipelineContext, day: date) -> tuple[pl.DataFrame, None, int, Instruments]:
+    """What `scanner_table` draws of a day."""
+    candidates = pipeline.lake.read("scan_candidates", [day.isoformat()])
+    return candidates, None, _MOST_DRAWN, pipeline.instruments.only(candidates["symbol"])
 
 
 def _scanned(pipeline: PipelineContext, days: Sequence[date]) -> ScanResult:

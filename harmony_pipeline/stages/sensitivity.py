@@ -11,6 +11,7 @@ import polars as pl
 from harmony_pipeline.backtest.simulator import SessionReturns
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import sensitivity_heatmap
 from harmony_pipeline.robustness.sensitivity import (
     Trial,
@@ -82,8 +83,10 @@ def _grid_evaluated(
         preview=trials,
         pictures={
             "Sharpe ratio by trial": sketches.bars(trials["sharpe"].drop_nulls().sort().to_list()),
-            "sensitivity": lambda: sensitivity_heatmap(
-                found.table, f"{strategy}: annualised Sharpe ratio by parameters"
+            "sensitivity": Drawing.of(
+                sensitivity_heatmap,
+                found.table,
+                f"{strategy}: annualised Sharpe ratio by parameters",
             ),
         },
         notes=[

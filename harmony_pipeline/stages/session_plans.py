@@ -7,6 +7,7 @@ each combination of data and settings, so that a replay is a pure function of bo
 with the books of the day before if that day was replayed, else with cash.
 """
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.instrument_defaults import asset_class_of
+from harmony_pipeline.market.news.settings import NewsSettings
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.models.demotion import diverges
 from harmony_pipeline.models.trained import TrainedModel
@@ -43,6 +45,8 @@ from harmony_pipeline.stages.backtests import (
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
+from harmony_pipeline.stages.news import news_totals
+from harmony_pipeline.stages.sizing_policies import learns
 from harmony_pipeline.stages.strategy_signals import filters_now, model_threshold
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
@@ -83,7 +87,7 @@ def replay_account(pipeline: PipelineContext) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
     apart = {
         *("paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios"),
-        *("alpaca", "exchange", "alerts", "cross_validation"),
+        *("alpaca", "exchange", "alerts", "cross_validation", "dagster"),
     }
     settings = pipeline.settings.model_dump(mode="json", exclude=apart)
     # accounts keep the names that they have in ledgers
@@ -95,13 +99,26 @@ def replay_account(pipeline: PipelineContext) -> str:
         settings["portfolios"] = {portfolio: shared.model_dump(mode="json")}
     else:
         settings["session"].pop("portfolio")
+    if pipeline.settings.news == NewsSettings():
+        settings.pop("news")
     if not settings["session"]["rescan_at"]:
         settings["session"].pop("rescan_at")
     settings["luck"] = settings.pop("execution_noise")
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
     unusual = pipeline.instruments.unusual()
-    return f"replay-{pipeline.fingerprint(settings, bars, unusual, models, lives)}"
+    learned = _learned(pipeline)
+    return f"replay-{pipeline.fingerprint(settings, bars, unusual, models, lives, *learned)}"
+
+
+def _learned(pipeline: PipelineContext) -> list[dict[str, str]]:
+    """Content hashes of scores of headlines and policies of size, where sessions go by them."""
+    tables = []
+    if pipeline.feature_set.reads_news:
+        tables.append("news_scores")
+    if learns(pipeline.settings.risk):
+        tables.append("sizing_policies")
+    return [pipeline.lake.content_hashes(name) for name in tables]
 
 
 def plan_of(
@@ -162,7 +179,14 @@ def plan_of(
             history=only.history,
             **shared,
         )
+    plan = _with_news(pipeline, plan)
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
+
+
+def _with_news(pipeline: PipelineContext, plan: SessionPlan) -> SessionPlan:
+    """The plan with the headlines of its symbols, where features read them."""
+    news = news_totals(pipeline)
+    return plan if news is None else replace(plan, news=news.only(plan.symbols))
 
 
 def _traded_of_late(pipeline: PipelineContext, day: date) -> list[str]:
@@ -396,12 +420,17 @@ def _model(
     if account == PAPER:
         model = pipeline.registry.load_promoted()
         period = pipeline.retraining_period(model.card.period)
-        if period.first_date > day:
+        if period.start > pipeline.trading_day_start(day):
             raise NotReady(
                 f"the promoted model {model.model_id} was trained on bars after {day}; trade a day"
                 f" from {period.first_date} on"
             )
         return model
+    if pipeline.retrains_hourly:
+        raise NotReady(
+            f"{day} cannot be replayed: a session trades one model a day, and"
+            ' market.partitions.retraining_period is "hour"'
+        )
     period = pipeline.retraining_period_of(day)
     rows = pipeline.lake.read("models", [period.key]).filter(
         pl.col("horizon") == pipeline.settings.trade_horizon
@@ -452,4 +481,5 @@ def _states(pipeline: PipelineContext, day: date) -> dict[str, State]:
         saved,
         pipeline.calendar,
         pipeline.timeframe,
+        news_totals(pipeline),
     )

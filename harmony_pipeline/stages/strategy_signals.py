@@ -16,6 +16,7 @@ from harmony_pipeline.backtest.input_arrays import SymbolRows, by_symbol_and_tim
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.models.filter_use import inside, useful_periods
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.strategies.base import Strategy, signals_of
 from harmony_pipeline.strategies.meta import gate
 from harmony_pipeline.strategies.registry import build_strategy
@@ -207,4 +208,11 @@ def features_on_every_bar(
         return by_symbol_and_time(features.collect(engine="in-memory")).rows
     feature_set = pipeline.feature_set_of(tuple(dict.fromkeys((*names, _SCALE))))
     every = pipeline.lake.read("bars") if bars is None else bars
-    return compute_features(every, feature_set, None, pipeline.calendar, pipeline.timeframe).table
+    return compute_features(
+        every,
+        feature_set,
+        None,
+        pipeline.calendar,
+        pipeline.timeframe,
+        news_totals(pipeline, feature_set),
+    ).table

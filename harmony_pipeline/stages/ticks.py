@@ -71,7 +71,7 @@ def _tick_source(pipeline: PipelineContext) -> MarketDataSource:
         )
     raise ConfigError(
         f"market.source {pipeline.settings.market.source} has no quotes and trades: use files,"
-        " simulated, alpaca or (trades) crypto for ticks"
+        " simulated, alpaca, (trades) crypto or (quotes) mt5 for ticks"
     )
 
 

@@ -84,6 +84,8 @@ def configuration(pipeline: PipelineContext, strategy: str) -> str:
         ]  # fmt: skip
     if any(one.watch == "scanner" for one in members.values()):
         parts.append(settings.scanner)
+    if pipeline.feature_set.reads_news:
+        parts.append(settings.news)
     parts += filter_rule(pipeline, members.values())
     return pipeline.fingerprint(*parts)
 

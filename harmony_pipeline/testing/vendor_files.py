@@ -1,5 +1,5 @@
-"""Files of bars in the form of three vendors, for markets without recorded data: a coin below a
-cent, Bombay's half hours, futures whose sessions begin the evening before.
+"""Files of bars in the form of four vendors, for markets without recorded data: a coin below a
+cent, Bombay's half hours, futures whose sessions begin the evening before, spot gold.
 
 The prices are invented: seeded random walks on the market's own tick, in its own sessions. Nothing
 in them is predictable, so a promotion gate that lets a model pass on them is wrong. The same seed
@@ -169,6 +169,15 @@ def _ccxt(bars: pl.DataFrame, walk: Walk) -> pl.DataFrame:
     return bars.select(stamp, *_prices(bars, walk), pl.col("volume").round(2))
 
 
+def _broker(bars: pl.DataFrame, walk: Walk) -> pl.DataFrame:
+    """A broker's bars of bids as its interface gives them: start of the bar in UTC, and the number
+    of its own quotes.
+    """
+    stamp = pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("time")
+    count = pl.col("volume").cast(pl.Int64).alias("tick_volume")
+    return bars.select(stamp, *_prices(bars, walk), count)
+
+
 MARKETS: Mapping[str, Market] = {
     "sub_cent_coin": Market(
         "24/7",
@@ -210,6 +219,15 @@ MARKETS: Mapping[str, Market] = {
         ),
         "CME_{}, 60.csv".format,
         _tradingview,
+    ),
+    "xauusd_hourly": Market(
+        "METALS",
+        60,
+        date(2021, 1, 4),
+        date(2024, 7, 1),
+        (Walk("XAUUSD", 1905.0, 0.01, 0.0017, 0.0012, 5_200.0),),
+        "{}.csv".format,
+        _broker,
     ),
 }
 

@@ -1,4 +1,4 @@
--- bars_at(span, zone): bars made longer, from the view `bars`; nothing is stored. span is like '5Min', '90Min', '4Hour', '1Day', '1Week' or '1Month'.
+-- bars_at(span, zone): bars made longer, from the view `bars`; nothing is stored. span is like '30Sec', '5Min', '90Min', '4Hour', '1Day', '1Week' or '1Month'.
 -- The rules are those of harmony_pipeline/market/resampling.py: slots of the market's own grid (views exchange_sessions and bar_grid), or of the clock of
 -- `zone` from midnight where one is named; parts of a session never mixed; days and longer of regular trading alone, cut by the exchange's sessions and
 -- stamped midnight UTC of their first session date; a week or month over an ex-date put together in adjusted terms and stated in the shares of its
@@ -9,11 +9,12 @@ create or replace macro bars_at(span, zone := null) as table
 with sized as (
     select
         case
-            when regexp_matches(span, '^[1-9][0-9]*Min$') then regexp_extract(span, '^[0-9]+')::bigint
-            when regexp_matches(span, '^[1-9][0-9]*Hour$') then 60 * regexp_extract(span, '^[0-9]+')::bigint
+            when regexp_matches(span, '^[1-9][0-9]*Sec$') then regexp_extract(span, '^[0-9]+')::bigint
+            when regexp_matches(span, '^[1-9][0-9]*Min$') then 60 * regexp_extract(span, '^[0-9]+')::bigint
+            when regexp_matches(span, '^[1-9][0-9]*Hour$') then 3600 * regexp_extract(span, '^[0-9]+')::bigint
             when span in ('1Day', '1Week', '1Month') then null
-            else error('no length of a bar: write it like 5Min, 90Min, 4Hour, 1Day, 1Week or 1Month')
-        end as minutes,
+            else error('no length of a bar: write it like 30Sec, 5Min, 4Hour, 1Day, 1Week or 1Month')
+        end as seconds,
         coalesce(zone, (select any_value(exchange_sessions.time_zone) from exchange_sessions), 'UTC') as clock,
         zone is null and coalesce((select max(bar_grid.grid) from bar_grid where bar_grid.timeframe = (select max(bars.timeframe) from bars)), 'clock') = 'session'
             as by_session,
@@ -46,7 +47,7 @@ held as (
     from bars
     cross join sized
     asof left join exchange_sessions as s on bars.timestamp < s.post_close
-    where sized.minutes is not null or bars.session = 'regular'
+    where sized.seconds is not null or bars.session = 'regular'
 ),
 spans as (
     select
@@ -61,7 +62,7 @@ dated as (
     select
         *,
         case
-            when minutes is not null then null
+            when seconds is not null then null
             when span = '1Day' then dated_on
             when span = '1Week' then date_trunc('week', dated_on)
             else date_trunc('month', dated_on)
@@ -72,14 +73,14 @@ placed as (
     select
         dated.*,
         case
-            when minutes is null then timezone('UTC', coalesce(spans.first_session, dated.first_day)::timestamp)
+            when seconds is null then timezone('UTC', coalesce(spans.first_session, dated.first_day)::timestamp)
             when by_session
-                then stretch_start + to_microseconds((date_diff('microsecond', stretch_start, dated.timestamp) // (minutes * 60000000)) * minutes * 60000000)
+                then stretch_start + to_microseconds((date_diff('microsecond', stretch_start, dated.timestamp) // (seconds * 1000000)) * seconds * 1000000)
             else
                 timezone(
                     clock,
                     date_trunc('day', wall)
-                    + to_minutes((floor((date_diff('minute', date_trunc('day', wall), wall) - shift) / minutes) * minutes)::bigint + shift)
+                    + to_seconds((floor((date_diff('second', date_trunc('day', wall), wall) - shift * 60) / seconds) * seconds)::bigint + shift * 60)
                 )
         end as slot,
         spans.last_close
@@ -90,14 +91,14 @@ ended as (
     select
         *,
         case
-            when minutes is null and last_close is not null then last_close
-            when minutes is null
+            when seconds is null and last_close is not null then last_close
+            when seconds is null
                 then timezone('UTC', timezone('UTC', slot) + case span when '1Day' then interval 1 day when '1Week' then interval 7 day else interval 1 month end)
-            when by_session then least(slot + to_minutes(minutes), stretch_end)
-            when shift > 0 then least(timezone(clock, timezone(clock, slot) + to_minutes(minutes)), coalesce(stretch_end, 'infinity'::timestamptz))
+            when by_session then least(slot + to_seconds(seconds), stretch_end)
+            when shift > 0 then least(timezone(clock, timezone(clock, slot) + to_seconds(seconds)), coalesce(stretch_end, 'infinity'::timestamptz))
             else
                 least(
-                    timezone(clock, least(timezone(clock, slot) + to_minutes(minutes), date_trunc('day', timezone(clock, slot)) + interval 1 day)),
+                    timezone(clock, least(timezone(clock, slot) + to_seconds(seconds), date_trunc('day', timezone(clock, slot)) + interval 1 day)),
                     coalesce(stretch_end, 'infinity'::timestamptz)
                 )
         end as slot_end

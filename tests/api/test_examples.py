@@ -7,8 +7,9 @@ import sys
 import types
 from pathlib import Path
 
+import polars as pl
 import pytest
-from example_notebook import NOTEBOOK, SCRIPT, notebook
+from example_notebook import SCRIPTS, cells_of, notebook, notebook_of, run_cells
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -44,27 +45,44 @@ def test_the_example_of_own_features_runs(folder, capsys):
     assert (known["location"] - known["close_location_10"]).abs().max() < 1e-12
 
 
-def test_the_notebook_is_the_script():
-    assert NOTEBOOK.read_text() == notebook(SCRIPT.read_text())
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_notebook_is_its_script_and_shows_what_comes_out(script):
+    text = notebook_of(script).read_text()
+    outputs = [cell["outputs"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    assert text == notebook(cells_of(script), outputs)
+    assert sum(map(bool, outputs)) >= 3
 
 
-def test_the_notebook_runs(folder, monkeypatch):
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_notebook_runs(script, folder, monkeypatch):
     shown = []
     monkeypatch.setattr("webbrowser.open", shown.append)
-    module = types.ModuleType("the_notebook")
-    monkeypatch.setitem(sys.modules, "the_notebook", module)
-    cells = json.loads(NOTEBOOK.read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    for text in code:
-        changed = text.replace('Path(".harmony/examples")', f"Path({str(folder)!r})")
-        exec(compile(changed, "notebook", "exec"), module.__dict__)
-    assert shown == [(folder / "pullback.html").resolve().as_uri()]
+    monkeypatch.setitem(sys.modules, "the_notebook", types.ModuleType("the_notebook"))
+    cells = json.loads(notebook_of(script).read_text())["cells"]
+    place = f"Path({str(folder)!r})"
+    code = [
+        "".join(cell["source"]).replace('Path(".harmony/examples")', place)
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ]
+    outputs = run_cells(code, "the_notebook")
+    assert sum(map(bool, outputs)) >= 3
+    if script.stem == "complete_backtest":
+        assert shown == [(folder / "pullback.html").resolve().as_uri()]
+
+
+def test_four_months_are_too_short_for_the_gate(folder):
+    """What the notebook says of itself, after it was run."""
+    verdict = loaded("feature_to_gate").main(folder)
+    refused = verdict.filter(~verdict["passed"])["rule"].to_list()
+    assert {"days", "min_track_record"} <= set(refused)
+    assert verdict.filter(pl.col("rule") == "trades")["measure"][0] > 100
 
 
 def test_a_script_may_hold_its_own_strategy(folder):
     """As in `python examples/complete_backtest.py`: the class is in __main__."""
     code = "import runpy, sys, webbrowser; webbrowser.open = print; sys.argv = ['complete_backtest.py']; import os"
-    run = f"os.chdir({str(folder)!r}); runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    run = f"os.chdir({str(folder)!r}); runpy.run_path({str(SCRIPTS[0])!r}, run_name='__main__')"
     (folder / ".harmony").mkdir(exist_ok=True)
     (folder / ".harmony" / "examples").symlink_to(folder)
     found = subprocess.run(

@@ -76,6 +76,15 @@ def tiny(name: str, folder: Path, symbols: list[str], first: date, end: date) ->
             2,
             "America/Chicago",
         ),
+        # Thanksgiving closes early, and the day after it too
+        (
+            "xauusd_hourly",
+            ["XAUUSD"],
+            date(2023, 11, 6),
+            date(2023, 12, 16),
+            2,
+            "America/New_York",
+        ),
         ("sub_cent_coin", ["SHIB_USDT", "BTC_USDT"], date(2023, 1, 1), date(2023, 2, 6), 8, "UTC"),
     ],
 )

@@ -28,6 +28,7 @@ VERBS = (
     "lineage",
     "report",
     "ui",
+    "service",
     "doctor",
     "new",
 )
@@ -136,7 +137,7 @@ def test_a_mistake_is_one_line_on_standard_error_and_exit_code_two(tmp_path):
 
 
 def test_the_config_switches_lake_and_state(config, tmp_path):
-    harmony("--config", config, "sql", "select 1")
+    harmony("--config", config, "sql", "select * from bars")
     assert (tmp_path / "lake" / "bars").is_dir()
 
 

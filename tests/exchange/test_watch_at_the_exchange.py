@@ -2,7 +2,7 @@
 listens to changes on the connection that stands, and it does what the day in one process does.
 """
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,27 @@ def test_symbols_start_and_stop_on_a_connection_that_stands(tmp_path: Path) -> N
     again = replay_session(plan, bars, ledger, tmp_path / "again.sqlite")
     assert again.equal, again.summary()
     ledger.close()
-    crashed(tmp_path, bars, whole.steps - 12, result)
+    crashed(tmp_path, bars, moments[-1], result)
 
 
-def crashed(folder: Path, bars: pl.DataFrame, point: int, expected: SessionResult) -> None:
+class FuseFrom(Fuse):
+    """Counts steps once the exchange's clock has passed a moment."""
+
+    def __init__(self, at: int, world: SteppedWorld, moment: datetime) -> None:
+        super().__init__(at)
+        self.world, self.moment = world, moment
+
+    def burn(self) -> None:
+        """One step."""
+        if self.world.exchange.venue.now > self.moment:
+            super().burn()
+
+
+def crashed(folder: Path, bars: pl.DataFrame, scan: datetime, expected: SessionResult) -> None:
     """After the last scan: the next process listens to as little."""
-    path, fuse = folder / "crashed.sqlite", Fuse(point)
+    path = folder / "crashed.sqlite"
     with world_in(folder / "crashed", bars) as world:
+        fuse = FuseFrom(20, world, scan)
         with pytest.raises(Crash), CrashingLedger(path, fuse) as ledger:
             world.session(ledger, fuse)
         with Ledger(path) as ledger:

@@ -35,6 +35,17 @@ def test_an_expression_is_what_the_kernel_computes():
         )
 
 
+def test_the_order_of_the_bars_does_not_matter():
+    """The lake hands over one partition after another: not sorted by symbol."""
+    day = BARS["timestamp"][BARS.height // 4]
+    partitions = pl.concat(
+        [BARS.filter(pl.col("timestamp") < day), BARS.filter(pl.col("timestamp") >= day)]
+    )
+    assert not partitions["symbol"].is_sorted()
+    mean = {"sma_5": CLOSE.rolling_mean(5)}
+    assert expression_features(partitions, mean).equals(expression_features(BARS, mean))
+
+
 @pytest.mark.parametrize(
     "expression",
     [

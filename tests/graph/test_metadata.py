@@ -86,9 +86,10 @@ def test_runs_stand_under_their_job_in_the_timeline_and_say_what_they_did(runner
     )
     (ingest,) = [run for run in runs if run.job_name == "ingest"]  # made by the fixture alone
     said = [
-        entry.user_message
+        line
         for entry in runner.instance.all_logs(ingest.run_id)
         if entry.dagster_event is None
+        for line in entry.user_message.splitlines()
     ]
     rows = runner.pipeline.lake.read("bars", ["2024-02"]).height
     assert any(line.startswith(f"bars 2024-02: {rows} raw_bars, {rows} bars") for line in said)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from assets.instance import dagster_home, open_instance
@@ -64,3 +65,63 @@ def test_no_database_stays_open_after_a_run(tmp_path: Path) -> None:
     run(instance, counted)
     run(instance, broken)
     assert of_this_process(tmp_path) == []
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]))
+def parted(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    for key in context.partition_keys:
+        context.add_asset_metadata({"key": key}, partition_key=key)
+    return dg.MaterializeResult()
+
+
+def facts_of(instance: dg.DagsterInstance) -> tuple[object, ...]:
+    """What the storage tells of a run over three partitions, but for ids and times."""
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+    with open_event_log(instance):
+        done = dg.materialize([parted], instance=instance, tags=tags)
+    events = list(instance.all_logs(done.run_id))
+    found = instance.fetch_materializations(dg.AssetKey("parted"), limit=10).records
+    (record,) = instance.get_asset_records([dg.AssetKey("parted")])
+    latest = record.asset_entry.last_materialization_record
+    assert latest is not None
+    assert latest.storage_id == found[0].storage_id
+    assert record.asset_entry.last_run_id == done.run_id
+    return (
+        [(each.dagster_event_type, each.get_dagster_event().partition) for each in events
+         if each.is_dagster_event],
+        [(each.partition_key, each.asset_materialization.metadata["key"].value) for each in found
+         if each.asset_materialization],
+        latest.partition_key,
+        instance.get_materialized_partitions(dg.AssetKey("parted")),
+    )  # fmt: skip
+
+
+def test_events_stored_together_tell_what_they_tell_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = facts_of(open_instance(tiny_settings(tmp_path / "together")))
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "0")
+    assert facts_of(open_instance(tiny_settings(tmp_path / "one by one"))) == together
+    assert together[3] == {"a", "b", "c"}
+
+
+def test_a_batch_that_fails_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = open_instance(tiny_settings(tmp_path))
+    events = instance.event_log_storage
+    run_id = run(instance, counted)
+    kept = events.get_logs_for_run(run_id)
+    made = [each for each in kept if each.dagster_event_type in ASSET_EVENTS]
+
+    def fails(*_arguments: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(events, "_store_asset_event", fails)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        events.store_event_batch([*made, *made])
+    monkeypatch.undo()
+    assert len(events.get_logs_for_run(run_id)) == len(kept)
+    assert len(instance.fetch_materializations(dg.AssetKey("counted"), limit=10).records) == 1
+    events.store_event_batch([*made, *made])
+    assert len(events.get_logs_for_run(run_id)) == len(kept) + 2 * len(made)

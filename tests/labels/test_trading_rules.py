@@ -8,19 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.market.instruments import Instrument, Instruments
 from harmony_pipeline.market.price_grid import round_to_tick
 from harmony_pipeline.portfolio.exit_rules import (
     NOTHING,
     STOP,
     TAKE,
     barrier_levels,
+    barrier_levels_of_many,
     exit_at_bar,
     level_now,
     trade_return,
 )
 
 US = Instruments().grids(["AAA"], date.max)[0]
+
+
+def grid(tick):
+    terms = Instrument("X", tick_size=tick, small_tick_size=None, small_tick_below=None)
+    return Instruments((terms,)).grids(["X"], date.max)[0]
+
+
 PRICES = st.floats(0.01, 5000.0)
 
 
@@ -60,6 +68,33 @@ def test_a_short_s_barriers_are_a_long_s_with_the_multiples_swapped(
     assert barrier_levels(US, side, price, volatility, horizon, 2.0, 1.0, 15.0) == barrier_levels(
         US, -side, price, volatility, horizon, 1.0, 2.0, 15.0
     )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    trades=st.lists(
+        st.tuples(st.sampled_from([-1, 1]), PRICES | st.just(math.nan), st.floats(0, 0.2)),
+        min_size=1,
+        max_size=20,
+    ),
+    tick=st.sampled_from([None, 0.05, 2.5, 1e-6]),
+    horizon=st.integers(1, 500),
+    multiples=st.tuples(st.floats(0, 30.0), st.floats(0, 30.0), st.floats(0.0, 200.0)),
+)
+def test_the_barriers_of_many_trades_are_those_of_each_to_the_last_bit(
+    trades, tick, horizon, multiples
+):
+    rules = US if tick is None else grid(tick)
+    sides, prices, volatilities = (np.array(each) for each in zip(*trades, strict=True))
+    upper, lower = np.empty(len(trades)), np.empty(len(trades))
+    barrier_levels_of_many(
+        rules, sides.astype(np.int8), prices, volatilities, horizon, *multiples, upper, lower
+    )
+    for place, (side, price, volatility) in enumerate(trades):
+        expected = (math.nan, math.nan)
+        if not math.isnan(price):
+            expected = barrier_levels(rules, side, price, volatility, horizon, *multiples)
+        assert np.array_equal((upper[place], lower[place]), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize(

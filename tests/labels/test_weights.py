@@ -18,7 +18,7 @@ def weights(labels, bars=BARS):
     entry = np.array([-1 if a is None else a for a, _ in labels], np.int64)
     end = np.array([-1 if e is None else e for _, e in labels], np.int64)
     found = np.empty(entry.size)
-    average_uniqueness(entry, end, np.array([bars]), 0, bars, found)
+    average_uniqueness(entry, end, np.array([bars]), 0, bars, np.empty(bars + 1, np.int64), found)
     return found
 
 

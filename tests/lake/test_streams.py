@@ -127,7 +127,8 @@ def test_an_update_that_fails_changes_nothing_and_lets_go(tmp_path):
     )
 
 
-def test_streamed_times_are_stored_as_differences_that_every_reader_reads(tmp_path):
+def test_streamed_times_are_stored_as_differences_that_every_reader_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr("harmony_pipeline.lake.streaming.ROW_GROUP_ROWS", 100)
     lake = Lake(tmp_path).open()
     with lake.writing("bars", "2024-01") as out:
         out.append(BARS)

@@ -16,7 +16,7 @@ import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings
 
 VALUES = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
 SPLITS = (1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)
@@ -225,7 +225,7 @@ class Naive:
         since_midnight = local.replace(tzinfo=None) - datetime.combine(
             local.date(), datetime.min.time()
         )
-        return since_midnight % timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe]) == timedelta()
+        return since_midnight % timedelta(seconds=TIMEFRAME_SECONDS[self.timeframe]) == timedelta()
 
     # --- a row and what came before ---------------------------------------------------------------
 

@@ -21,12 +21,12 @@ from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.resampling import resample
 from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.session_position import first_session, on_grid, part_of, sessions_of
-from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings
 from harmony_pipeline.schemas import TIME
 
 SESSION = BarGrid("session")
-CALENDARS = ("XNYS", "XBOM", "XTKS", "XHKG", "XSHG", "CMES", "FX", "24/7")
-SIZES = ("1Min", "5Min", "15Min", "30Min", "1Hour")
+CALENDARS = ("XNYS", "XBOM", "XTKS", "XHKG", "XSHG", "CMES", "METALS", "FX", "24/7")
+SIZES = ("1Sec", "15Sec", "1Min", "5Min", "15Min", "30Min", "1Hour")
 grids = st.sampled_from([CLOCK, SESSION, BarGrid("clock", 15)])
 days = st.dates(date(2023, 10, 20), date(2024, 4, 5))
 
@@ -56,18 +56,18 @@ def test_slots_are_the_regular_bars_and_as_many_as_are_expected(
     assert counts["len"].to_list() == expected["expected_regular_bars"].to_list()
 
 
-@given(st.sampled_from(CALENDARS), st.sampled_from(SIZES[2:]), st.integers(0, 3 * 1440), grids)
+@given(st.sampled_from(CALENDARS), st.sampled_from(SIZES[4:]), st.integers(0, 3 * 1440), grids)
 def test_a_slot_lies_in_one_stretch_and_holds_its_instant(
     name: str, size: str, minute: int, grid: BarGrid
 ) -> None:
     calendar = Calendar.of(name, grid)
-    length = {"15Min": 15, "30Min": 30, "1Hour": 60}[size]
+    length = TIMEFRAME_SECONDS[size]
     moment = utc(2024, 3, 8) + timedelta(minutes=minute)  # over the change of clocks in New York
     row = slots(pl.Series([moment], dtype=TIME), length, calendar).row(0, named=True)
     if row["session"] is None:
         return
     assert row["begin"] <= moment < row["end"]
-    assert row["end"] - row["slot"] <= timedelta(minutes=length)
+    assert row["end"] - row["slot"] <= timedelta(seconds=length)
     if grid == SESSION:
         assert row["slot"] == row["begin"]
         same = slots(pl.Series([row["slot"]], dtype=TIME), length, calendar).row(0, named=True)
@@ -79,7 +79,7 @@ def test_the_compiled_twin_places_each_bar_as_the_calendar_does(
     name: str, size: str, minute: int, grid: BarGrid
 ) -> None:
     calendar = Calendar.of(name, grid)
-    length = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60}[size]
+    length = TIMEFRAME_SECONDS[size]
     moment = utc(2023, 11, 3) + timedelta(minutes=minute)
     stamp, matrix = int(moment.timestamp()) * 1_000_000, sessions_of(calendar)
     at = first_session(matrix, stamp, length)

@@ -226,3 +226,20 @@ def test_globex_pauses_for_an_hour_each_afternoon() -> None:
     assert (globex.bars_per_session("1Hour"), globex.bars_per_session("1Min")) == (23, 1380)
     assert globex.day_start == timedelta(hours=-7)
     assert (NYSE.day_start, CLOCK.day_start) == (timedelta(), timedelta())
+
+
+def test_metals_are_quoted_23_hours_from_the_evening_before_and_keep_the_holidays_of_the_futures():
+    metals = Calendar.of("METALS")
+    assert (metals.zone, metals.bars_per_session("1Hour")) == ("America/New_York", 23)
+    monday = date(2024, 1, 8)
+    # Sunday 18:00 in New York to Monday 17:00, then an hour of pause
+    assert metals.session_open(monday) == utc(2024, 1, 7, 23)
+    assert metals.session_close(monday) == utc(2024, 1, 8, 22)
+    assert metals.session_open(date(2024, 1, 9)) == utc(2024, 1, 8, 23)
+    # in summer everything is an hour earlier in UTC
+    assert metals.session_open(date(2024, 7, 8)) == utc(2024, 7, 7, 22)
+    assert not metals.is_session(date(2024, 3, 29))  # Good Friday
+    assert not metals.is_session(date(2023, 12, 25))
+    assert metals.session_close(date(2023, 11, 23)) == utc(2023, 11, 23, 18)
+    outside = pl.Series([utc(2024, 1, 8, 22, 30)], dtype=pl.Datetime("us", "UTC"))
+    assert metals.parts(outside)["session"].to_list() == [None]

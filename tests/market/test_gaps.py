@@ -317,6 +317,16 @@ def test_where_a_source_writes_every_bar_what_is_absent_is_missing(month) -> Non
     ]
 
 
+def test_where_bars_are_made_of_trades_an_absent_one_had_none_unless_nobody_has_it(month) -> None:
+    slots, masks = month
+    found = gaps(slots, market(slots, masks), of_trades=True)
+    assert found.height
+    assert found["kind"].unique().to_list() == ["no_trade"]
+    nobody = {name: mask & (slots.session != slots.session[-1]) for name, mask in masks.items()}
+    lost = gaps(slots, market(slots, nobody), of_trades=True).filter(pl.col("date") == LAST)
+    assert lost["kind"].unique().to_list() == ["missing"]
+
+
 def test_nothing_is_expected_before_a_listing_or_after_a_delisting() -> None:
     slots = find_slots(NYSE, "1Day", date(2024, 1, 2), date(2024, 2, 1))
     bars = market(

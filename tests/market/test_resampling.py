@@ -87,7 +87,7 @@ def base(
 @given(sizes)
 def test_shares_and_trades_are_conserved(timeframe: str) -> None:
     bars = simulated()
-    bars = bars if Size.of(timeframe).minutes else bars.filter(pl.col("session") == "regular")
+    bars = bars if Size.of(timeframe).seconds else bars.filter(pl.col("session") == "regular")
     for name in ("volume", "trade_count"):
         assert made(bars, timeframe)[name].sum() == bars[name].sum()
 
@@ -176,15 +176,15 @@ moments = st.builds(
 )
 
 
-@given(moments, st.sampled_from([1, 5, 7, 60, 90, 240, 480]))
+@given(moments, st.sampled_from([1, 7, 30, 60, 300, 420, 3600, 5400, 14_400, 28_800]))
 def test_slots_hold_the_instant_and_start_on_the_clock_even_when_it_changes(
-    moment: datetime, minutes: int
+    moment: datetime, seconds: int
 ) -> None:
     frame = pl.DataFrame({"t": [moment]}, schema={"t": TIME}).with_columns(
-        slot=floor_to_clock(pl.col("t"), minutes, "America/New_York")
+        slot=floor_to_clock(pl.col("t"), seconds, "America/New_York")
     )
     row = frame.with_columns(
-        end=slot_end(pl.col("slot"), minutes, "America/New_York"),
+        end=slot_end(pl.col("slot"), seconds, "America/New_York"),
         wall=pl.col("slot").dt.convert_time_zone("America/New_York"),
     ).row(0, named=True)
     assert row["slot"] <= row["t"]
@@ -194,8 +194,10 @@ def test_slots_hold_the_instant_and_start_on_the_clock_even_when_it_changes(
         != frame["t"].dt.convert_time_zone("America/New_York")[0].utcoffset()
     )
     assert row["t"] < row["end"] or folded  # an hour that the clock repeats is longer than it looks
+    wall = row["wall"]
+    since_midnight = wall.hour * 3600 + wall.minute * 60 + wall.second
     gap = row["wall"].hour == 3 and row["wall"].day == 12 and row["wall"].month == 3
-    assert (row["wall"].hour * 60 + row["wall"].minute) % minutes == 0 or gap
+    assert since_midnight % seconds == 0 or gap
 
 
 # --- examples -------------------------------------------------------------------------------------

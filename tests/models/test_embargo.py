@@ -16,7 +16,7 @@ from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.market.bar_grid import BarGrid
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import DayCut, period_of, periods_between
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.cross_validation import folds, group_numbers
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples
@@ -38,13 +38,13 @@ def regular_bars(calendar: Calendar, timeframe: str, first: date, end: date) -> 
         step = timedelta(days=1)
     else:
         # starts of every grid lie on multiples of a quarter of an hour, or of the bar
-        step = timedelta(minutes=min(TIMEFRAME_MINUTES[timeframe], 15))
+        step = timedelta(seconds=min(TIMEFRAME_SECONDS[timeframe], 900))
     stamps = pl.datetime_range(begin, stop, step, closed="left", eager=True).alias("timestamp")
     frame = calendar.with_session(pl.DataFrame({"timestamp": stamps.cast(TIME)}), timeframe)
     frame = frame.filter(pl.col("session") == "regular")
-    if timeframe in LONG_TIMEFRAMES or step == timedelta(minutes=TIMEFRAME_MINUTES[timeframe]):
+    if timeframe in LONG_TIMEFRAMES or step == timedelta(seconds=TIMEFRAME_SECONDS[timeframe]):
         return frame.select("timestamp", "bar_end")
-    minutes = TIMEFRAME_MINUTES[timeframe]
+    minutes = TIMEFRAME_SECONDS[timeframe] // 60
     if calendar.grid.from_session:
         parts = calendar.parts(frame["timestamp"])
         offset = (frame["timestamp"] - parts["stretch_start"]).dt.total_minutes()
@@ -78,7 +78,7 @@ def test_the_bars_of_an_embargo_by_hand(timeframe, bars, first_of_period, expect
 def test_where_trading_never_stops_it_is_clock_time(bars, days, timeframe):
     clock = Calendar.of("24/7")
     start = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=days)
-    expected = start - timedelta(minutes=bars * TIMEFRAME_MINUTES[timeframe])
+    expected = start - timedelta(seconds=bars * TIMEFRAME_SECONDS[timeframe])
     assert embargo_start(clock, timeframe, start, bars) == expected
 
 

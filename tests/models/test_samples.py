@@ -131,10 +131,12 @@ def test_every_indicator_of_the_catalog_is_sided_or_known_to_have_no_direction()
         "ewma_volatility", "downside_volatility", "ulcer_index", "volatility_ratio", "kurtosis",
         "autocorrelation", "variance_ratio", "hurst", "sign_entropy", "kyle_lambda", "roll_spread",
         "corwin_schultz", "minute_of_session", "day_of_week", "larger_volatility",
+        "news_count", "bars_since_news",
     }  # fmt: skip
     from harmony_pipeline.features.comparisons import MARKET
+    from harmony_pipeline.features.news_columns import NEWS
 
-    kinds = {indicator.kind for indicator in (*INDICATORS, *MARKET)}
+    kinds = {indicator.kind for indicator in (*INDICATORS, *MARKET, *NEWS)}
     assert kinds == without_direction | {"beta"} | set(SIDED) | PRICE_LEVELS
 
 
@@ -176,6 +178,7 @@ def regimes_frame():
                 "trend": ["bull", "bear"], "volatility": ["high", None],
                 "index_level": [1.1, 0.9], "trend_average": [1.0, 1.0],
                 "realised_volatility": [0.3, None], "volatility_median": [0.2, 0.2],
+                "turbulent_probability": [0.25, None],
             }
         )
     )  # fmt: skip
@@ -193,8 +196,8 @@ def test_a_regime_counts_from_the_moment_it_is_known():
         monday_close,
     ]
     found = RegimeHistory.of(regimes_frame()).at(moments)
-    bull, bear = [1.0, 0.1, 1.0, 1.5], [-1.0, -0.1, np.nan, np.nan]
-    assert np.allclose(found, [[np.nan] * 4, bull, bull, bear], equal_nan=True)
+    bull, bear = [1.0, 0.1, 1.0, 1.5, 0.25], [-1.0, -0.1, np.nan, np.nan, np.nan]
+    assert np.allclose(found, [[np.nan] * 5, bull, bull, bear], equal_nan=True)
 
 
 def test_the_trend_is_seen_from_the_side_of_the_trade():
@@ -214,6 +217,19 @@ def test_the_trend_is_seen_from_the_side_of_the_trade():
     assert np.allclose(samples.X[:, 4:], [[1.0, 0.1, 1.0, 1.5], [-1.0, -0.1, 1.0, 1.5]])
 
 
+def test_the_hidden_state_is_an_input_where_it_is_asked_for_and_has_no_side():
+    samples = build_samples(
+        features_frame(),
+        labels_frame([("AAA", 0, 8, 1, 1), ("BBB", 0, 8, -1, 0)]),
+        regimes_frame(),
+        COLUMNS,
+        8,
+        hidden_regime=True,
+    )
+    assert samples.names[-1] == "regime_turbulent_probability"
+    assert np.allclose(samples.X[:, 4:], [[1.0, 0.1, 1.0, 1.5, 0.25], [-1.0, -0.1, 1.0, 1.5, 0.25]])
+
+
 def test_an_empty_regime_table_is_unknown_but_keeps_its_inputs():
     samples = build_samples(
         features_frame(), labels_frame([("AAA", 0, 8, 1, 1)]), REGIMES.empty(), COLUMNS, 8
@@ -222,7 +238,8 @@ def test_an_empty_regime_table_is_unknown_but_keeps_its_inputs():
     assert len(samples.names) == 8
 
 
-def test_the_live_row_has_the_same_bits_as_research():
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_live_row_has_the_same_bits_as_research(hidden):
     labels = labels_frame(
         [
             (symbol, bar, 8, side, 1)
@@ -231,7 +248,7 @@ def test_the_live_row_has_the_same_bits_as_research():
         ]
     )
     features, regimes = features_frame(), regimes_frame()
-    samples = build_samples(features, labels, regimes, COLUMNS, 8)
+    samples = build_samples(features, labels, regimes, COLUMNS, 8, hidden_regime=hidden)
     for place, event in enumerate(samples.frame.iter_rows(named=True)):
         bar = features.filter(
             (pl.col("symbol") == event["symbol"]) & (pl.col("timestamp") == event["timestamp"])

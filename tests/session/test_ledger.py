@@ -1,9 +1,11 @@
 """The ledger: written once, whole or not at all, exact, readable by others."""
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 
 import msgspec
 import polars as pl
@@ -16,6 +18,7 @@ from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status, apply
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.ledger_database import write_ahead
 from harmony_pipeline.session.ledger_rows import COMPLETED, Execution, SessionRow, Snapshot
 from harmony_pipeline.session.process_control import SessionRunning
 
@@ -238,6 +241,24 @@ def test_no_password_is_shown() -> None:
     with pytest.raises(DataError) as caught:
         Ledger("postgresql://nobody:canary@127.0.0.1:9/none")
     assert "canary" not in str(caught.value)
+
+
+def test_a_file_that_answers_at_once_that_it_is_locked_is_asked_again(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
+    # closed by another thread; the other asks without SQLite's own patience
+    reader = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    maker = sqlite3.connect(file, isolation_level=None, timeout=0)
+    reader.execute("create table rows (number integer)")
+    reader.execute("begin")
+    reader.execute("select * from rows").fetchall()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        maker.execute("pragma journal_mode=wal")
+    leaves = Timer(0.05, reader.close)
+    leaves.start()
+    write_ahead(maker)
+    leaves.join()
+    assert maker.execute("pragma journal_mode").fetchall() == [("wal",)]
+    maker.close()
 
 
 def test_processes_that_make_one_ledger_together_make_it_once(place: Path | str) -> None:

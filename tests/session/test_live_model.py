@@ -33,7 +33,7 @@ REGIMES = pl.DataFrame(
         "known_at": sorted(BARS["bar_end"].unique())[3:5], "trend": ["bull", "bear"],
         "volatility": ["low", None],
         "index_level": [1.0, 0.98], "trend_average": [0.99, 1.0], "realised_volatility": [0.2, 0.3],
-        "volatility_median": [0.25, None],
+        "volatility_median": [0.25, None], "turbulent_probability": [0.1, 0.8],
     }
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def trained(
 ) -> TrainedModel:
     """A model of noise: what matters is that it answers, not what."""
     generator = np.random.default_rng(8)
-    inputs = InputMap(COLUMNS, regimes)
+    inputs = InputMap(COLUMNS, regimes, hidden=regimes)
     rows = 240
     stamps = BARS["timestamp"].unique().sort().head(80).to_list() * 3
     stamps.sort()
@@ -57,7 +57,7 @@ def trained(
     X = inputs.matrix(
         generator.normal(size=(rows, 3)) * 0.01,
         frame["side"].cast(pl.Float64).to_numpy(),
-        generator.normal(size=(rows, 4)) if regimes else None,
+        generator.normal(size=(rows, 5)) if regimes else None,
     )
     forecaster = forecaster_class(KINDS[kind])({}, 11)
     model = forecaster.fit(Samples(frame, X, inputs.names, inputs))

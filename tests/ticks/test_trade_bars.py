@@ -21,7 +21,8 @@ from harmony_pipeline.market.ticks.conditions import VOLUME, eligibility
 
 NYSE = Calendar.of("XNYS")
 KINDS = [
-    BarKind.of(text) for text in ("1Min", "5Min", "1Hour", "7Tick", "300Volume", "2500.5Dollar")
+    BarKind.of(text)
+    for text in ("1Sec", "1Min", "5Min", "1Hour", "7Tick", "300Volume", "2500.5Dollar")
 ]
 kinds = st.sampled_from(KINDS)
 ORDER = ("symbol", "end_timestamp", "timestamp")
@@ -262,14 +263,16 @@ def test_a_tape_that_runs_backwards_is_refused():
         maker.fold({}, pl.concat([trades((at(9), 10.0, 1.0)), trades((at(8), 10.0, 1.0))]))
 
 
-@pytest.mark.parametrize("text", ["1Fortnight", "0Min", "2000Min", "0.5Min", "0Tick", "Volume"])
+@pytest.mark.parametrize(
+    "text", ["1Fortnight", "0Min", "2000Min", "0.5Sec", "100000Sec", "0Tick", "Volume"]
+)
 def test_a_kind_that_makes_no_bars_is_refused(text):
     with pytest.raises(ConfigError):
         BarKind.of(text)
 
 
 def test_a_kind_has_one_name():
-    assert [BarKind.of(text).name for text in ("60Min", "1Hour", "90Min", "1000Tick",
+    assert [BarKind.of(text).name for text in ("60Min", "1Hour", "90Min", "90Sec", "5Sec", "1000Tick",
     "1000000Dollar", "0.5Volume")] == [
-        "1Hour", "1Hour", "90Min", "1000Tick", "1000000Dollar", "0.5Volume",
+        "1Hour", "1Hour", "90Min", "90Sec", "5Sec", "1000Tick", "1000000Dollar", "0.5Volume",
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.file_clock import UTC_CLOCK, FileClock
 from harmony_pipeline.market.session_placement import session_midnights
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
     cell_texts,
     drop_overflowing,
@@ -81,11 +81,11 @@ def read_bar_starts(
         if settings.wall_clock or clock.hours:
             instant = _where(local, _on_clock_of(clock.zone, wall), instant)
         instant, reasons = settle_clock_changes(wall, instant, local, clock.zone, symbols)
-    if timeframe in TIMEFRAME_MINUTES:
+    if timeframe in TIMEFRAME_SECONDS:
         other = _other_length(instant, symbols, reading.calendar, timeframe, origin)
     if timeframe in LONG_TIMEFRAMES:
         instant = session_midnights(instant, read.written, reading.calendar, timeframe)
-    elif timeframe in TIMEFRAME_MINUTES:
+    elif timeframe in TIMEFRAME_SECONDS:
         instant, notes = _put_at_start(instant, settings.stamp, reading.calendar, timeframe, origin)
     starts, defects = _borrow_absent(instant, written, reasons, settings, origin)
     return BarStarts(starts, defects, notes, other)

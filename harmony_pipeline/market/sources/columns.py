@@ -54,6 +54,7 @@ class Columns:
     setting: str
     required: tuple[str, ...]
     spellings: Mapping[str, tuple[str, ...]]
+    section: str = "market.files"
 
 
 BAR_COLUMNS = Columns(
@@ -146,7 +147,7 @@ def match_columns(
     if strange:
         known = ", ".join((*ours_of.spellings, CLOCK))
         raise ConfigError(
-            f"[market.files.{ours_of.setting}] names '{strange[0]}', which is no column of"
+            f"[{ours_of.section}.{ours_of.setting}] names '{strange[0]}', which is no column of"
             f" {ours_of.what}: use {known}"
         )
     by_plain = {plain(name): name for name in reversed(found)}
@@ -164,7 +165,7 @@ def match_columns(
             matched[ours] = theirs
         elif ours in chosen:
             raise DataError(
-                f"{origin}: [market.files.{ours_of.setting}] maps {ours} to"
+                f"{origin}: [{ours_of.section}.{ours_of.setting}] maps {ours} to"
                 f" '{excerpt(chosen[ours], NAME)}', which the file does not have; its columns are"
                 f" {listing(found)}"
             )
@@ -239,7 +240,7 @@ def _require(
         cure = "its first line looks like data: put a line of column names before it"
     else:
         cure = (
-            f"if another column holds it, say so under [market.files.{ours_of.setting}]:"
+            f"if another column holds it, say so under [{ours_of.section}.{ours_of.setting}]:"
             f' {missing[0]} = "NAME IN THE FILE"'
             + (f', or "{NO_COLUMN}" where there is none' if missing == [VOLUME] else "")
         )

@@ -15,7 +15,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, FileSourceSettings
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, FileSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_ORDER,
     MarketDataSource,
@@ -142,9 +142,9 @@ class FileSource(MarketDataSource):
         self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
     ) -> SourceResult:
         """`bars`, with notes, refusals and an account of each file. Raises as `bars` does."""
-        if timeframe not in TIMEFRAME_MINUTES:
+        if timeframe not in TIMEFRAME_SECONDS:
             raise ConfigError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}"
+                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_SECONDS)}"
             )
         return self._read("paths", self.settings.paths, symbols, start, end, timeframe)
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 
 # a daily bar ends at its exchange's close, which the grid of days knows nothing of; its trade is
 # the next morning's
@@ -28,7 +28,7 @@ def poll_bars(
     """Bars that end from now on, for ever: `ask(start, end)` gives the ended bars of a range,
     `now()` an aware UTC instant, `sleep` takes seconds.
     """
-    bar = timedelta(minutes=TIMEFRAME_MINUTES[timeframe])
+    bar = timedelta(seconds=TIMEFRAME_SECONDS[timeframe])
     since = _floor(now(), bar)
     nap = min(bar, _LONGEST_NAP)
     while True:

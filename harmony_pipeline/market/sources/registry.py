@@ -16,6 +16,7 @@ BUILT_IN = {
     "alpaca": "harmony_pipeline.market.sources.alpaca.source:AlpacaSource",
     "yahoo": "harmony_pipeline.market.sources.yahoo:YahooSource",
     "crypto": "harmony_pipeline.market.sources.crypto:CryptoSource",
+    "mt5": "harmony_pipeline.market.sources.mt5:Mt5Source",
     "replay": "harmony_pipeline.market.sources.replay:ReplaySource",
 }
 """Where each source that has a short name lives; listed for reports, `build_source` knows how each
@@ -27,9 +28,27 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     """The source that `settings.source` names: one of BUILT_IN (docs/sources.md), or
     `module:Class`, which is called as Class(settings, base).
 
-    `base` is the folder that relative paths start from. Raises ConfigError when the name leads
-    nowhere.
+    With `settings.ticks.bars` its trades make the bars. `base` is the folder that relative paths
+    start from. Raises ConfigError when the name leads nowhere.
     """
+    if settings.ticks.makes_bars:
+        from harmony_pipeline.market.sources.trade_bars import TradeBarSource
+
+        return TradeBarSource(_named_source(_as_it_is(settings), base), settings)
+    return _named_source(settings, base)
+
+
+def _as_it_is(settings: MarketSettings) -> MarketSettings:
+    """The settings of a source whose trades make bars: its own are never asked for. The simulated
+    market is one of minutes, of which its trades are made.
+    """
+    own = "1Min" if settings.source == "simulated" else settings.timeframe
+    return settings.model_copy(
+        update={"timeframe": own, "ticks": settings.ticks.model_copy(update={"bars": "none"})}
+    )
+
+
+def _named_source(settings: MarketSettings, base: Path) -> MarketDataSource:
     if settings.source == "files":
         from harmony_pipeline.market.sources.files import FileSource
 
@@ -47,6 +66,10 @@ def build_source(settings: MarketSettings, base: Path) -> MarketDataSource:
         from harmony_pipeline.market.sources.crypto import CryptoSource
 
         return CryptoSource(settings)
+    if settings.source == "mt5":
+        from harmony_pipeline.market.sources.mt5 import Mt5Source
+
+        return Mt5Source(settings)
     if settings.source == "replay":
         from harmony_pipeline.market.sources.replay import ReplaySource
 

@@ -18,7 +18,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings, lake_path
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings, lake_path
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
@@ -157,9 +157,9 @@ class ReplaySource(MarketDataSource):
         self, keys: Sequence[str], symbols: Sequence[str] | None, timeframe: str
     ) -> pl.LazyFrame:
         """Every version of the rows asked that was known at `as_of`, not yet read."""
-        if timeframe not in TIMEFRAME_MINUTES:
+        if timeframe not in TIMEFRAME_SECONDS:
             raise DataError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}"
+                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_SECONDS)}"
             )
         rows = self.lake.scan("raw_bars", keys).filter(pl.col("timeframe") == timeframe)
         if symbols is not None:
@@ -186,7 +186,7 @@ class ReplaySource(MarketDataSource):
         for a night to pass.
         """
         if self.speed and before is not None:
-            bar = timedelta(minutes=TIMEFRAME_MINUTES[self.timeframe])
+            bar = timedelta(seconds=TIMEFRAME_SECONDS[self.timeframe])
             self._sleep(min(stamp - before, bar).total_seconds() / self.speed)
 
 

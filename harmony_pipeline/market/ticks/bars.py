@@ -23,7 +23,7 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import symbol_ranges
-from harmony_pipeline.market.bar_time import DAY_MINUTES, slots
+from harmony_pipeline.market.bar_time import DAY_SECONDS, slots
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks import kernels as k
 from harmony_pipeline.market.ticks.conditions import eligibility
@@ -47,12 +47,13 @@ TRADE_BAR_DTYPES = {
     "complete": pl.Boolean(),
 }
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_UNITS = {"sec": 1, "min": 60, "hour": 3600}
 _KINDS = {"time": 0, "tick": 1, "volume": 2, "dollar": 3}
 
 
 @dataclass(frozen=True)
 class BarKind:
-    """What ends a bar: `size` minutes, trades, shares or units of currency."""
+    """What ends a bar: `size` seconds, trades, shares or units of currency."""
 
     kind: Literal["time", "tick", "volume", "dollar"]
     size: float
@@ -60,39 +61,39 @@ class BarKind:
     def __post_init__(self) -> None:
         """Refuse sizes that make no bars."""
         if self.size <= 0 or (
-            self.kind == "time" and not (float(self.size).is_integer() and self.size <= DAY_MINUTES)
+            self.kind == "time" and not (float(self.size).is_integer() and self.size <= DAY_SECONDS)
         ):
             raise ConfigError(
-                f"{self.kind} bars of size {self.size:g} cannot be made: use 1 to {DAY_MINUTES}"
-                " whole minutes, or a threshold above 0"
+                f"{self.kind} bars of size {self.size:g} cannot be made: use 1 to {DAY_SECONDS}"
+                " whole seconds, or a threshold above 0"
             )
 
     @staticmethod
     def of(text: str) -> "BarKind":
-        """From `15Min`, `1Hour`, `1000Tick`, `50000Volume` or `1000000Dollar`. Raises ConfigError
-        for other text.
+        """From `30Sec`, `15Min`, `1Hour`, `1000Tick`, `50000Volume` or `1000000Dollar`. Raises
+        ConfigError for other text.
         """
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(Min|Hour|Tick|Volume|Dollar)", text)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(Sec|Min|Hour|Tick|Volume|Dollar)", text)
         if not found:
             raise ConfigError(
-                f"'{text}' names no kind of bar: write it like 5Min, 1Hour, 1000Tick, 50000Volume"
-                " or 1000000Dollar"
+                f"'{text}' names no kind of bar: write it like 5Sec, 1Min, 1Hour, 1000Tick,"
+                " 50000Volume or 1000000Dollar"
             )
         size, unit = float(found[1]), found[2].lower()
-        if unit in {"min", "hour"}:
-            return BarKind("time", size * (60 if unit == "hour" else 1))
+        if unit in _UNITS:
+            return BarKind("time", size * _UNITS[unit])
         return BarKind(unit, size)  # type: ignore[arg-type]
 
     @property
     def name(self) -> str:
         """The value of the column `timeframe`."""
-        hours = self.size / 60
         if self.kind == "time":
-            return f"{hours:g}Hour" if hours.is_integer() else f"{self.size:g}Min"
+            unit = next(name for name in ("hour", "min", "sec") if self.size % _UNITS[name] == 0)
+            return f"{self.size / _UNITS[unit]:g}{unit.capitalize()}"
         return f"{self.size:.15g}{self.kind.capitalize()}"
 
     @property
-    def minutes(self) -> int | None:
+    def seconds(self) -> int | None:
         """Length of the slots of time bars; None for the others."""
         return int(self.size) if self.kind == "time" else None
 
@@ -192,7 +193,7 @@ class TradeBars:
             "symbol", "timestamp", "price", "size", "conditions", "suspicious"
         ).sort("symbol", maintain_order=True)
         rows = pl.concat(
-            [ordered, slots(ordered["timestamp"], self.kind.minutes, self.calendar)],
+            [ordered, slots(ordered["timestamp"], self.kind.seconds, self.calendar)],
             how="horizontal",
         )
         rows = rows.with_columns(eligibility(rows, self.codes)).filter(
@@ -212,7 +213,7 @@ class TradeBars:
             "symbol", [symbol for symbol, rows in ended for _ in range(len(rows))], pl.String
         )
         begin = pl.Series(values[:, k.GROUP].astype(np.int64)).cast(TIME)
-        place = slots(begin, self.kind.minutes, self.calendar)
+        place = slots(begin, self.kind.seconds, self.calendar)
         by_clock = self.kind.kind == "time"
         complete = (
             np.ones(len(values), np.bool_) if by_clock else values[:, k.MEASURE] >= self._threshold
@@ -317,7 +318,7 @@ class LiveTradeBars:
     def _place(self, stamp: int) -> tuple[int, str | None]:
         start, until, begin, session = self._slot
         if not start <= stamp < until:
-            row = slots(pl.Series([stamp]).cast(TIME), self.maker.kind.minutes, self.maker.calendar)
+            row = slots(pl.Series([stamp]).cast(TIME), self.maker.kind.seconds, self.maker.calendar)
             session = row["session"][0]
             begin, until = (
                 int(row[name].dt.epoch("us")[0]) if session else stamp for name in ("begin", "end")

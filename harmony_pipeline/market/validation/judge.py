@@ -10,7 +10,7 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.market.array_columns import Piece, split_in_halves
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.session_position import minutes_of, sessions_of
+from harmony_pipeline.market.session_position import seconds_of, sessions_of
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.history import Limits
 from harmony_pipeline.market.validation.kernel import (
@@ -53,7 +53,7 @@ def judge_batch(
         select_rules(settings, batch.symbols.to_list(), calendar, timeframe),
         (
             settings.extended_hours,
-            minutes_of(timeframe),
+            seconds_of(timeframe),
             sessions_of(calendar.for_timeframe(timeframe)),
             build_limits(settings.quality),
         ),
@@ -79,7 +79,7 @@ class _Judge(NamedTuple):
 
     batch: Batch
     selection: RuleSelection
-    rules: tuple[bool, int, IntArray, Limits]  # extended hours, minutes of a bar, sessions, limits
+    rules: tuple[bool, int, IntArray, Limits]  # extended hours, seconds of a bar, sessions, limits
     actions: Actions
     earlier: FloatArray
     states: FloatArray

@@ -84,7 +84,7 @@ KEPT = 0  # verdict of a row that is a bar
 UNDECIDED = 255
 # values of `Rows.defect`: a cell could not be read, or the row withdraws those before it
 UNREAD, TAKEN_BACK = 1, 2
-_DAILY = 1440
+_DAILY = 86_400
 _SCRATCH = len(RULES) + 1
 
 
@@ -155,7 +155,7 @@ def judge_rows(
     rows: Rows,
     selection: RuleSelection,
     extended: bool,
-    minutes: int,
+    seconds: int,
     sessions: IntArray,
     limits: Limits,
     action_begin: IntArray,
@@ -196,7 +196,7 @@ def judge_rows(
         row, end, state = begin[segment], begin[segment + 1], states[segment]
         last_action = action_begin[segment + 1]
         due = first_due(action_whole, action_begin[segment], last_action, state)
-        at = first_session(sessions, stamps[row], minutes)
+        at = first_session(sessions, stamps[row], seconds)
         if not math.isnan(state[CLOSE_DAY]):
             state[CLOSE_SESSION] = float(np.searchsorted(sessions[DAY], int(state[CLOSE_DAY])))
         is_known_symbol = selection.unknown[segment] == 0
@@ -206,8 +206,8 @@ def judge_rows(
         )
         while row < end:
             stamp = stamps[row]
-            at = next_session(sessions, at, stamp, minutes)
-            part = part_of(sessions, at, stamp, minutes)
+            at = next_session(sessions, at, stamp, seconds)
+            part = part_of(sessions, at, stamp, seconds)
             if (
                 part != OUTSIDE
                 and is_known_symbol
@@ -218,8 +218,8 @@ def judge_rows(
                 row = keep_uneventful_rows(
                     row,
                     end,
-                    end_of_part(sessions, at, part, minutes),
-                    minutes * 60_000_000,
+                    end_of_part(sessions, at, part, seconds),
+                    seconds * 1_000_000,
                     grid_shift(sessions, at, stamp),
                     stamps,
                     o,
@@ -239,7 +239,7 @@ def judge_rows(
                 )
                 if row > first_row:
                     continue
-            aligned, stop = on_grid(sessions, at, stamp, minutes), row + 1
+            aligned, stop = on_grid(sessions, at, stamp, seconds), row + 1
             while stop < end and stamps[stop] == stamp:
                 stop += 1
             allowed = (
@@ -302,7 +302,7 @@ def judge_rows(
                     sessions[DAY, at],
                     at,
                     part == REGULAR,
-                    minutes == _DAILY,
+                    seconds == _DAILY,
                 )
                 broken = judge_by_history(state, limits, active, bar, evidence)
                 waiting -= 1

@@ -1,0 +1,68 @@
+"""What Celery's workers load: `celery -A assets.celery_app worker`, which `harmony service worker`
+and `harmony service session` start.
+
+The worker imports everything before it forks, so that a step costs a fork and not a start.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import warnings
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from celery import Celery
+from celery.signals import heartbeat_sent, worker_init, worker_shutting_down
+from dagster_celery.executor import CeleryExecutor
+from dagster_celery.make_app import make_app
+from dagster_celery.tasks import create_task
+from kombu import Queue
+
+import assets.definitions  # noqa: F401  imported once, for every step
+from assets.executors import broker_url, celery_configuration, session_queue
+from harmony_pipeline.config import load_settings
+from harmony_pipeline.session.process_control import is_running, read_lock
+
+SESSION_VARIABLE, BEAT_VARIABLE = "WORKER_OF_SESSIONS", "WORKER_BEAT"
+
+
+def build_app(*, session: bool) -> Celery:
+    """The application of a worker: one queue, one kind of task."""
+    chosen = load_settings().dagster
+    configuration = celery_configuration(chosen, session=session)
+    executor = CeleryExecutor.for_cli(
+        broker=broker_url(chosen), backend=broker_url(chosen), config_source=dict(configuration)
+    )
+    made = make_app(executor.app_args())
+    made.conf.task_queues = [Queue(session_queue(chosen) if session else chosen.queue)]
+    return made
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+@heartbeat_sent.connect  # type: ignore[untyped-decorator]
+def _beat(**_facts: Any) -> None:
+    """Touch the file by which a health check sees that the worker's loop turns."""
+    if path := os.environ.get(BEAT_VARIABLE):
+        Path(path).touch()
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _end_session(**_facts: Any) -> None:
+    """A worker that is asked to end waits for its step, which would last until the close: ask the
+    session on this machine to end in order.
+    """
+    if not os.environ.get(SESSION_VARIABLE):
+        return
+    state = load_settings().present_state_root
+    holder = read_lock(state) or {}
+    if is_running(state) and holder.get("host") == socket.gethostname():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(holder["pid"]), signal.SIGTERM)
+
+
+warnings.simplefilter("ignore", dg.BetaWarning)
+warnings.simplefilter("ignore", dg.PreviewWarning)
+app = build_app(session=bool(os.environ.get(SESSION_VARIABLE)))
+execute_plan = create_task(app)

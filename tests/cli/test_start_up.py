@@ -1,0 +1,55 @@
+"""What a command imports: heavy libraries only where they are used.
+
+Each takes a tenth of a second to two seconds of the processor. Without a clock, this guards what
+`benchmarks/startup.py` measures.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from stages.short_markets import daily_rows, short_market
+
+ALWAYS_HEAVY = {
+    "alpaca", "arch", "dagster", "exchange_calendars", "lightgbm", "matplotlib", "numba", "pandas",
+    "pandera", "plotly", "scipy", "sklearn", "sqlalchemy", "structlog",
+}  # fmt: skip
+SCRIPT = """
+import json, sys
+from harmony_pipeline.cli.boundary import run_command
+code = run_command(sys.argv[1:])
+json.dump([code, sorted({name.split(".")[0] for name in sys.modules})], sys.stderr)
+"""
+
+
+def imported(*arguments: str) -> set[str]:
+    """The packages that a command leaves imported, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=True
+    )
+    code, packages = json.loads(done.stderr[done.stderr.rindex("[0, [") :])
+    assert code == 0
+    return set(packages)
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start")
+    short_market(folder, daily_rows(30))
+    return str(folder / "harmony.toml")
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_a_word_about_the_command_imports_none_of_its_libraries(argument):
+    heavy = {*ALWAYS_HEAVY, "duckdb", "numpy", "polars", "pyarrow", "pydantic"}
+    assert not imported(argument) & heavy
+
+
+def test_a_question_to_the_lake_imports_what_answers_it(market):
+    asked = ("--config", market, "sql", "select count(*) as n from bars")
+    imported(*asked)  # reads the settings, and keeps what such questions need of them
+    found = imported(*asked)
+    assert {"duckdb", "polars"} <= found
+    heavy = {*ALWAYS_HEAVY, "numpy", "pyarrow", "pydantic", "tenacity"}
+    assert not found & heavy
