@@ -12,6 +12,7 @@ from pages.page_blocks import Reader, blocks_of
 import harmony_pipeline as h
 from harmony_pipeline.features import catalog
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [
