@@ -28,6 +28,7 @@ from harmony_pipeline.features.bar_columns import (
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.lent_memory import lend_floats
 from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.value_columns import count_nan, value_column
@@ -171,7 +172,7 @@ class _Fold:
     def of(
         bars: pl.DataFrame, feature_set: FeatureSet, columns: BarColumns, known: Mapping[str, State]
     ) -> "_Fold":
-        values = np.empty((len(feature_set.names), bars.height))
+        values = lend_floats(len(feature_set.names), bars.height)
         # of a set without comparisons a block of hidden columns is enough
         kept = bars.height if feature_set.compares else 0
         hidden = np.empty((len(feature_set.hidden), kept))
