@@ -450,7 +450,7 @@ def print_news(news: Mapping[str, Any]) -> None:
     """
     if "rows received" not in news:
         return
-    console = _console()
+    console = report_console()
     console.print(
         f"{news['rows received']:,} rows of news received: {news['new headlines']:,} new headlines,"
         f" {news['repeats and rows known before']:,} repeated or known before,"
