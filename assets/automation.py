@@ -14,6 +14,7 @@ import dagster as dg
 
 from assets.groups import JOBS, SESSION
 from assets.partitions import RANGE_END, RANGE_START
+from assets.reporting import report_made
 from harmony_pipeline.alerts.alert import Alert
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.alerts import send_alert
@@ -73,7 +74,11 @@ def build_automation(pipeline: PipelineContext) -> Automation:
         _retraining(pipeline, jobs["retrain"]),
         weekly,
     ]
-    sensors = [_session_sensor(pipeline, jobs["paper_session"]), _failure_sensor(pipeline)]
+    sensors = [
+        _session_sensor(pipeline, jobs["paper_session"]),
+        _failure_sensor(pipeline),
+        _reporting_sensor(pipeline),
+    ]
     return Automation(list(jobs.values()), schedules, sensors)
 
 
@@ -180,6 +185,20 @@ def _session_sensor(pipeline: PipelineContext, job: Any) -> dg.SensorDefinition:
             yield dg.RunRequest(run_key=f"session-{due}", partition_key=due.isoformat())
 
     return paper_session_sensor
+
+
+def _reporting_sensor(pipeline: PipelineContext) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="report_commands",
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Reports what commands made without Dagster, like the scan of a day.",
+    )
+    def report_commands(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        count = report_made(context.instance, pipeline)
+        return dg.SkipReason(f"{count} partitions were reported" if count else "nothing was made")
+
+    return report_commands
 
 
 def _failure_sensor(pipeline: PipelineContext) -> dg.SensorDefinition:

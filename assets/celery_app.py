@@ -1,7 +1,8 @@
 """What Celery's workers load: `celery -A assets.celery_app worker`, which `harmony service worker`
 and `harmony service session` start.
 
-The worker imports everything before it forks, so that a step costs a fork and not a start.
+The worker imports everything before it forks its processes, and each reads settings and graph anew
+for every step: a step costs no start, and knows what a process that has just started would know.
 """
 
 import contextlib
@@ -14,13 +15,14 @@ from typing import Any
 
 import dagster as dg
 from celery import Celery
-from celery.signals import heartbeat_sent, worker_init, worker_shutting_down
+from celery.signals import heartbeat_sent, task_prerun, worker_init, worker_shutting_down
+from dagster._core.definitions.reconstruct import ReconstructableJob  # private: its caches
 from dagster_celery.executor import CeleryExecutor
 from dagster_celery.make_app import make_app
 from dagster_celery.tasks import create_task
 from kombu import Queue
 
-import assets.definitions  # noqa: F401  imported once, for every step
+import assets.preload  # noqa: F401  imported once, for every step
 from assets.executors import broker_url, celery_configuration, session_queue
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.session.process_control import is_running, read_lock
@@ -46,6 +48,13 @@ def _beat(**_facts: Any) -> None:
     """Touch the file by which a health check sees that the worker's loop turns."""
     if path := os.environ.get(BEAT_VARIABLE):
         Path(path).touch()
+
+
+@task_prerun.connect  # type: ignore[untyped-decorator]
+def _forget_graph(**_facts: Any) -> None:
+    """Dagster would keep the graph of the step before, with its settings and what it had read."""
+    ReconstructableJob.get_definition.cache_clear()
+    ReconstructableJob.get_repository_definition.cache_clear()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -89,7 +89,7 @@ def _period_check(
         context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[PipelineContext]
     ) -> dg.AssetCheckResult:
         periods = checked_periods(context, pipeline, checked.partitions)
-        return _result(evaluate(pipeline, checked, periods))
+        return result_of(evaluate(pipeline, checked, periods))
 
     return check
 
@@ -138,7 +138,7 @@ def _sql_check(checked: SqlCheck, pipeline: PipelineContext) -> dg.AssetChecksDe
     )
     @boundary(checked.name, pipeline)
     def check(pipeline: dg.ResourceParam[PipelineContext]) -> dg.AssetCheckResult:
-        return _result(evaluate_sql(pipeline, checked))
+        return result_of(evaluate_sql(pipeline, checked))
 
     return check
 
@@ -172,7 +172,8 @@ def _refuse(check: PeriodCheck | SqlCheck, offending: pl.DataFrame) -> None:
         )
 
 
-def _result(offending: pl.DataFrame) -> dg.AssetCheckResult:
+def result_of(offending: pl.DataFrame) -> dg.AssetCheckResult:
+    """What Dagster keeps of a check that found these rows."""
     shown: dict[str, Any] = {"offending rows": offending.height}
     if offending.height:
         shown["first rows"] = dg.MetadataValue.md(table(offending.head(20)))

@@ -24,6 +24,7 @@ from harmony_pipeline.import_paths import import_object
 QUEUE_TAG = "dagster-celery/queue"
 _PASSWORD = "REDIS_PASSWORD"  # noqa: S105  the name of the variable
 _CONNECT_SECONDS = 5.0
+_STEPS_PER_PROCESS = 20
 
 
 def build_executor(settings: DagsterSettings) -> dg.ExecutorDefinition:
@@ -34,7 +35,7 @@ def build_executor(settings: DagsterSettings) -> dg.ExecutorDefinition:
         return dg.multiprocess_executor.configured(
             {
                 "max_concurrent": settings.processes or os.cpu_count() or 1,
-                "start_method": {"forkserver": {"preload_modules": ["assets.definitions"]}},
+                "start_method": {"forkserver": {"preload_modules": ["assets.preload"]}},
             }
         )
     if settings.executor == "celery":
@@ -96,8 +97,7 @@ def celery_configuration(settings: DagsterSettings, *, session: bool = False) ->
     that was killed is given to another one: at once when only its process died, after
     `redeliver_seconds` when the whole worker did. A step that runs twice does no harm: partitions
     are written whole, under their locks. A session is not run twice: its step is acknowledged when
-    it begins. Each step has a process of its own, forked from one that has imported everything, so
-    that nothing is left over from the step before.
+    it begins. A worker's process is replaced after some steps, which gives its memory back.
     """
     transport = {
         "visibility_timeout": settings.redeliver_seconds,
@@ -108,7 +108,7 @@ def celery_configuration(settings: DagsterSettings, *, session: bool = False) ->
         "task_acks_late": not session,
         "task_reject_on_worker_lost": not session,
         "worker_prefetch_multiplier": 1,
-        "worker_max_tasks_per_child": 1,
+        "worker_max_tasks_per_child": _STEPS_PER_PROCESS,
         "worker_send_task_events": False,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": transport,

@@ -21,6 +21,7 @@ from harmony_pipeline.reports.style import shortened
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.stage_log import log_stage
+from harmony_pipeline.stages.unreported import Made
 
 _PREVIEW_ROWS = 20
 _NOTES = 20
@@ -87,6 +88,17 @@ def _of_partition(
     before = _shown_before(context, asset, key) if part.unchanged_since is not None else {}
     drawn = {} if part.pictures or before else rows_by_partition(rows, asset, key)
     return before | metadata(part, context.instance) | _images(drawn)
+
+
+def made_alone(
+    pipeline: PipelineContext, made: Made, instance: dg.DagsterInstance
+) -> dict[str, Any]:
+    """What a partition has to show that a command made without Dagster."""
+    shown = metadata(made.result, instance)
+    if not made.result.pictures:
+        rows = rows_of(pipeline, made.asset)
+        shown |= _images(rows_by_partition(rows, made.asset, made.partition))
+    return shown | {"made at": f"{made.made_at:%Y-%m-%d %H:%M:%S} UTC"}
 
 
 def _shown_before(context: dg.AssetExecutionContext, asset: str, key: str | None) -> dict[str, Any]:

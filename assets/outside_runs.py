@@ -114,7 +114,7 @@ def drive(instance: dg.DagsterInstance, runs: Sequence[OutsideRun]) -> None:
             execute_run(runs[0].job, runs[0].run, instance, raise_on_error=False)
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["assets.definitions"])
+    context.set_forkserver_preload(["assets.preload"])
     started = [
         context.Process(target=_drive_one, args=(each.run.run_id,), name=each.run.run_id)
         for each in runs

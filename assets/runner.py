@@ -23,6 +23,7 @@ from assets.groups import ASSETS, JOBS, SESSION, op_name
 from assets.instance import open_instance
 from assets.outside_runner import OutsideRunner
 from assets.picture_logs import printed_only
+from assets.reporting import report_made
 from assets.run_origin import runs_belong_to
 from assets.sqlite_storage import open_event_log
 from harmony_pipeline.config import Settings
@@ -65,13 +66,10 @@ class Runner:
             record=results.__setitem__,
             again=again,
         )
-        return Runner(
-            settings,
-            pipeline,
-            build_definitions(settings, {"pipeline": pipeline}),
-            open_instance(settings),
-            results,
-        )
+        definitions = build_definitions(settings, {"pipeline": pipeline})
+        instance = open_instance(settings)
+        report_made(instance, pipeline)
+        return Runner(settings, pipeline, definitions, instance, results)
 
     def partition_keys(self, asset: str) -> list[str]:
         """Every partition key of an asset, in order; empty when it is not partitioned."""

@@ -335,12 +335,14 @@ def backfill(
 def scan(context: typer.Context, date: Day = None) -> None:
     """Scan one trading day before its open: what to watch, and why nothing else."""
     from harmony_pipeline.cli.argument_checks import day_of
-    from harmony_pipeline.cli.run_report import print_scan
+    from harmony_pipeline.cli.scan_alone import scan_alone
+    from harmony_pipeline.cli.scan_report import print_scan
 
-    with _runner(context) as runner:
-        day = day_of(runner.pipeline, date)
-        runner.run_job("daily_scan", day)
-    print_scan(runner.pipeline, day)
+    with _writing(context):
+        pipeline = _pipeline(context)
+        day = day_of(pipeline, date)
+        scan_alone(pipeline, day)
+    print_scan(pipeline, day)
 
 
 @app.command()
@@ -795,17 +797,26 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
     unless it need not be `alone`.
     """
     from harmony_pipeline.cli.progress import Progress
+
+    with _writing(context, alone=alone):
+        from assets.runner import Runner  # takes a second to import
+
+        with Progress() as progress:
+            yield Runner.of(context.obj, progress, again=again)
+
+
+@contextmanager
+def _writing(context: typer.Context, *, alone: bool = True) -> Iterator[None]:
+    """A command that writes the market, in the log, and under the lock where it works `alone`."""
     from harmony_pipeline.log import log, log_context
     from harmony_pipeline.run_lock import run_lock
 
     settings = context.obj
     with run_lock(settings, str(context.info_name)) if alone else nullcontext():
-        from assets.runner import Runner  # takes a second to import
-
         state = settings.present_state_root
-        with Progress() as progress, log_context(command=context.info_name):
+        with log_context(command=context.info_name):
             log(state, "command started")
-            yield Runner.of(settings, progress, again=again)
+            yield
             log(state, "command ended")
 
 

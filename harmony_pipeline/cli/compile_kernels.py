@@ -34,6 +34,7 @@ def main() -> None:
     _draw_events()
     _fold_every_indicator()
     _predict_a_sequence()
+    _look_at_a_trade()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
     )
@@ -220,6 +221,16 @@ def _predict_a_sequence() -> None:
 
     shapes = ((1, 3), (1, 3), (1, 3), (3,), (1,), (2,))
     recurrent_margins(np.zeros((1, 1, 1)), np.zeros((1, 1)), Weights(*map(np.zeros, shapes)))
+
+
+def _look_at_a_trade() -> None:
+    """What a learned policy of size looks at, which its learner asks trade by trade."""
+    from harmony_pipeline.risk import policy_kernels
+
+    policy_kernels.edge_signal(0.5, 2.0, 1.0)
+    policy_kernels.move_signal(0.01, 6)
+    policy_kernels.unrest_signal(0.0, 0.01)
+    policy_kernels.drawdown_signal(1.0, 1.0, 0.25)
 
 
 if __name__ == "__main__":

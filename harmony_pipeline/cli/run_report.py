@@ -11,8 +11,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harmony_pipeline.cli.invocation import as_typed, command_line
+from harmony_pipeline.cli.scan_report import number_text, print_scan_table, report_console
 from harmony_pipeline.lake import sql
-from harmony_pipeline.reports.number_format import price_text
 from harmony_pipeline.stages import backtests, live
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars
@@ -21,14 +21,9 @@ from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.text import message
 
-_WIDTH = 128
 _KEYS_SHOWN = 3
 # their empty parts are told even when others had something
 _TOLD_BY_PART = ("backtest", "monte_carlo", "paper_session")
-
-
-def _console() -> Console:
-    return Console(width=_WIDTH, highlight=False)
 
 
 def print_summary(
@@ -37,7 +32,7 @@ def print_summary(
     """The whole chain on one screen, and where to look next; what had nothing to make says why, in
     one line each.
     """
-    console = _console()
+    console = report_console()
     title = f"{pipeline.settings.market.source} market, {pipeline.timeframe} bars"
     if latest_period_with_bars(pipeline) is None:
         console.print(
@@ -61,7 +56,7 @@ def print_summary(
     for table in (_comparison(pipeline), _gate(pipeline), _monte_carlo(pipeline)):
         if table is not None:
             console.print(table)
-    _scan_table(pipeline, console)
+    print_scan_table(pipeline, console)
     _session_table(pipeline, console, [day.isoformat() for day in live.replayed_days(pipeline)])
     print_stages(results or {}, console)
     looks = {
@@ -113,7 +108,7 @@ def print_stages(results: Mapping[str, StageResult], console: Console | None = N
     """One line a reason for which stages had nothing to make, and one for what was left as it
     was.
     """
-    console = console or _console()
+    console = console or report_console()
     for why, makers in _reasons(results).items():
         console.print(
             as_typed(f"nothing made: {', '.join(makers)}: {why}"), soft_wrap=True, markup=False
@@ -166,7 +161,7 @@ def print_market_warnings(
 ) -> None:
     """Warnings about whole series, in words: at the end of an ingest and of a run."""
     for warning in market_warnings(pipeline, partitions):
-        (console or _console()).print(
+        (console or report_console()).print(
             as_typed(warning.sentence()), style="yellow", soft_wrap=True, markup=False
         )
 
@@ -257,7 +252,7 @@ def _evidence(pipeline: PipelineContext) -> Text:
             style="bold",
         )
     sharpe, low, high = backtests.sharpe_of(pipeline, strategy)
-    interval = f"{_number(sharpe)}  (95 % interval {_number(low)} to {_number(high)})"
+    interval = f"{number_text(sharpe)}  (95 % interval {number_text(low)} to {number_text(high)})"
     return Text(
         f"result    {strategy}: out-of-sample Sharpe ratio {interval}, total return"
         f" {_percent(run['total_return'])} after costs, deepest drawdown"
@@ -283,10 +278,6 @@ def _orders_in_words(pipeline: PipelineContext, strategy: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "not measured" if value is None else f"{value:+.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.2f}"
 
 
 def _comparison(pipeline: PipelineContext) -> RichTable | None:
@@ -316,11 +307,11 @@ def _comparison(pipeline: PipelineContext) -> RichTable | None:
         odds = pipeline.lake.read("overfitting", [name])
         row = odds.row(0, named=True) if odds.height else {}
         table.add_row(
-            name, _number(sharpe), f"{_number(low)} .. {_number(high)}",
+            name, number_text(sharpe), f"{number_text(low)} .. {number_text(high)}",
             _percent(run["annual_return"]), _percent(run["annual_volatility"]).lstrip("+"),
             _percent(run["max_drawdown"]),
             f"{int(run['trades'])}", f"{run['win_rate'] or 0:.0%}",
-            *(_number(row.get(key)) for key in ("psr", "dsr", "pbo")),
+            *(number_text(row.get(key)) for key in ("psr", "dsr", "pbo")),
         )  # fmt: skip
     return table if table.row_count else None
 
@@ -385,53 +376,6 @@ def _monte_carlo(pipeline: PipelineContext) -> RichTable | None:
     return table
 
 
-def _scan_table(pipeline: PipelineContext, console: Console, day: str | None = None) -> None:
-    days = pipeline.lake.partitions("scan_candidates")
-    if not days:
-        return
-    day = day or days[-1]
-    candidates = pipeline.lake.read("scan_candidates", [day])
-    picks = pipeline.lake.read("scan_selections", [day]).join(
-        candidates.drop("date", "as_of", "score"), on="symbol", how="left", maintain_order="left"
-    )
-    table = RichTable(
-        title=(
-            f"scanner, {day}: {picks.height} of {candidates.height} symbols, known at"
-            f" {candidates['as_of'][0]:%H:%M} UTC"
-            if candidates.height
-            else f"scanner, {day}"
-        ),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("rank", "symbol", "price", "gap", "premarket volume", "relative volume"):
-        table.add_column(name, justify="right" if name != "symbol" else "left")
-    instruments = pipeline.instruments
-    for row in picks.iter_rows(named=True):
-        table.add_row(
-            f"{row['rank']}",
-            row["symbol"],
-            price_text(instruments.at(row["symbol"]), row["price"]) or "not measured",
-            "-" if row["gap"] is None else f"{row['gap']:+.1%}",
-            f"{row['premarket_volume'] or 0:,.0f}",
-            _number(row["relative_volume"]),
-        )
-    console.print(table)
-    reasons = (
-        candidates.filter(~pl.col("passed"))
-        .explode("rejected_by")
-        .group_by("rejected_by")
-        .len()
-        .sort("len", descending=True)
-    )
-    if reasons.height:
-        console.print(
-            "  not picked: " + ", ".join(f"{rule} {count}" for rule, count in reasons.iter_rows()),
-            style="dim",
-        )
-
-
 def _session_table(pipeline: PipelineContext, console: Console, days: list[str]) -> None:
     if not days:
         return
@@ -489,7 +433,7 @@ def print_ingest(raw: Mapping[str, Any], bars: Mapping[str, Any]) -> None:
     """What an ingest received and what became of it, and what both stages remarked on; given what
     `raw_bars` and `bars` had to show.
     """
-    console = _console()
+    console = report_console()
     console.print(_received(raw))
     kept, refused = bars.get("rows in bars", 0), bars.get("rows in quarantine", 0)
     console.print(
@@ -506,7 +450,7 @@ def print_news(news: Mapping[str, Any]) -> None:
     """
     if "rows received" not in news:
         return
-    console = _console()
+    console = report_console()
     console.print(
         f"{news['rows received']:,} rows of news received: {news['new headlines']:,} new headlines,"
         f" {news['repeats and rows known before']:,} repeated or known before,"
@@ -542,21 +486,9 @@ _RECEIVED = {
 }
 
 
-def print_scan(pipeline: PipelineContext, day: str) -> None:
-    """The picks of a day and why the others were not."""
-    console = _console()
-    _scan_table(pipeline, console, day)
-    console.print(
-        f'look: {command_line("sql")} "select symbol, gap, rejected_by from scan_candidates where'
-        f" date = '{day}' order by absolute_gap desc\"",
-        style="cyan",
-        soft_wrap=True,
-    )
-
-
 def print_backtest(pipeline: PipelineContext, strategy: str) -> None:
     """One strategy's metrics beside the others'."""
-    console = _console()
+    console = report_console()
     run = backtests.latest_backtest(pipeline, strategy)
     console.print(
         f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d},"
@@ -578,7 +510,7 @@ def print_backtest(pipeline: PipelineContext, strategy: str) -> None:
 
 def print_sessions(pipeline: PipelineContext, days: list[str]) -> None:
     """Sessions of some days."""
-    console = _console()
+    console = report_console()
     _session_table(pipeline, console, days)
     looks = (
         'look: harmony sql "select * from session_orders"; harmony sql "select * from divergence'
@@ -589,7 +521,7 @@ def print_sessions(pipeline: PipelineContext, days: list[str]) -> None:
 
 def print_models(pipeline: PipelineContext) -> None:
     """Every model with its period, or why there is none, then the gate."""
-    console = _console()
+    console = report_console()
     promoted = pipeline.registry.promoted()
     table = RichTable(box=None, pad_edge=False)
     for name in ("", "model", "period", "horizon", "training rows", "base rate", "created"):
@@ -603,7 +535,7 @@ def print_models(pipeline: PipelineContext) -> None:
             row["period"],
             str(row["horizon"]),
             str(metrics.get("train_rows", "")),
-            _number(base),
+            number_text(base),
             f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
     if table.row_count:

@@ -30,6 +30,7 @@ from harmony_pipeline.features.bar_columns import (
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.lent_memory import lend_floats
 from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
@@ -204,7 +205,7 @@ class _Fold:
         known: Mapping[str, State],
         given: Mapping[str, FloatArray],
     ) -> "_Fold":
-        values = np.empty((len(feature_set.names), bars.height))
+        values = lend_floats(len(feature_set.names), bars.height)
         # of a set without comparisons a block of hidden columns is enough
         kept = bars.height if feature_set.compares else 0
         hidden = np.empty((len(feature_set.hidden), kept))

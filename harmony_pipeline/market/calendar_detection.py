@@ -17,7 +17,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import CURRENCIES, ROUND_THE_CLOCK, Calendar
-from harmony_pipeline.market.file_clock import FileClock
+from harmony_pipeline.market.file_clock import file_clock
 from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
 
@@ -275,7 +275,7 @@ def _lacks_zone(sample: pl.DataFrame, timeframe: str, read: Read) -> bool:
 
 
 def _on_clock(sample: pl.DataFrame, zone: str) -> pl.DataFrame:
-    clock = FileClock.of(zone)
+    clock = file_clock(zone)
     wall = (pl.col("timestamp").dt.replace_time_zone(None) - clock.ahead).dt.replace_time_zone(
         clock.zone, ambiguous="earliest", non_existent="null"
     )

@@ -18,7 +18,7 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from harmony_pipeline.market.array_columns import count_in_runs, run_starts
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.file_clock import FileClock
+from harmony_pipeline.market.file_clock import file_clock
 from harmony_pipeline.market.session_parts import REGULAR
 from harmony_pipeline.market.session_position import NEAR_CLOSE, NEAR_OPEN, edges, sessions_of
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
@@ -78,7 +78,7 @@ def zone_hints(
     """
     files = files or FileSourceSettings()
     # a clock that is ahead of a zone was named on purpose
-    settled = FileClock.of(files.timezone).hours != 0
+    settled = bool(file_clock(files.timezone).ahead)
     if settled or timeframe in LONG_TIMEFRAMES or (part == REGULAR).all():
         return {}
     poor = _suspects(rows, part, calendar).head(_MOST_ORIGINS)

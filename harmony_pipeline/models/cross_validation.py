@@ -141,7 +141,7 @@ def _predicted(
     if reason is not None:
         return np.empty(0), 0.0, reason
     forecaster, _ = choose_forecaster(samples, parts, settings, settings.seed, calendar, timeframe)
-    model, calibration = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
+    model, calibration, _ = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     probability = calibration.apply(model.margin(samples.X))
     complete = ~np.isnan(samples.X[fit]).any(axis=0)
     probability[(np.isnan(samples.X) & complete).any(axis=1)] = np.nan

@@ -64,7 +64,7 @@ def permutation_importance(
     """
     random = np.random.default_rng(seed)
     widened = with_permuted_copies(samples, copies, random)
-    model, calibration = fit_calibrated(forecaster, widened, parts, oldest_weight)
+    model, calibration, _ = fit_calibrated(forecaster, widened, parts, oldest_weight)
     answered = np.flatnonzero(answerable_rows(widened, parts))[-MOST_ROWS:]
     later = widened.where(np.isin(np.arange(widened.height), answered))
     losses = importances(model, calibration, later, random, repeats)

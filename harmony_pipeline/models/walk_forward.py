@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import BoolArray
+from harmony_pipeline.arrays import BoolArray, FloatArray
 from harmony_pipeline.hashing import hash_of_parts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.models.base import Forecaster, Model, build_forecaster
+from harmony_pipeline.models.base import Forecaster, Model, build_forecaster, sigmoid
 from harmony_pipeline.models.blend import BlendedModel
 from harmony_pipeline.models.calibration import Platt, fit_platt, match_base_rate, shrink_slope
 from harmony_pipeline.models.embargo import embargo_start
@@ -165,7 +165,7 @@ def train_period(
     path = settings.forecaster
     if others:
         forecaster, path = HorizonBlend(forecaster, path, horizon, others), BLEND
-    model, calibration = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
+    model, calibration, margin = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     card = ModelCard(
         path, forecaster.short, period.key, horizon, feature_set_hash,
         data_hash or training_hash(training), forecaster.parameters, seed, samples.names,
@@ -175,7 +175,7 @@ def train_period(
         search.trials if search else None,
     )  # fmt: skip
     trained = TrainedModel(card.build_id(model.save()), card, model)
-    metrics |= _metrics(trained, samples, parts) | _search_metrics(search)
+    metrics |= _metrics(trained, samples, parts, margin) | _search_metrics(search)
     fold_row = _fold_row(trained.model_id, samples, parts, period, horizon, settings)
     row = _model_row(trained, metrics, code_version, created_at or datetime.now(UTC))
     return Fold(trained, row, fold_row, metrics)
@@ -218,9 +218,10 @@ def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> 
 
 def fit_calibrated(
     forecaster: Forecaster, samples: Samples, parts: Split, oldest_weight: float = 1.0
-) -> tuple[Model, Platt]:
-    """A model of the part to fit, whose weights decay with age (models/time_decay.py), and its
-    calibration by the later part, which also weighs the members of a blend.
+) -> tuple[Model, Platt, FloatArray]:
+    """A model of the part to fit, whose weights decay with age (models/time_decay.py), its
+    calibration by the later part, which also weighs the members of a blend, and its margins there
+    (of `answerable_rows`).
     """
     model = forecaster.fit(decayed(samples.where(parts.fit), oldest_weight))
     later, training = samples.where(answerable_rows(samples, parts)), samples.where(parts.train)
@@ -230,7 +231,7 @@ def fit_calibrated(
     calibration = shrink_slope(
         fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days
     )
-    return model, match_base_rate(calibration, margin, weight, _smoothed_rate(training))
+    return model, match_base_rate(calibration, margin, weight, _smoothed_rate(training)), margin
 
 
 def _complete_inputs(samples: Samples, parts: Split) -> tuple[str, ...]:
@@ -275,18 +276,19 @@ def _without_mask(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, column.to_numpy(), dtype=column.dtype)
 
 
-def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str, Any]:
+def _metrics(
+    trained: TrainedModel, samples: Samples, parts: Split, margin: FloatArray
+) -> dict[str, Any]:
     """Metrics at training time. The calibration part's scores are slightly optimistic: two numbers
-    were fitted to it.
+    were fitted to it. `margin`: of its answerable rows.
     """
     labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
-    answered = answerable_rows(samples, parts)
-    later, outcome = samples.where(answered), samples.labels()[answered]
-    probability = trained.predict(later)
+    outcome = samples.labels()[answerable_rows(samples, parts)]
+    probability = trained.calibration.apply(margin)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
     return {
         "fit_rows": int(parts.fit.sum()),
-        "calibration_rows": later.height,
+        "calibration_rows": outcome.size,
         "effective_rows": float(weights.sum()),
         "base_rate": float((labels * weights).sum() / weights.sum()),
         "calibration": {
@@ -294,7 +296,7 @@ def _metrics(trained: TrainedModel, samples: Samples, parts: Split) -> dict[str,
             "intercept": trained.card.intercept,
             **scores(probability, outcome),
         },
-        "uncalibrated": scores(trained.model.predict(later.X), outcome),
+        "uncalibrated": scores(sigmoid(margin), outcome),
         "reliability": reliability(probability, outcome).to_dicts(),
         "importance": dict(ranked[:_TOP_IMPORTANCES]),
     }

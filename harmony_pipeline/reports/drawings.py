@@ -34,6 +34,9 @@ class Drawing:
         """The drawing by `function` of `arguments`."""
         return cls(function, lambda: arguments)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Drawing.of, (self.function, *self.given()))
+
     def __call__(self) -> bytes:
         """The picture."""
         return self.function(*self.given())

@@ -11,6 +11,9 @@ import sys
 import pytest
 from stages.short_markets import daily_rows, short_market
 
+from assets.chain import run_stages
+from assets.groups import INGEST
+
 ALWAYS_HEAVY = {
     "alpaca", "arch", "dagster", "exchange_calendars", "lightgbm", "matplotlib", "numba", "pandas",
     "pandera", "plotly", "scipy", "sklearn", "sqlalchemy", "structlog",
@@ -36,7 +39,7 @@ def imported(*arguments: str) -> set[str]:
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
     folder = tmp_path_factory.mktemp("start")
-    short_market(folder, daily_rows(30))
+    run_stages(short_market(folder, daily_rows(30)), INGEST)
     return str(folder / "harmony.toml")
 
 
@@ -53,3 +56,10 @@ def test_a_question_to_the_lake_imports_what_answers_it(market):
     assert {"duckdb", "polars"} <= found
     heavy = {*ALWAYS_HEAVY, "numpy", "pyarrow", "pydantic", "tenacity"}
     assert not found & heavy
+
+
+def test_a_scan_imports_neither_dagster_nor_what_draws(market):
+    found = imported("--config", market, "scan")
+    assert {"numba", "polars"} <= found
+    brought = {"numba", "scipy", "structlog"}  # by the kernels and the log
+    assert not found & ({*ALWAYS_HEAVY, "duckdb", "pyarrow"} - brought)

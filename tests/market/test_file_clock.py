@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.market.file_clock import FileClock
+from harmony_pipeline.market.file_clock import file_clock
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from harmony_pipeline.market.file_clock import FileClock
     ],
 )
 def test_a_clock_is_a_zone_and_hours_ahead_of_it(text, zone, hours):
-    clock = FileClock.of(text)
-    assert (clock.zone, clock.hours, clock.ahead) == (zone, hours, timedelta(hours=hours))
+    clock = file_clock(text)
+    assert (clock.zone, clock.ahead) == (zone, timedelta(hours=hours))
 
 
 @pytest.mark.parametrize("text", ["", "Mars", "America/New_York+", "America/New_York+seven", "+7"])
@@ -28,4 +28,4 @@ def test_anything_else_is_refused_with_the_setting(text):
     with pytest.raises(
         ConfigError, match=r"^market\.files\.timezone is '.*', which is no time zone"
     ):
-        FileClock.of(text)
+        file_clock(text)

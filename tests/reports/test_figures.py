@@ -14,6 +14,7 @@ from reports import report_samples as samples
 
 from harmony_pipeline import schemas
 from harmony_pipeline.reports import figures
+from harmony_pipeline.reports.cost_figures import spread_comparison
 from harmony_pipeline.reports.style import amount, data_uri, labels_apart, money, shortened
 from harmony_pipeline.robustness.sensitivity import stability
 
@@ -242,3 +243,18 @@ def test_a_stamp_far_from_midnight_is_drawn_too():
         )
     )
     pixels(figures.equity_curve(late, "evening"))
+
+
+def test_modelled_spreads_stand_beside_the_measured_one_or_the_page_says_that_there_is_none():
+    measured = pl.DataFrame(
+        {
+            "symbol": ["AAA"] * 3 + ["BBB"],
+            "bucket": [0, 30, 60, 0],
+            "half_spread_bps": [4.0, 2.0, 1.5, 9.0],
+        }
+    )
+    line = pl.DataFrame({"symbol": ["AAA"] * 2, "minute": [0, 60], "half_spread_bps": [3.0, 2.0]})
+    drawn = spread_comparison(measured, {"a model": line}, "spreads")
+    assert pixels(drawn)[2] != pixels(spread_comparison(measured, {}, "spreads"))[2]
+    nothing = spread_comparison(measured.clear(), {}, "spreads")
+    assert pixels(nothing)[1] < pixels(drawn)[1]

@@ -271,8 +271,9 @@ def test_a_model_is_trained_again_to_the_same_bytes_and_a_changed_lake_is_told(
     fit = walk_forward.fit_calibrated
 
     def unsteady(*arguments):
-        model, calibration = fit(*arguments)
-        return model, type(calibration)(calibration.slope, calibration.intercept + 1e-12)
+        model, calibration, margin = fit(*arguments)
+        moved = type(calibration)(calibration.slope, calibration.intercept + 1e-12)
+        return model, moved, margin
 
     monkeypatch.setattr(walk_forward, "fit_calibrated", unsteady)
     found = retrain(copied, model_id)

@@ -14,7 +14,7 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.file_clock import UTC_CLOCK, FileClock
+from harmony_pipeline.market.file_clock import UTC_CLOCK, file_clock
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
@@ -72,13 +72,13 @@ def read_bar_starts(
         found, written = _join_date_and_clock(
             found, cells[matched[CLOCK]], settings.timestamp_format or ""
         )
-    clock = FileClock.of(settings.timezone)
+    clock = file_clock(settings.timezone)
     read = read_stamps(found, clock.zone, settings.timestamp_format, reading.latest)
     instant, reasons, notes, other = read.instant, None, tuple[str, ...](), None
     # stamps may stand in an hour that a clock repeats or leaves out
     if settings.wall_clock or clock != UTC_CLOCK:
         local, wall = _written_locally(found, settings), read.written - clock.ahead
-        if settings.wall_clock or clock.hours:
+        if settings.wall_clock or clock.ahead:
             instant = _where(local, _on_clock_of(clock.zone, wall), instant)
         instant, reasons = settle_clock_changes(wall, instant, local, clock.zone, symbols)
     if timeframe in TIMEFRAME_SECONDS:

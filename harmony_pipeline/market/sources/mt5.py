@@ -56,6 +56,7 @@ _TERMS: dict[str, Any] = {
     "tick_size": pl.Float64, "lot_size": pl.Float64, "minimum_quantity": pl.Float64,
     "multiplier": pl.Float64,
 }  # fmt: skip
+_QUOTES = {**SOURCE_QUOTE_DTYPES, "defect": pl.String()}
 _NO_SUCH_HOUR = (
     "the server's clock leaves this hour out: compare market.mt5.server_clock with the clock of"
     " Market Watch, harmony doctor does it"
@@ -182,7 +183,7 @@ class Mt5Source(MarketDataSource):
     ) -> SourceResult:
         """`quotes`, and what the terminal had none of."""
         before, notes = self._terminal.retries, list[str]()
-        frames = [pl.DataFrame(schema=SOURCE_QUOTE_DTYPES)]
+        frames = [pl.DataFrame(schema=_QUOTES)]
         for symbol in self._choose(symbols):
             self._symbol(symbol)
             for each in split_requests([symbol], start, end, 1, _TICKS_AT_ONCE):
@@ -257,6 +258,8 @@ class Mt5Source(MarketDataSource):
         try:
             rates = self._rates(symbol, timeframe, start, end, about)
         except HistoryNotThere as error:
+            if not self._is_open(start, end):
+                return pl.DataFrame(schema=SOURCE_BAR_DTYPES)
             self._require_later(symbol, timeframe, end, error)
             notes.append(
                 f"the terminal has no {about} from {start:%Y-%m-%d} to {end:%Y-%m-%d}: the broker's"
@@ -286,6 +289,13 @@ class Mt5Source(MarketDataSource):
             raise error
         self._rates(symbol, timeframe, now - _PROBE, now, f"{timeframe} bars of {symbol}")
 
+    def _is_open(self, start: datetime, end: datetime) -> bool:
+        """Whether the market's calendar trades in any moment of the range."""
+        days = Calendar.of(self.market.calendar).schedule(
+            start.date() - _DAY, end.date() + 2 * _DAY
+        )
+        return not days.filter(pl.col("post_close") > start, pl.col("pre_open") < end).is_empty()
+
     def _readings(self, start: datetime, end: datetime, timeframe: str = "") -> tuple[int, int]:
         """The server's readings that hold all of `start` to `end`, whatever its clock does in
         between.
@@ -301,15 +311,14 @@ class Mt5Source(MarketDataSource):
     def _bars_frame(self, rates: Any, symbol: str, timeframe: str) -> pl.DataFrame:
         time_of = pl.Series(np.ascontiguousarray(rates["time"]).astype(np.int64))
         # a day bears the server's date: midnight UTC of it, as the server writes it
-        days = timeframe == "1Day"
-        stamps = (time_of * 1_000_000).cast(TIME) if days else self.clock.utc(time_of)
-        # an hour that its clock leaves out is read on by that of the hour before
-        others = stamps if days else self.clock.utc(time_of + 3600) - timedelta(hours=1)
+        stamps = (
+            (time_of * 1_000_000).cast(TIME) if timeframe == "1Day" else self.clock.utc(time_of)
+        )
         volume = rates["tick_volume" if self.settings.volume == "ticks" else "real_volume"]
         frame = pl.DataFrame(
             {
                 "stamp": stamps,
-                "other": others,
+                "other": stamps if timeframe == "1Day" else self._past_gap(time_of),
                 **{
                     name: np.ascontiguousarray(rates[name])
                     for name in ("open", "high", "low", "close")
@@ -329,6 +338,12 @@ class Mt5Source(MarketDataSource):
             for name, kind in SOURCE_BAR_DTYPES.items()
         )
 
+    def _past_gap(self, readings: pl.Series, per_second: int = 1) -> pl.Series:
+        """Instants of readings in an hour that the clock leaves out: read on from the hour
+        before.
+        """
+        return self.clock.utc(readings + 3600 * per_second, per_second) - timedelta(hours=1)
+
     def _ends(self, stamps: pl.Series, timeframe: str) -> pl.Series:
         """The moment after which each bar is over."""
         if timeframe != "1Day":
@@ -337,7 +352,7 @@ class Mt5Source(MarketDataSource):
         return self.clock.utc(written).fill_null(strategy="forward")
 
     def _ticks(self, symbol: str, start: datetime, end: datetime, notes: list[str]) -> pl.DataFrame:
-        """Quotes of one stretch of hours."""
+        """Quotes of one stretch of hours; no rows and a note where the terminal has none."""
         first, last = self._readings(start, end)
         about = f"ticks of {symbol}"
         try:
@@ -348,15 +363,21 @@ class Mt5Source(MarketDataSource):
                 about,
             )
         except HistoryNotThere:
+            self._require_ticks(symbol)
+            if not self._is_open(start, end):
+                return pl.DataFrame(schema=_QUOTES)
             notes.append(
                 f"the terminal has no {about} from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
             )
-            return pl.DataFrame(schema=SOURCE_QUOTE_DTYPES)
+            return pl.DataFrame(schema=_QUOTES)
         columns = {name: np.ascontiguousarray(ticks[name]) for name in ("bid", "ask", "flags")}
-        stamps = self.clock.utc(pl.Series(np.ascontiguousarray(ticks["time_msc"])), 1000)
-        frame = pl.DataFrame({"timestamp": stamps, **columns}).filter(
-            pl.col("timestamp").is_between(start, end, closed="left")
+        readings = pl.Series(np.ascontiguousarray(ticks["time_msc"]))
+        stamps, others = self.clock.utc(readings, 1000), self._past_gap(readings, 1000)
+        frame = pl.DataFrame({"stamp": stamps, "other": others, **columns}).with_columns(
+            timestamp=pl.coalesce("stamp", "other"),
+            defect=pl.when(pl.col("stamp").is_null()).then(pl.lit(_NO_SUCH_HOUR)),
         )
+        frame = frame.filter(pl.col("timestamp").is_between(start, end, closed="left"))
         frame = frame.with_columns(
             pl.when(pl.col(side) > 0.0).then(side).alias(side) for side in ("bid", "ask")
         ).with_columns(
@@ -368,7 +389,19 @@ class Mt5Source(MarketDataSource):
         )
         return frame.select(
             pl.col(name).cast(kind) if name in frame.columns else pl.lit(None, kind).alias(name)
-            for name, kind in SOURCE_QUOTE_DTYPES.items()
+            for name, kind in _QUOTES.items()
+        )
+
+    def _require_ticks(self, symbol: str) -> None:
+        """Raises HistoryNotThere when the terminal lacks even the ticks around the last quote: what
+        it then says of other hours must not replace what is known of them.
+        """
+        last = int(self._symbol(symbol).time)
+        self._terminal.history(
+            lambda package: package.copy_ticks_range(
+                symbol, last - 3600, last, package.COPY_TICKS_INFO
+            ),
+            f"ticks of {symbol}",
         )
 
     # --- symbols ----------------------------------------------------------------------------------

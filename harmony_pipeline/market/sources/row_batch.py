@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.file_clock import UTC_CLOCK, FileClock
+from harmony_pipeline.market.file_clock import UTC_CLOCK, file_clock
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.bar_starts import read_bar_starts
 from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts, strip_names
@@ -243,7 +243,7 @@ def _refuse_hidden_clock(
     """
     if CLOCK in matched or TIMEFRAME_MINUTES.get(reading.timeframe, 0) >= TIMEFRAME_MINUTES["1Day"]:
         return
-    clock = FileClock.of(reading.settings.timezone)
+    clock = file_clock(reading.settings.timezone)
     local = pl.col("timestamp").dt.convert_time_zone(clock.zone) + clock.ahead
     if not stamps.to_frame("timestamp").select((local.dt.time() == pl.time(0)).all()).item():
         return

@@ -249,6 +249,26 @@ def test_what_lies_before_the_history_is_no_rows_and_a_note():
     assert "Max bars in chart" in nothing.notes[0]
 
 
+def test_a_weekend_of_which_the_terminal_says_nothing_is_no_error():
+    friday_night, sunday = datetime(2024, 3, 15, 22, tzinfo=UTC), datetime(2024, 3, 17, tzinfo=UTC)
+    found = source_of(broker(filling=[None] * 9)).read_bars(
+        ["XAUUSD"], friday_night, sunday, "1Hour"
+    )
+    assert found.rows.is_empty()
+    assert found.notes == ()
+    with pytest.raises(DataError, match="no 1Hour bars of XAUUSD"):
+        source_of(broker(filling=[None] * 9)).bars(
+            ["XAUUSD"], datetime(2024, 3, 15, tzinfo=UTC), sunday, "1Hour"
+        )
+
+
+def test_a_terminal_without_ticks_says_nothing_of_a_day():
+    module = broker()
+    module.ticks["XAUUSD"] = np.empty(0, TICKS)
+    with pytest.raises(DataError, match="no ticks of XAUUSD"):
+        source_of(module).quotes(["XAUUSD"], START, START + timedelta(days=1))
+
+
 def test_a_symbol_without_any_history_is_an_error():
     module = broker()
     module.rates["XAUUSD", module.TIMEFRAME_H1] = np.empty(0, RATES)

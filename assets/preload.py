@@ -1,0 +1,21 @@
+"""Everything that a step imports, imported once in the process that steps are forked from: a
+Celery worker, or the fork server of processes. Nothing is computed here, so no thread is running
+when it forks.
+"""
+
+import importlib
+
+import assets.definitions  # noqa: F401
+
+MODULES = (
+    "alembic.config", "arch.bootstrap", "lightgbm", "matplotlib.backends.backend_agg",
+    "matplotlib.figure", "pandas", "pandera.polars", "pyarrow.parquet", "scipy.optimize",
+    "scipy.stats", "sklearn.isotonic", "sklearn.linear_model", "harmony_pipeline.features.averages",
+    "harmony_pipeline.features.cusum", "harmony_pipeline.features.lag_window",
+    "harmony_pipeline.features.returns", "harmony_pipeline.features.stochastic",
+    "harmony_pipeline.features.volume", "harmony_pipeline.features.wilder",
+    "harmony_pipeline.market.sources.files", "harmony_pipeline.models.openmp",
+)  # fmt: skip
+
+for _name in MODULES:
+    importlib.import_module(_name)

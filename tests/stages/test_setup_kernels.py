@@ -1,0 +1,56 @@
+"""What setup compiles beyond the tiny chain: each step runs on a market, and reaches the kernels that
+it is there for.
+"""
+
+from importlib import import_module
+from inspect import getmembers
+
+import pytest
+from numba.extending import is_jitted
+
+from harmony_pipeline.cli import compile_kernels as setup
+
+ON_A_MARKET = {
+    "_make_signals": ("strategies.rule_kernels", "strategies.cointegration"),
+    "_label_every_way": ("labels.trend_scanning", "labels.resolution"),
+    "_fill_a_machine": ("backtest.loop",),
+    "_make_bars_of_trades": ("market.ticks.kernels", "market.simulation.trades_and_quotes"),
+    "_measure_bars_by_ticks": ("features.tick_columns",),
+    "_rest_orders": ("execution.limit_order_replay",),
+    "_match_tickets": ("execution.bar_matching", "execution.quote_matching"),
+}
+ALONE = {
+    "_match_orders": ("execution.order_book_kernels",),
+    "_draw_events": ("models.sequential_bootstrap",),
+    "_fold_every_indicator": ("features.wilder", "features.cross_section", "features.news_kernels"),
+    "_predict_a_sequence": ("models.gated_recurrence",),
+    "_look_at_a_trade": ("risk.policy_kernels",),
+}
+
+
+def compiled(module):
+    """Names of the kernels of a module of which there is machine code in this process."""
+    found = import_module(f"harmony_pipeline.{module}")
+    return [name for name, kernel in getmembers(found, is_jitted) if kernel.signatures]
+
+
+def test_every_step_on_a_market_reaches_its_kernels(copied):
+    for name, modules in ON_A_MARKET.items():  # in the order of setup: later ones read the ticks
+        getattr(setup, name)(copied)
+        for module in modules:
+            assert compiled(module), (name, module)
+    assert copied.lake.read("quote_ticks").height > 100
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_every_step_of_its_own_reaches_its_kernels(name):
+    getattr(setup, name)()
+    for module in ALONE[name]:
+        assert compiled(module), module
+
+
+def test_no_step_is_forgotten():
+    steps = {name for name, _ in getmembers(setup, callable) if name.startswith("_")}
+    assert {*ON_A_MARKET, *ALONE} == {name for name in steps if not name.startswith("__")}
+    text = set(setup.main.__code__.co_names)
+    assert {*ON_A_MARKET, *ALONE} <= text, "main runs every step"
