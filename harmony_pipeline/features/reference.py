@@ -37,7 +37,7 @@ def tables() -> str:
         (
             f"{HEADING}\n\n"
             "Written from the catalog by `python -m harmony_pipeline.features.reference`."
-            " The warm-up is the number of a symbol's bars with which the value is first known."
+            " The warm-up is the number of a symbol's\nbars with which the value is first known."
         )
     ]
     groups = (*GROUPS.items(), ("Several symbols", COMPARISONS), ("News", NEWS))
