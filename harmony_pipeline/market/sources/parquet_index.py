@@ -6,7 +6,7 @@ bytes a row.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
@@ -23,6 +23,11 @@ from harmony_pipeline.market.sources.row_batch import (
     no_defects,
     read_symbols,
     typed_rows,
+)
+from harmony_pipeline.market.sources.vendors.profiles import (
+    clock_note,
+    find_profile,
+    on_server_clock,
 )
 from harmony_pipeline.market.sources.vendors.volumes import choose_volume
 
@@ -110,8 +115,13 @@ def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
         if all(schema[name].is_integer() for name in priced)
         else pl.DataFrame()
     )
-    absent = VOLUME in kind.numbers and VOLUME not in matched
-    notes: list[str] = [NO_VOLUME] if absent else []
+    is_bars, notes = VOLUME in kind.numbers, list[str]()
+    if is_bars and VOLUME not in matched:
+        notes.append(NO_VOLUME)
+    if is_bars and (profile := find_profile(schema.names(), None)):
+        remark = clock_note(reading.settings, profile, reading.timeframe)
+        notes += [remark] if remark else []
+        reading = replace(reading, settings=on_server_clock(reading.settings, profile))
     numbers = find_number_format(prices, schema.names(), ",", reading, file.origin, notes)
     symbols = read_symbols(cells, matched, reading, file.origin, file.stem)[0]
     placed = read_bar_starts(cells, matched, symbols, reading, file.origin)

@@ -92,7 +92,8 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
     if table.timezone is not None and reading.settings.timezone == UTC_CLOCK.zone:
         own = reading.settings.model_copy(update={"timezone": table.timezone})
         reading = replace(reading, settings=own)
-    profile, remarks = find_profile(table.header, table.layout), list[str | None]()
+    is_bars, remarks = VOLUME in reading.kind.numbers, list[str | None]()
+    profile = find_profile(table.header, table.layout) if is_bars else None
     if profile is not None:
         _require_symbol(profile, matched, reading, origin)
         remarks = [
@@ -109,7 +110,7 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
         for name in doubled_names(table.header)
     ]
     notes += [note for note in (table.note, *remarks) if note]
-    if VOLUME in reading.kind.numbers and VOLUME not in matched:
+    if is_bars and VOLUME not in matched:
         notes.append(NO_VOLUME)
     prices = table.cells.select(
         list(dict.fromkeys(matched[name] for name in reading.kind.prices if name in matched))

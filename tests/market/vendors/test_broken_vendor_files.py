@@ -7,6 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from market.vendors.reading import answer, bars
@@ -234,6 +235,25 @@ def test_whole_prices_that_are_no_whole_cents_are_asked_about(tmp_path):
     assert found["close"].to_list() == [87488.0]
 
 
+def test_the_nearest_folder_tells_the_kind_of_security(tmp_path):
+    folder = tmp_path / "crypto/index/equity/usa/minute/aapl"
+    folder.mkdir(parents=True)
+    rows = "34200000,1690100,1692400,1689500,1692000,120345\n"
+    (folder / "20240308_trade.zip").write_bytes(zipped({"20240308_aapl_minute_trade.csv": rows}))
+    row = bars(answer(tmp_path, "XNYS", "1Min")).row(0)
+    assert (str(row[1]), row[2]) == ("2024-03-08 14:30:00+00:00", 169.01)
+
+
+def test_a_date_that_does_not_exist_costs_its_rows(tmp_path):
+    rows = "34200000,1690100,1692400,1689500,1692000,120345\n"
+    folder = tmp_path / "equity/usa/minute/aapl"
+    folder.mkdir(parents=True)
+    for day in ("20240308", "20240230"):
+        data = zipped({f"{day}_aapl_minute_trade.csv": rows})
+        (folder / f"{day}_trade.zip").write_bytes(data)
+    assert "20240230_trade.zip column 'timestamp' holds no readable time" in refused(tmp_path)
+
+
 def test_a_file_that_only_has_leans_name_is_refused(tmp_path):
     (tmp_path / "20240308_aapl_minute_trade.csv").write_text("a,b\n1,2\n")
     assert "has the name of a file of Lean, and its rows are not Lean's" in refused(tmp_path)
@@ -288,6 +308,16 @@ def test_the_symbol_is_kept_as_the_broker_writes_it(tmp_path, stem, symbol):
 def test_a_size_is_cut_from_a_name_only_where_the_rows_have_it(tmp_path, stem, symbol):
     (tmp_path / f"{stem}.csv").write_bytes((SAMPLES / "metatrader4/US3060.csv").read_bytes())
     assert answer(tmp_path, "FX", "1Hour").rows["symbol"].unique().to_list() == [symbol]
+
+
+def test_epochs_in_parquet_are_the_servers_clock_too(tmp_path):
+    names = ("time", "open", "high", "low", "close", "tick_volume", "spread", "real_volume")
+    row = (1709924400, 1.0936, 1.09421, 1.09312, 1.09387, 5321, 3, 0)
+    pl.DataFrame([row], schema=names, orient="row").write_parquet(tmp_path / "EURUSD_H1.parquet")
+    found = answer(tmp_path, "FX", "1Hour", timezone="America/New_York+7")
+    assert [bars(found).row(0)[at] for at in (0, 6)] == ["EURUSD", 5321.0]
+    assert str(bars(found)["timestamp"][0]) == "2024-03-08 17:00:00+00:00"
+    assert "stamped on the clock of their server" in answer(tmp_path, "FX", "1Hour").notes[0]
 
 
 # --- folders --------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def _table(data: bytes, layout: Layout, file: LeanFile, path: Path, origin: str)
 def _clock_of(path: Path) -> str | None:
     """The clock on which Lean writes what lies in such folders; None where they do not tell."""
     parts = [part.lower() for part in path.parts]
-    for kind, market in pairwise(parts):
+    for kind, market in reversed(list(pairwise(parts))):
         for kinds, markets, zone in _CLOCKS:
             if kind in kinds and market in markets:
                 return zone
@@ -167,11 +167,11 @@ def _clock_of(path: Path) -> str | None:
 def _stamps_of_day(millis: pl.Series, day: str) -> pl.Series:
     """Milliseconds since midnight as a date and a time; other cells as they stand."""
     count = pl.col("timestamp").cast(pl.Int64, strict=False)
-    known = count.is_between(0, 86_399_999)
     clock = (
-        pl.lit(day).str.to_datetime("%Y%m%d", time_unit="ms")
+        pl.lit(day).str.to_datetime("%Y%m%d", time_unit="ms", strict=False)
         + pl.duration(milliseconds=count.fill_null(0))
     ).dt.strftime("%Y-%m-%d %H:%M:%S%.3f")
+    known = count.is_between(0, 86_399_999) & clock.is_not_null()
     return millis.to_frame().select(
         pl.when(known).then(clock).otherwise("timestamp").alias("timestamp")
     )["timestamp"]
@@ -200,11 +200,12 @@ def _with_unit(table: TextTable, path: Path) -> TextTable:
     """`table` with the unit of its prices: the folder's kind of security tells it; else the prices
     do, or leave it open.
     """
-    kinds = {part.lower() for part in path.parts}
-    if kinds & _SCALED and not kinds & _UNSCALED:
+    folders = (part.lower() for part in reversed(path.parts))
+    kind = next((part for part in folders if part in _SCALED | _UNSCALED), None)
+    if kind in _SCALED:
         return replace(table, price_divisor=_PER_DOLLAR)
     values = pl.concat([_numbers(table.cells[name]) for name in _PRICES])
-    if kinds & _UNSCALED or not len(values) or not bool((values % 1.0 == 0.0).all()):
+    if kind in _UNSCALED or not len(values) or not bool((values % 1.0 == 0.0).all()):
         return replace(table, price_divisor=1.0)
     if float((values % _CENT == 0.0).mean() or 0.0) >= _MOST:  # type: ignore[arg-type]
         note = (

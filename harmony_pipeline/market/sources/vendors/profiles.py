@@ -108,9 +108,15 @@ def adapt_settings(
         found["symbol_from_filename"] = pattern
     if settings.stamp == "auto" and _ends(profile, cells):
         found["stamp"] = "end"
-    if profile.server_clock and settings.timezone != UTC_CLOCK.zone:
-        found["wall_clock"] = True
+    settings = on_server_clock(settings, profile)
     return settings.model_copy(update=found) if found else settings
+
+
+def on_server_clock(settings: FileSourceSettings, profile: Profile) -> FileSourceSettings:
+    """`settings` by which epochs, too, show the clock of a server, once that is named."""
+    if not profile.server_clock or settings.timezone == UTC_CLOCK.zone:
+        return settings
+    return settings.model_copy(update={"wall_clock": True})
 
 
 def venues_note(
