@@ -725,6 +725,8 @@ class PartitionSettings(FrozenSettings):
 class MarketSettings(FrozenSettings):
     """The market."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"mt5"})
+
     calendar: str = Field(
         "XNYS",
         description=(

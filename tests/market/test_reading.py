@@ -86,7 +86,8 @@ def test_a_day_opens_one_file(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @given(
-    size=st.sampled_from(list(KEY_FORMATS)),
+    # bars are cut into days and longer
+    size=st.sampled_from([size for size in KEY_FORMATS if size != "hour"]),
     zone=st.sampled_from(["America/New_York", "Asia/Tokyo", "UTC", "Pacific/Auckland"]),
     begin=st.dates(date(1999, 1, 1), date(2030, 1, 1)),
     days=st.integers(1, 400),

@@ -12,7 +12,7 @@ import polars as pl
 
 from harmony_pipeline.market.bar_time import floor_to_clock, slot_end
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 
@@ -33,7 +33,7 @@ class Longer:
     @property
     def size(self) -> timedelta:
         """Length of a bar."""
-        return timedelta(minutes=TIMEFRAME_MINUTES[self._timeframe])
+        return timedelta(seconds=TIMEFRAME_SECONDS[self._timeframe])
 
     @property
     def waiting(self) -> bool:
@@ -57,7 +57,7 @@ class Longer:
         """The bars that have ended by `now` and say something new, a frame a timestamp, oldest
         first.
         """
-        size = TIMEFRAME_MINUTES[self._timeframe]
+        size = TIMEFRAME_SECONDS[self._timeframe]
         if not self._open:
             return []
         starts = pl.DataFrame(
@@ -85,7 +85,7 @@ class Longer:
 
     def _slot(self) -> pl.Expr:
         return floor_to_clock(
-            pl.col("timestamp"), TIMEFRAME_MINUTES[self._timeframe], self._calendar.zone
+            pl.col("timestamp"), TIMEFRAME_SECONDS[self._timeframe], self._calendar.zone
         )
 
 
