@@ -9,7 +9,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export POLARS_ENGINE_AFFINITY := in-memory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test cover fast explore lint types docs golden ui bench lock audit clean
+.PHONY: help setup run demo test cover fast explore lint types docs golden ui up down bench lock audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -61,12 +61,21 @@ golden: setup ## rewrite what is made from other text: golden graph, SQL views, 
 ui: setup ## serve the Dagster UI on http://127.0.0.1:3333
 	@$(BIN)/harmony ui
 
+up: ## start every service of compose.yaml, with the profile and secrets of .env (needs Docker)
+	@test -f .env || { echo "There is no .env: copy .env.example to .env and fill it in (docs/deployment.md)"; exit 1; }
+	@docker compose up --build --detach --wait && docker compose ps
+
+down: ## stop them in order; volumes stay
+	@docker compose down
+
 bench: setup ## time kernels, models and calendars, and the lake on a million bars
-	@for file in $(filter-out benchmarks/gate.py benchmarks/quote_session.py benchmarks/session_soak.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
+	@for file in $(filter-out benchmarks/gate.py benchmarks/quote_session.py benchmarks/session_soak.py benchmarks/executors.py benchmarks/symbol_years.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file; done
 	@echo "== benchmarks/lake"; $(BIN)/python -m benchmarks.lake --rows 1m --rounds 1
 
-lock: ## recompile requirements.lock (needs uv)
-	@uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --no-strip-extras -o requirements.lock
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --no-strip-extras
+lock: ## recompile requirements.lock, and the part of it that the image installs (needs uv)
+	@uv pip compile pyproject.toml requirements.in $(LOCKED) -o requirements.lock
+	@uv pip compile pyproject.toml --extra scale --extra postgres --extra redis --extra s3 --extra telemetry -c requirements.lock $(LOCKED) -o deploy/requirements.lock
 
 audit: setup ## known holes in the locked packages, doubtful lines in the code, a list of what is inside (needs uv)
 	@uvx --quiet pip-audit --require-hashes --disable-pip -r requirements.lock

@@ -104,7 +104,8 @@ class OutsideRunner:
 
     def _run(self, runs: Sequence[OutsideRun]) -> dict[str, StageResult]:
         """Execute runs side by side; what each asset had to show. Raises HarmonyError."""
-        drive(self.graph.instance, runs)
+        makes_steps = self.graph.settings.dagster.executor == "multiprocess"
+        drive(self.graph.instance, runs, makes_steps=makes_steps)
         told: dict[str, list[StageResult]] = {}
         for each in runs:
             for asset, result in take_results(self.graph.settings, each.run.run_id).items():

@@ -107,14 +107,17 @@ def create(
     return OutsideRun(run, job)
 
 
-def drive(instance: dg.DagsterInstance, runs: Sequence[OutsideRun]) -> None:
-    """Execute the runs to their ends, side by side. How they ended is in the instance."""
+def drive(instance: dg.DagsterInstance, runs: Sequence[OutsideRun], *, makes_steps: bool) -> None:
+    """Execute the runs to their ends, side by side. How they ended is in the instance.
+    `makes_steps`: their steps are processes of this machine.
+    """
     if len(runs) == 1:
         with _without_known_warnings():
             execute_run(runs[0].job, runs[0].run, instance, raise_on_error=False)
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["assets.preload"])
+    # with multiprocess, steps are forked from the same server
+    context.set_forkserver_preload(["assets.preload" if makes_steps else "assets.outside_runs"])
     started = [
         context.Process(target=_drive_one, args=(each.run.run_id,), name=each.run.run_id)
         for each in runs

