@@ -61,8 +61,8 @@ from harmony_pipeline.text import printable
 
 ENVIRONMENT_VARIABLES = {
     "HARMONY_CONFIG": "settings file, where --config names none",
-    "HARMONY_KERNEL_CACHE": "folder of compiled kernels and built calendars; default"
-    " ~/.cache/harmony",
+    "HARMONY_KERNEL_CACHE": "folder of compiled kernels, built calendars and other things"
+    " that are kept between commands; default ~/.cache/harmony",
     "HARMONY_DATA": "folder of recorded market data that the tests use",
     "HARMONY_WORKSPACE": "Dagster's workspace file, in place of the one that comes with Harmony",
     "HARMONY_MONITOR_TOKEN": "token of the monitor's kill switch; one is made without it",

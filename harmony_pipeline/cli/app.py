@@ -8,6 +8,7 @@ tells what went wrong.
 Heavy libraries are imported inside the verbs that need them, so `--help` answers at once.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -243,11 +244,11 @@ def run(context: typer.Context, again: Again = False) -> None:
     """Run the main job: bars, features, labels, walk-forward models, backtests, gate, scanner,
     replayed sessions.
     """
-    from harmony_pipeline.cli.run_report import print_summary
-
     _say_which_market(context)
     with _runner(context, again=again) as runner:
         runner.chain(runner.pipeline.progress.stage)
+    from harmony_pipeline.cli.run_report import print_summary
+
     print_summary(runner.pipeline, command_line(), runner.results)
 
 
@@ -798,11 +799,28 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
     """
     from harmony_pipeline.cli.progress import Progress
 
-    with _writing(context, alone=alone):
-        from assets.runner import Runner  # takes a second to import
+    with _writing(context, alone=alone), Progress() as progress:
+        with _loading():
+            from assets.runner import Runner  # takes a second to import
 
-        with Progress() as progress:
-            yield Runner.of(context.obj, progress, again=again)
+            runner = Runner.of(context.obj, progress, again=again)
+        try:
+            yield runner
+        finally:
+            gc.unfreeze()  # libraries complain when Python ends about what was not collected
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """What is made inside, a million objects of libraries and of the graph, stays until the process
+    ends: Python's collector need not walk over it again and again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def serve(settings: Settings, port: int) -> None:
         os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
     else:
         os.environ.pop("HARMONY_CONFIG", None)
-    typer.echo(f"Dagster UI: http://127.0.0.1:{port} (about 20 s to start; Ctrl-C stops it)")
+    typer.echo(f"Dagster UI: http://127.0.0.1:{port} (some ten seconds to start; Ctrl-C stops it)")
     sys.stdout.flush()
     # without a file, paths count from here
     os.chdir(WORKSPACE_FILE.parent if settings.file.exists() else settings.folder)

@@ -8,6 +8,8 @@ from stages.short_markets import daily_rows, short_market
 from typer.testing import CliRunner
 
 from assets.automation import build_automation
+from assets.chain import run_stages
+from assets.groups import INGEST
 from assets.reporting import report_made
 from assets.runner import Runner
 from harmony_pipeline.cli import app
@@ -20,11 +22,9 @@ DAY = "2024-03-28"
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
     monkeypatch.delenv("HARMONY_CONFIG", raising=False)
-    short_market(
-        tmp_path, daily_rows(60), trading="month", retraining="month", end=date(2024, 4, 1)
-    )
+    rows, end = daily_rows(60), date(2024, 4, 1)
+    run_stages(short_market(tmp_path, rows, trading="month", retraining="month", end=end), INGEST)
     runner = Runner.of(load_settings(tmp_path / "harmony.toml", {}))
-    runner.run_job("ingest", "2024-01", "2024-03")
     monkeypatch.setenv("HARMONY_CONFIG", str(tmp_path / "harmony.toml"))
     return runner
 
