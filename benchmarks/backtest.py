@@ -150,6 +150,9 @@ class Ours:
         def run() -> None:
             market = simulator.Market.of(bars, self.actions, self.calendar, "1Min")
             runs = simulator.SessionReturns(market, rules)
+            if "each" in vars(simulator.SessionReturns):
+                runs.each(signals)
+                return
             with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
                 list(pool.map(runs.of, signals))
 

@@ -9,6 +9,7 @@ its day, order by order and to the cent.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -101,6 +102,7 @@ _EPOCH = date(1970, 1, 1)
 _DAY_MICROSECONDS = 86_400_000_000
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 _PART_ROWS = 1 << 17  # bars of one symbol, after which its curve is drawn so far
+_MOST_THREADS = 4
 _SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
@@ -235,11 +237,37 @@ class SessionReturns:
         """Timestamp (midnight UTC of the session date) and return of each session: those of
         `run_backtest`. May be called by several threads at once.
         """
+        return self._frame(self._curve(self._run(signals)))
+
+    def each(self, signals: Iterable[pl.DataFrame]) -> list[pl.DataFrame]:
+        """`of` each of `signals`, in order, on all cores.
+
+        A thread takes the next one by itself: that somebody waits for each result, and is woken by
+        it, costs as much as a quarter of a run.
+        """
+        everything = list(signals)
+        found: list[pl.DataFrame | None] = [None] * len(everything)
+        rest = iter(enumerate(everything))
+
+        def work() -> None:
+            for place, one in rest:
+                found[place] = self.of(one)
+
+        threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
+        return [frame for frame in found if frame is not None]
+
+    def _run(self, signals: pl.DataFrame) -> "Run":
         said = signal_columns(checked_signals(signals), self._base.state.symbols, ())
-        run = replace(self._base, state=self._base.state.copy(), signals=said)
-        curve = simulate(run, self.rules, self._stretches, keeps_tables=False).curve
-        initial = self._base.equity()
-        returns = session_returns(curve.day_equity / MONEY, initial)
+        return replace(self._base, state=self._base.state.copy(), signals=said)
+
+    def _curve(self, run: "Run") -> Curve:
+        return simulate(run, self.rules, self._stretches, keeps_tables=False).curve
+
+    def _frame(self, curve: Curve) -> pl.DataFrame:
+        returns = session_returns(curve.day_equity / MONEY, self._initial)
         return pl.DataFrame([self._midnights(curve.day), pl.Series("return", returns)])
 
     def _midnights(self, days: IntArray) -> pl.Series:
@@ -255,6 +283,10 @@ class SessionReturns:
     def _base(self) -> "Run":
         nothing = checked_signals(pl.DataFrame(schema=SIGNAL_DTYPES))
         return Run.of(self.market, nothing, self.rules, None)
+
+    @cached_property
+    def _initial(self) -> float:
+        return self._base.equity()
 
     @cached_property
     def _stretches(self) -> "list[tuple[int, Records]]":

@@ -116,16 +116,12 @@ def _tried(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> list
     inputs = SignalInputs(pipeline, strategy, changes)
     market = traded_market(pipeline, strategy, bars)
     runs, now = SessionReturns(market, trading_rules(pipeline, strategy)), datetime.now(UTC)
-
-    def returns(changed: Mapping[str, Any]) -> pl.DataFrame:
-        return runs.of(inputs.signals(changed))
-
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(returns, changes)
-        return [
-            Trial(strategy, parameters, daily, now)
-            for parameters, daily in zip(tried, found, strict=True)
-        ]
+        found = runs.each(pool.map(inputs.signals, changes))
+    return [
+        Trial(strategy, parameters, daily, now)
+        for parameters, daily in zip(tried, found, strict=True)
+    ]
 
 
 def _returns(pipeline: PipelineContext, strategy: str, changed: Mapping[str, Any]) -> pl.DataFrame:

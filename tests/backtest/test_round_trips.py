@@ -176,7 +176,12 @@ def test_trips_in_one_go_equal_trips_bar_by_bar(seed, chosen, kept, scale):
 def test_without_logs_the_returns_are_the_same(seed, chosen, kept):
     market = intraday_market(seed, kept, 0.002)
     ready = ReadyMarket.of(market.bars, market.actions, CALENDAR, TIMEFRAME)
-    found = SessionReturns(ready, chosen).of(market.signals)
+    runs = SessionReturns(ready, chosen)
+    found = runs.of(market.signals)
+    longs, nothing = market.signals.filter(pl.col("side") > 0), market.signals.clear()
+    several = runs.each([market.signals, longs, nothing])
+    for one, alone in zip(several, (found, runs.of(longs), runs.of(nothing)), strict=True):
+        assert one.equals(alone)
     equity = bar_by_bar(market, chosen).equity
     last = equity.group_by(pl.col("timestamp").dt.date(), maintain_order=True).last()["equity"]
     before = last.shift(fill_value=chosen.initial_cash)
