@@ -15,6 +15,7 @@ import dagster as dg
 from assets.groups import JOBS, SESSION
 from assets.partitions import RANGE_END, RANGE_START
 from assets.reporting import report_made
+from assets.step_context import SETTINGS_TAG, settings_hash
 from harmony_pipeline.alerts.alert import Alert
 from harmony_pipeline.stages import live
 from harmony_pipeline.stages.alerts import send_alert
@@ -38,12 +39,16 @@ class Automation:
 
 def build_automation(pipeline: PipelineContext) -> Automation:
     """Jobs, schedules and sensors of one market."""
+    settings = pipeline.settings
+    leaves = settings.dagster.executor != "in_process"
+    # a worker with other settings than the code server refuses the step
+    of_settings = {SETTINGS_TAG: settings_hash(settings)} if leaves else {}
     jobs = {
         job.name: dg.define_asset_job(
             job.name,
             dg.AssetSelection.assets(*job.assets),
             description=job.description,
-            tags=_LONG if job is SESSION else None,
+            tags={**of_settings, **(_LONG if job is SESSION else {})},
         )
         for job in JOBS.values()
     }

@@ -51,6 +51,8 @@ def settings_for_children(settings: Settings) -> Iterator[None]:
     let_children_import_graph()
     if settings.file.exists():
         os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
+    else:
+        os.environ.pop("HARMONY_CONFIG", None)
     try:
         yield
     finally:
@@ -87,7 +89,7 @@ def create(
         run_id=str(uuid.uuid4()),
         run_config=run_config,
         status=None,
-        tags=tags,
+        tags={**definition.run_tags, **tags},
         root_run_id=None,
         parent_run_id=None,
         step_keys_to_execute=plan.step_keys_to_execute,

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.definitions import build_definitions
 from assets.executors import broker_url, build_executor, celery_configuration
 from assets.fan_out import Part, Wave, ranges, waves
 from assets.groups import ASSETS, EVALUATE, RESEARCH, RETRAIN
 from assets.instance import open_instance
 from assets.result_files import join_results, take_results, write_result
-from assets.step_context import RESULTS_TAG, of_run, run_tags
+from assets.step_context import RESULTS_TAG, SETTINGS_TAG, of_run, run_tags, settings_hash
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.dagster_settings import DagsterSettings
 from harmony_pipeline.errors import ConfigError
@@ -127,6 +128,23 @@ def test_a_step_refuses_other_settings_than_those_of_whoever_asked(tmp_path):
     assert of_run(context(run_tags(mine)), mine).settings == mine.settings
     with pytest.raises(ConfigError, match=r"not those of whoever asked .* dagster\.queue"):
         of_run(context(run_tags(mine)), other)
+
+
+def test_runs_of_schedules_carry_the_settings_where_steps_leave_and_sessions_may_last_a_day(
+    tmp_path,
+):
+    def tags_of(executor: str, job: str) -> dict[str, str]:
+        chosen = tiny_settings(tmp_path)
+        chosen = chosen.model_copy(update={"dagster": settings(executor=executor)})
+        return build_definitions(chosen).resolve_job_def(job).run_tags
+
+    assert tags_of("in_process", "ingest") == {}
+    expected = {SETTINGS_TAG: settings_hash(tiny_settings(tmp_path))}
+    assert tags_of("multiprocess", "ingest") == expected
+    assert tags_of("multiprocess", "paper_session") == {
+        **expected,
+        "dagster/max_runtime": str(26 * 3600),
+    }
 
 
 def test_how_a_run_is_executed_is_no_difference(tmp_path):

@@ -22,7 +22,7 @@ import pytest
 
 from harmony_pipeline.project_paths import HOUSE
 
-PATIENCE = 120.0  # seconds that a crowded machine may take
+PATIENCE = 240.0  # seconds that a crowded machine may take
 
 
 def wait_until(what: str, true: Callable[[], Any], seconds: float = PATIENCE) -> Any:

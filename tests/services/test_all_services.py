@@ -5,6 +5,9 @@ One test, since the services take longer to start than to work.
 """
 
 import json
+import os
+import subprocess
+import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,13 +38,14 @@ from services.service_processes import (
 
 from assets.chain import run_stages
 from assets.groups import ASSETS, RESEARCH
-from assets.instance import open_instance
+from assets.instance import dagster_home, open_instance
 from harmony_pipeline.cli.demo_sensor import _promote_stand_in
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.session_plans import PAPER, open_ledger
 
 pytestmark = pytest.mark.slow
+HEALTH = Path(__file__).resolve().parents[2] / "deploy" / "health.py"
 
 
 def test_a_deployment_works_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +74,20 @@ def test_a_deployment_works_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             web = f"http://127.0.0.1:{ports['web']}"
             wait_until("the UI", lambda: answers(f"{web}/server_info"))
             the_session_of_a_day_runs_and_reconciles(pipeline, web)
-            assert answers(f"http://127.0.0.1:{ports['monitor']}/")
+            all_are_healthy(pipeline, ports)
+
+
+def all_are_healthy(pipeline: PipelineContext, ports: dict[str, int]) -> None:
+    """What the containers are asked (deploy/health.py), and that it notices."""
+    home = str(dagster_home(pipeline.settings))
+    asked_of = {
+        **{name: {"PORT": str(port)} for name, port in ports.items()},
+        "daemon": {"DAGSTER_HOME": home},
+    }
+    for name, own in asked_of.items():
+        environment = {**os.environ, **own, "SERVICE": name}
+        found = subprocess.run([sys.executable, HEALTH], env=environment, check=False)
+        assert found.returncode == 0, name
 
 
 def settings_file(folder: Path, url_of: Any, broker: str) -> Path:
