@@ -4,11 +4,14 @@ bytes.
 
 import json
 
+import numpy as np
 import pytest
 
+from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.horizon_blend import BLEND
 from harmony_pipeline.stages import look_ahead_checks, models
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.model_explanations import permutation_picture
 from harmony_pipeline.stages.model_verification import retrain
 from harmony_pipeline.stages.models import training_recipe
 
@@ -52,6 +55,14 @@ def test_the_default_is_explained_by_permutation_and_by_shap(copied):
     drawn = result.drawn()
     assert {"feature importance", "permutation importance", "SHAP values"} <= set(drawn)
     assert all(drawn[name].startswith(b"\x89PNG") for name in drawn)
+    settings, model_id, read = result.pictures["permutation importance"].given()
+
+    def half(pipeline, end, horizon):
+        events = read(pipeline, end, horizon)
+        return events.where(np.arange(events.height) % 2 == 0)
+
+    with pytest.raises(NotReady, match=f"the training events of {model_id} changed"):
+        permutation_picture(settings, model_id, half)
 
 
 def test_horizons_are_blended_for_the_traded_one_alone(copied):
