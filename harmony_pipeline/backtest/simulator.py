@@ -102,7 +102,7 @@ _EPOCH = date(1970, 1, 1)
 _DAY_MICROSECONDS = 86_400_000_000
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 _PART_ROWS = 1 << 17  # bars of one symbol, after which its curve is drawn so far
-_MOST_THREADS = 4
+_MOST_THREADS, _SHORT_RUN = 4, 50_000  # bars of a run
 _SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
@@ -240,24 +240,26 @@ class SessionReturns:
         return self._frame(self._curve(self._run(signals)))
 
     def each(self, signals: Iterable[pl.DataFrame]) -> list[pl.DataFrame]:
-        """`of` each of `signals`, in order, on all cores.
+        """`of` each of `signals`, in order; on all cores where a run takes long enough.
 
-        A thread takes the next one by itself: that somebody waits for each result, and is woken by
-        it, costs as much as a quarter of a run.
+        Threads hand the interpreter to each other between runs, and that costs as much as a short
+        run: so one thread does before and after what needs it.
         """
-        everything = list(signals)
-        found: list[pl.DataFrame | None] = [None] * len(everything)
-        rest = iter(enumerate(everything))
+        runs = [self._run(one) for one in signals]
+        if len(self.market.bars.at) < _SHORT_RUN:
+            return [self._frame(self._curve(run)) for run in runs]
+        curves: list[Curve | None] = [None] * len(runs)
+        rest = iter(enumerate(runs))
 
         def work() -> None:
-            for place, one in rest:
-                found[place] = self.of(one)
+            for place, run in rest:
+                curves[place] = self._curve(run)
 
         threads = min(_MOST_THREADS, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads) as pool:
             for done in [pool.submit(work) for _ in range(threads)]:
                 done.result()
-        return [frame for frame in found if frame is not None]
+        return [self._frame(curve) for curve in curves if curve is not None]
 
     def _run(self, signals: pl.DataFrame) -> "Run":
         said = signal_columns(checked_signals(signals), self._base.state.symbols, ())
