@@ -260,7 +260,8 @@ def _next_entry(
     """
     if row >= end:
         return signal, end
-    while signal < signals.end[0]:
+    last = bars.at[end - 1]
+    while signal < signals.end[0] and signals.at[signal] <= last:
         moment = signals.at[signal]
         if signals.side[signal] in (-1, 1) and moment >= bars.at[row]:
             found = row + (moment - bars.at[row]) // length  # where no bar is missing

@@ -13,7 +13,7 @@ from backtest.random_markets import CALENDAR, Market, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.backtest import loop
+from harmony_pipeline.backtest import loop, simulator
 from harmony_pipeline.backtest.books import cursor_at_start
 from harmony_pipeline.backtest.input_arrays import checked_signals
 from harmony_pipeline.backtest.logs import SESSION, TRADES
@@ -186,6 +186,25 @@ def test_without_logs_the_returns_are_the_same(seed, chosen, kept):
     last = equity.group_by(pl.col("timestamp").dt.date(), maintain_order=True).last()["equity"]
     before = last.shift(fill_value=chosen.initial_cash)
     assert found["return"].to_list() == (last / before - 1.0).to_list()
+
+
+def test_a_curve_drawn_in_parts_and_runs_in_threads_are_the_same(monkeypatch):
+    """As long runs are."""
+    chosen, market = rules(costs={"max_participation": 1.0}), intraday_market(6, 0.3, 0.0005)
+    ready = ReadyMarket.of(market.bars, market.actions, CALENDAR, TIMEFRAME)
+    parts = [market.signals.filter(pl.col("strength") > least) for least in (0.0, 0.5, 1.0)]
+    whole = run(market, chosen)
+    alone = [SessionReturns(ready, chosen).of(part) for part in parts]
+    monkeypatch.setattr(simulator, "_PART_ROWS", 37)
+    monkeypatch.setattr(simulator, "_SHORT_RUN", 0)
+    in_parts = run(market, chosen)
+    for name in TABLES:
+        assert getattr(in_parts, name).equals(getattr(whole, name)), name
+    together = SessionReturns(ready, chosen).each(parts)
+    assert [one.to_dict(as_series=False) for one in together] == [
+        one.to_dict(as_series=False) for one in alone
+    ]
+    assert alone[0]["return"].abs().max() > 0.0
 
 
 @pytest.mark.parametrize(
