@@ -18,7 +18,7 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 
 _LEAST = 1 << 22  # bytes; less is left to NumPy
-_LENDS = sys.platform == "linux" and hasattr(mmap, "MADV_FREE")
+_LENDS = sys.platform == "linux"
 _waiting: deque[mmap.mmap] = deque(maxlen=1)
 
 
