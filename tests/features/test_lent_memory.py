@@ -22,7 +22,7 @@ def nothing_waits(monkeypatch):
     monkeypatch.setattr(lent_memory, "_LEAST", 1024)
 
 
-@pytest.mark.skipif(not lent_memory._LENDS, reason="this system has no MADV_FREE")
+@pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
 def test_memory_comes_back_when_its_last_reader_is_gone():
     first = lend_floats(ROWS, COLUMNS)
     place, row = first.ctypes.data, first[2]
@@ -36,7 +36,7 @@ def test_memory_comes_back_when_its_last_reader_is_gone():
     assert lend_floats(ROWS, COLUMNS).ctypes.data != place
 
 
-@pytest.mark.skipif(not lent_memory._LENDS, reason="this system has no MADV_FREE")
+@pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
 def test_one_piece_waits_at_most_and_much_less_does_not_take_it():
     pieces = [lend_floats(ROWS, COLUMNS) for _ in range(3)]
     places = {piece.ctypes.data for piece in pieces}
