@@ -37,6 +37,11 @@ pytestmark = pytest.mark.slow
 # Nothing went wrong, nothing was fetched from a venue or read from files, and no ticks were asked
 # for: tests/market and tests/ticks fill these.
 MAY_BE_EMPTY = {
+    "news",
+    "news_quarantine",
+    "news_scores",
+    "news_words",
+    "sizing_policies",
     "cost_calibration",
     "execution_stress",
     "cross_validation",

@@ -134,7 +134,7 @@ def crashed(folder: Path, bars: pl.DataFrame, scan: datetime, expected: SessionR
     """After the last scan: the next process listens to as little."""
     path = folder / "crashed.sqlite"
     with world_in(folder / "crashed", bars) as world:
-        fuse = FuseFrom(20, world, scan)
+        fuse = FuseFrom(4, world, scan)
         with pytest.raises(Crash), CrashingLedger(path, fuse) as ledger:
             world.session(ledger, fuse)
         with Ledger(path) as ledger:

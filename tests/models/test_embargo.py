@@ -15,7 +15,7 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.market.bar_grid import BarGrid
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.periods import DayCut, period_of, periods_between
+from harmony_pipeline.market.periods import DayCut, period_at, period_of, periods_between
 from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.cross_validation import folds, group_numbers
 from harmony_pipeline.models.embargo import embargo_start
@@ -120,9 +120,14 @@ def test_no_training_label_overlaps_the_test_period_of_an_example(file):
     cut = DayCut.of(calendar, market.timeframe)
     size = market.partitions.retraining_period
     end = market.end or date(2024, 1, 1)
-    last = period_of(end - timedelta(days=1), size, cut)
-    before = period_of(last.first_date - timedelta(days=1), size, cut)
-    reach = 400 if market.timeframe in LONG_TIMEFRAMES else 40
+    if size == "hour":
+        close = calendar.schedule(end - timedelta(days=10), end)["close"][-1]
+        last = period_at(close - timedelta(minutes=1), size, cut)
+        before, reach = period_at(last.start - timedelta(minutes=1), size, cut), 3
+    else:
+        last = period_of(end - timedelta(days=1), size, cut)
+        before = period_of(last.first_date - timedelta(days=1), size, cut)
+        reach = 400 if market.timeframe in LONG_TIMEFRAMES else 40
     first = before.first_date - timedelta(days=reach)
     bars, samples = _example_samples(calendar, market.timeframe, first, last.end_date, horizon)
     for period in (before, last):
