@@ -91,11 +91,15 @@ _SECONDS |= {
 }
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole folders whose tests build lakes, run chains or start processes are slow."""
+    """Whole folders whose tests build lakes, run chains or start processes are slow. The longest
+    test comes first, so that no worker waits for it at the end.
+    """
     for item in items:
         if _SECONDS & set(item.path.relative_to(REPOSITORY / "tests").parts):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: "test_all_services" not in item.path.stem)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
