@@ -354,3 +354,59 @@ def test_foreign_text_is_made_safe_for_a_terminal():
     assert printable("a\tb\x1b[2J\u202e") == "a\\tb\\x1b[2J\\u202e"
     assert printable("x" * 300) == "x" * 200 + "... (300 characters)"
     assert printable("Zürich – 東京") == "Zürich – 東京"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("BROKER", "redis://:{}@host/1"),
+        ("BROKER", "redis://me:{}@host@host/1"),
+        ("BROKER", "amqp://:{}'/@host"),
+        ("BROKER", "redis://host/1?password={}"),
+        ("STORAGE", "me:{}@host/db"),
+        ("STORAGE", "host=h password={}"),
+    ],
+)
+def test_a_password_in_a_refused_address_is_not_shown(market, monkeypatch, capfd, setting, value):
+    secret = "Canary0123"
+    monkeypatch.setenv(f"HARMONY__DAGSTER__{setting}", value.format(secret))
+    assert run_command(["--config", "mine.toml", "ingest"]) == 2
+    said = capfd.readouterr()
+    assert f"HARMONY__DAGSTER__{setting}: dagster.{setting.lower()} = <not shown>" in said.err
+    assert secret not in said.err + said.out
+    logs = market / "state" / "logs"
+    assert not any(secret in path.read_text() for path in logs.rglob("*.jsonl"))
+
+
+def test_a_password_in_a_librarys_message_is_hidden():
+    for address in ("redis://:Canary0123@host:1/0", "postgresql://me:Canary@0123@host/db"):
+        line = error_messages.without_secrets(f"no answer from {address}, tried twice", {})
+        assert "Canary" not in line
+        assert "0123" not in line
+        assert "tried twice" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said", "code"),
+    [
+        ("EXECUTOR", "json:dumps", "is no executor definition of Dagster", 2),
+        ("STORAGE", "postgresql://me@127.0.0.1:9/db", "cannot be opened", 1),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_one_line_till_the_process_ends(
+    market, variable, value, said, code
+):
+    if variable == "STORAGE":
+        pytest.importorskip("dagster_postgres")
+    ended = subprocess.run(
+        [sys.executable, "-m", "harmony_pipeline.cli", "--config", "mine.toml", "ingest"],
+        env={**os.environ, f"HARMONY__DAGSTER__{variable}": value, "PGPASSWORD": "Canary0123"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "Canary" not in ended.stderr + ended.stdout
