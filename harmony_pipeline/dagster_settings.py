@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from harmony_pipeline.error_messages import holds_password
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.text import holds_password
 
 EXECUTORS = ("in_process", "multiprocess", "celery")
 

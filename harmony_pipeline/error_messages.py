@@ -21,7 +21,6 @@ _SHORTEST_SECRET = 4  # hiding every "1" of a message would hide the message
 _LINE_LIMIT = 4000
 # up to the last @ before the path; Redis asks for no user
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]*:[^/\s'\"]+(?=@)")
-_PASSWORD_IN_VALUE = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
 _ERRNO_IN_TEXT = re.compile(r"\((?:os error|Errno) (\d+)\)|\[[Ee]rrno (\d+)\]|os error (\d+)")
 _SOMEWHERE = "the lake or the state folder"
 _PATHS = "put it right, or choose other [paths] in the settings file"
@@ -91,13 +90,6 @@ def sentence(error: BaseException, environment: Mapping[str, str] | None = None)
 def is_secret_name(name: str) -> bool:
     """Whether what has this name is never shown."""
     return any(part in name.upper() for part in _SECRET_NAMES)
-
-
-def holds_password(text: str) -> bool:
-    """Whether an address, written in whatever way, seems to have a password inside: what follows a
-    colon after the scheme and comes before an @, or a parameter of that name.
-    """
-    return bool(_PASSWORD_IN_VALUE.search(text.partition("://")[2] or text))
 
 
 def secrets_of(environment: Mapping[str, str] | None = None) -> dict[str, str]:

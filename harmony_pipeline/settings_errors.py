@@ -11,10 +11,10 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harmony_pipeline.error_messages import holds_password, is_secret_name
+from harmony_pipeline.error_messages import is_secret_name
 from harmony_pipeline.settings_sources import Variable
 from harmony_pipeline.suggestions import nearest
-from harmony_pipeline.text import printable
+from harmony_pipeline.text import holds_password, printable
 
 # pydantic adds the branch of a union to the key
 _UNION_BRANCH = re.compile(r"literal\[.*\]|int|str|float|bool")

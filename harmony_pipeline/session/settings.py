@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from harmony_pipeline.error_messages import holds_password
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.text import holds_password
 
 Clock = Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
 
