@@ -410,3 +410,31 @@ def test_an_engine_that_cannot_be_had_is_one_line_till_the_process_ends(
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert "Canary" not in ended.stderr + ended.stdout
+
+
+def test_ctrl_c_during_steps_in_processes_of_their_own_is_a_stop(market, monkeypatch):
+    """Dagster takes the signal, ends the run and returns as if it had failed."""
+    monkeypatch.setenv("HARMONY__DAGSTER__EXECUTOR", "multiprocess")
+    running = process(market, "--config", "mine.toml", "ingest", stdout=subprocess.DEVNULL)
+    runs = market / "state" / "dagster" / "history" / "runs.db"
+    deadline = time.monotonic() + 60
+    while not _is_started(runs) and time.monotonic() < deadline:
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _out, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (
+        130,
+        "harmony: stopped by Ctrl-C; what was finished is kept\n",
+    )
+
+
+def _is_started(runs: Path) -> bool:
+    """Whether Dagster's storage has a run that began."""
+    if not runs.exists():
+        return False
+    try:
+        with sqlite3.connect(f"file:{runs}?mode=ro", uri=True) as storage:
+            return bool(storage.execute("select 1 from runs where status = 'STARTED'").fetchone())
+    except sqlite3.Error:  # not made yet
+        return False
