@@ -16,13 +16,15 @@ from sqlalchemy import make_url
 from assets.sqlite_storage import EVENT_BATCH
 from harmony_pipeline.config import Settings
 from harmony_pipeline.dagster_settings import DagsterSettings
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import ConfigError, HarmonyError
 from harmony_pipeline.files import write_text
+from harmony_pipeline.text import one_line
 
 _SQLITE = (
     "custom: {module: assets.sqlite_storage, class: SqliteStorage,"
     " config: {base_dir: {env: DAGSTER_HOME}}}"
 )
+_CONNECT_SECONDS = 10
 _DAGSTER_YAML = """# Written by Harmony; edit [dagster] in the settings, or assets/instance.py.
 telemetry: {{enabled: false}}
 nux: {{enabled: false}}
@@ -52,6 +54,8 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         text = _configuration(settings.dagster)
         if not configuration.exists() or configuration.read_text() != text:
             write_text(configuration, text)
+        if settings.dagster.storage:
+            _require_answer(settings.dagster.storage)
         instance = dg.DagsterInstance.get()
         instance.get_runs(limit=1)
         instance.all_asset_keys()
@@ -81,4 +85,18 @@ def _require_postgres() -> None:
         raise ConfigError(
             f"dagster.storage names PostgreSQL, which needs {error.name}: pip install"
             " 'harmony-pipeline[scale]'"
+        ) from None
+
+
+def _require_answer(storage: str) -> None:
+    """Ask once: Dagster asks several times, with a warning each, and then tells nothing of it."""
+    import psycopg2
+
+    try:
+        psycopg2.connect(storage, connect_timeout=_CONNECT_SECONDS).close()
+    except psycopg2.Error as error:
+        raise HarmonyError(
+            f"the database of dagster.storage, {storage}, cannot be opened"
+            f" ({one_line(str(error)).strip()}): start PostgreSQL, or correct dagster.storage,"
+            " PGPASSWORD or ~/.pgpass"
         ) from None

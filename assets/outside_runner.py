@@ -18,6 +18,8 @@ from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 
+_INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
+
 
 class Graph(Protocol):
     """What is needed of a `Runner`."""
@@ -103,7 +105,9 @@ class OutsideRunner:
         )
 
     def _run(self, runs: Sequence[OutsideRun]) -> dict[str, StageResult]:
-        """Execute runs side by side; what each asset had to show. Raises HarmonyError."""
+        """Execute runs side by side; what each asset had to show. Raises HarmonyError,
+        and DagsterExecutionInterruptedError after a signal.
+        """
         makes_steps = self.graph.settings.dagster.executor == "multiprocess"
         drive(self.graph.instance, runs, makes_steps=makes_steps)
         told: dict[str, list[StageResult]] = {}
@@ -120,6 +124,9 @@ class OutsideRunner:
         if record is not None and record.status == dg.DagsterRunStatus.SUCCESS:
             return
         sentences = [*self._failures(run_id), *self.graph.failed_checks(run_id)]
+        if any(_INTERRUPTED in one for one in sentences):
+            # a signal came to this process: Dagster ended the run and raised nothing
+            raise dg.DagsterExecutionInterruptedError
         raise HarmonyError(
             "; ".join(dict.fromkeys(sentences))
             or f"run {run_id} ended without success: its log is in harmony ui"

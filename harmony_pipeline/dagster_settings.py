@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.text import holds_password
 
 EXECUTORS = ("in_process", "multiprocess", "celery")
 
@@ -74,15 +75,15 @@ class DagsterSettings(FrozenSettings):
         is_storage = info.field_name == "storage"
         wanted = ("postgresql",) if is_storage else ("redis", "rediss")
         like = "postgresql://user@host/database" if is_storage else "redis://host:6379/1"
-        try:
-            parts = urlsplit(text)
-            has_password = parts.password is not None
-        except ValueError:
-            raise ValueError(f"the URL cannot be read: write it like {like}") from None
-        if has_password:
+        if holds_password(text):
             raise ValueError(
                 "the URL holds a password: give it in PGPASSWORD or ~/.pgpass, or in REDIS_PASSWORD"
             )
+        try:
+            parts = urlsplit(text)
+            _ = parts.port  # read when it is asked for
+        except ValueError:
+            raise ValueError(f"the URL cannot be read: write it like {like}") from None
         if text and parts.scheme not in wanted:
             raise ValueError(f"write it like {like}")
         if not text and not is_storage:

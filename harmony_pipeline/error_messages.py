@@ -19,7 +19,8 @@ _WRAPPERS = ("dagster", "alembic", "sqlalchemy")
 _SECRET_NAMES = ("KEY", "SECRET", "TOKEN", "PASSWORD", "WEBHOOK")
 _SHORTEST_SECRET = 4  # hiding every "1" of a message would hide the message
 _LINE_LIMIT = 4000
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+# up to the last @ before the path; Redis asks for no user
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]*:[^/\s'\"]+(?=@)")
 _ERRNO_IN_TEXT = re.compile(r"\((?:os error|Errno) (\d+)\)|\[[Ee]rrno (\d+)\]|os error (\d+)")
 _SOMEWHERE = "the lake or the state folder"
 _PATHS = "put it right, or choose other [paths] in the settings file"

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from harmony_pipeline.error_messages import is_secret_name
 from harmony_pipeline.settings_sources import Variable
 from harmony_pipeline.suggestions import nearest
-from harmony_pipeline.text import printable
+from harmony_pipeline.text import holds_password, printable
 
 # pydantic adds the branch of a union to the key
 _UNION_BRANCH = re.compile(r"literal\[.*\]|int|str|float|bool")
@@ -63,10 +63,8 @@ def _subject(detail: ErrorDetails, location: list[str], origin: Origin) -> str:
     key, value = printable(".".join(location)), detail.get("input")
     if isinstance(value, (dict, list, tuple, BaseModel)) or detail["type"] == "missing":
         return f"{where}: {key}"
-    return (
-        f"{where}: {key} ="
-        f" {'<not shown>' if any(map(is_secret_name, location)) else printable(repr(value))}"
-    )
+    secret = any(map(is_secret_name, location)) or holds_password(str(value))
+    return f"{where}: {key} = {'<not shown>' if secret else printable(repr(value))}"
 
 
 def _complaint(detail: ErrorDetails, location: list[str], origin: Origin) -> str:

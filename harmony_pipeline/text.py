@@ -13,6 +13,7 @@ CELL, NAME, LINE = 80, 40, 200  # characters shown of a cell, of a name, of any 
 _MESSAGE = 4_000  # characters of a whole message
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]"
 _CONTROL_PATTERN = re.compile(CONTROL)
+_PASSWORD_IN_VALUE = re.compile(r":.*@|password\s*=", re.IGNORECASE | re.DOTALL)
 
 
 def escape(text: str) -> str:
@@ -47,6 +48,13 @@ def message(text: str) -> str:
     """A whole message for a terminal: escaped except for line breaks, and limited in length."""
     lines = (escape(line) for line in text[:_MESSAGE].split("\n"))
     return "\n".join(lines) + ("..." if len(text) > _MESSAGE else "")
+
+
+def holds_password(text: str) -> bool:
+    """Whether an address, written in whatever way, seems to have a password inside: what follows a
+    colon after the scheme and comes before an @, or a parameter of that name.
+    """
+    return bool(_PASSWORD_IN_VALUE.search(text.partition("://")[2] or text))
 
 
 def one_line(text: str) -> str:

@@ -800,11 +800,11 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
     from harmony_pipeline.cli.progress import Progress
 
     with _writing(context, alone=alone), Progress() as progress:
-        with _loading():
-            from assets.runner import Runner  # takes a second to import
-
-            runner = Runner.of(context.obj, progress, again=again)
         try:
+            with _loading():
+                from assets.runner import Runner  # takes a second to import
+
+                runner = Runner.of(context.obj, progress, again=again)
             yield runner
         finally:
             gc.unfreeze()  # libraries complain when Python ends about what was not collected

@@ -4,8 +4,8 @@ names.
 The chosen calendar is the one whose regular sessions the bars fill best. Its score is the share of
 bars that lie in a session, times the share of a session's bars that exist. Weekend bars and names
 of coins mean a market that never closes. Two currency codes in a name make the week of currencies
-likely. The result is written into a settings file for a person to correct. Nothing else relies on
-it.
+likely, gold or silver in one that week or the hours of spot metals. The result is written into a
+settings file for a person to correct. Nothing else relies on it.
 """
 
 import re
@@ -16,7 +16,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.calendars import CURRENCIES, ROUND_THE_CLOCK, Calendar
+from harmony_pipeline.market.calendars import CURRENCIES, METALS, ROUND_THE_CLOCK, Calendar
 from harmony_pipeline.market.file_clock import file_clock
 from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
@@ -51,6 +51,8 @@ _CODES = (
     "|NOK|NZD|PLN|RUB|SEK|SGD|THB|TRY|TWD|USD|XAG|XAU|ZAR"
 )
 _PAIR = re.compile(rf"({_CODES})[/_.-]?({_CODES})(=X)?")
+_METAL = re.compile(rf"(XAU|XAG)[/_.-]?({_CODES})[A-Z0-9._+#-]{{0,4}}")
+"""Spot gold and silver, with what brokers put behind them: XAUUSD, XAUUSDm, XAGEUR.r."""
 _COINS = (
     "ADA|ATOM|AVAX|BCH|BNB|BTC|DOGE|DOT|ETC|ETH|LINK|LTC|MATIC|NEAR|PEPE"
     "|SHIB|SOL|TON|TRX|UNI|XBT|XLM|XMR|XRP"
@@ -166,6 +168,7 @@ def _detect_calendar(
         return ROUND_THE_CLOCK, "UTC"
     daily = TIMEFRAME_SECONDS[timeframe] >= _SECONDS_A_DAY
     naive = not daily and _lacks_zone(sample, timeframe, read)
+    named = _likely_calendars(symbols)
     scores: list[tuple[float, str, str]] = []
     for name in _candidates(symbols):
         calendar = Calendar.of(name)
@@ -176,9 +179,8 @@ def _detect_calendar(
             shown = own if zone == "UTC" else _on_clock(own, zone)
             scores.append((_session_fit(calendar, shown, timeframe), name, zone))
         best = max(scores, key=lambda one: one[0])
-        if best[0] >= _CONVINCING:
+        if best[0] >= _CONVINCING and name not in named[:-1]:
             break
-    named = _likely_calendars(symbols)
     if best[0] < _CONVINCING and named:
         # bars that fit nothing well are thin or scattered: the names say more
         scores = [one for one in scores if one[1] in named]
@@ -210,6 +212,10 @@ def _likely_calendars(symbols: Sequence[str]) -> list[str]:
         for ending, calendar in _SUFFIXES.items()
         if symbol.upper().endswith(ending)
     ]
+    metals = sum(bool(_METAL.fullmatch(symbol.upper())) for symbol in symbols)
+    if 2 * metals > len(symbols):
+        # some quote them all day, as currencies
+        return [METALS, CURRENCIES]
     pairs = sum(bool(_PAIR.fullmatch(symbol.upper())) for symbol in symbols)
     likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + (
         [CURRENCIES] if 2 * pairs > len(symbols) else []

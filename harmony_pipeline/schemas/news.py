@@ -28,8 +28,8 @@ NEWS = Table(
 )
 NEWS_QUARANTINE = Table(
     "news_quarantine",
-    "One row per row of news that is not in news; one whose time cannot be read stands in the last"
-    " period.",
+    "One row per row of news that is not in news; one without a time in the market's dates stands"
+    " in the last period.",
     "trading",
     ("origin", "row", "rule"),
     {

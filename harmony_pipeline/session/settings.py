@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.text import holds_password
 
 Clock = Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
 
@@ -88,15 +89,15 @@ class SessionSettings(FrozenSettings):
     def _no_password(cls, text: str) -> str:
         from urllib.parse import urlsplit
 
-        try:
-            has_password = urlsplit(text).password is not None
-        except ValueError:
-            raise ValueError("the URL cannot be read: write it as scheme://host/name") from None
-        if has_password:
+        if holds_password(text):
             raise ValueError(
                 "the URL holds a password: give it in PGPASSWORD or ~/.pgpass, in REDIS_PASSWORD,"
                 " or to a collector in OTEL_EXPORTER_OTLP_HEADERS"
             )
+        try:
+            urlsplit(text)
+        except ValueError:
+            raise ValueError("the URL cannot be read: write it as scheme://host/name") from None
         return text
 
     @field_validator("telemetry")

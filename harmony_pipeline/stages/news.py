@@ -113,7 +113,10 @@ def _kept_of(
     rows = judged.kept.filter((known >= period.start) & (known < period.end))
     published = pl.col("published_at")
     within = (published >= period.start) & (published < period.end)
-    refused = judged.refused.filter(within | published.is_null() if last else within)
+    if last:  # also what has no time, or one of no period
+        within |= published.is_null() | (published >= period.end)
+        within |= published < pipeline.trading_periods()[0].start
+    refused = judged.refused.filter(within)
     made_from = {"source": pipeline.settings.news.source}
     for table, frame in (("news", rows), ("news_quarantine", refused)):
         held = pipeline.lake.has(table, period.key)

@@ -6,8 +6,8 @@ a number. They follow the definitions of features/catalog.py in the same order o
 the same prices they are the same numbers.
 
 >>> mean = Mean(3)
->>> [mean.update(price) for price in (1.0, 2.0, 3.0, 4.0)]
-[nan, nan, 2.0, 3.0]
+>>> print(*(mean.update(price) for price in (1.0, 2.0, 3.0, 4.0)))
+nan nan 2.0 3.0
 """
 
 import math

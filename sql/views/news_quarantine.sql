@@ -1,4 +1,4 @@
--- news_quarantine: One row per row of news that is not in news; one whose time cannot be read stands in the last period.
+-- news_quarantine: One row per row of news that is not in news; one without a time in the market's dates stands in the last period.
 -- grain: rows as they came; a file is sorted by (origin, row, rule)
 -- columns:
 --   symbol (nullable)

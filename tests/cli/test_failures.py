@@ -354,3 +354,87 @@ def test_foreign_text_is_made_safe_for_a_terminal():
     assert printable("a\tb\x1b[2J\u202e") == "a\\tb\\x1b[2J\\u202e"
     assert printable("x" * 300) == "x" * 200 + "... (300 characters)"
     assert printable("Zürich – 東京") == "Zürich – 東京"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("BROKER", "redis://:{}@host/1"),
+        ("BROKER", "redis://me:{}@host@host/1"),
+        ("BROKER", "amqp://:{}'/@host"),
+        ("BROKER", "redis://host/1?password={}"),
+        ("STORAGE", "me:{}@host/db"),
+        ("STORAGE", "host=h password={}"),
+    ],
+)
+def test_a_password_in_a_refused_address_is_not_shown(market, monkeypatch, capfd, setting, value):
+    secret = "Canary0123"
+    monkeypatch.setenv(f"HARMONY__DAGSTER__{setting}", value.format(secret))
+    assert run_command(["--config", "mine.toml", "ingest"]) == 2
+    said = capfd.readouterr()
+    assert f"HARMONY__DAGSTER__{setting}: dagster.{setting.lower()} = <not shown>" in said.err
+    assert secret not in said.err + said.out
+    logs = market / "state" / "logs"
+    assert not any(secret in path.read_text() for path in logs.rglob("*.jsonl"))
+
+
+def test_a_password_in_a_librarys_message_is_hidden():
+    for address in ("redis://:Canary0123@host:1/0", "postgresql://me:Canary@0123@host/db"):
+        line = error_messages.without_secrets(f"no answer from {address}, tried twice", {})
+        assert "Canary" not in line
+        assert "0123" not in line
+        assert "tried twice" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said", "code"),
+    [
+        ("EXECUTOR", "json:dumps", "is no executor definition of Dagster", 2),
+        ("STORAGE", "postgresql://me@127.0.0.1:9/db", "cannot be opened", 1),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_one_line_till_the_process_ends(
+    market, variable, value, said, code
+):
+    if variable == "STORAGE":
+        pytest.importorskip("dagster_postgres")
+    ended = subprocess.run(
+        [sys.executable, "-m", "harmony_pipeline.cli", "--config", "mine.toml", "ingest"],
+        env={**os.environ, f"HARMONY__DAGSTER__{variable}": value, "PGPASSWORD": "Canary0123"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "Canary" not in ended.stderr + ended.stdout
+
+
+def test_ctrl_c_during_steps_in_processes_of_their_own_is_a_stop(market, monkeypatch):
+    """Dagster takes the signal, ends the run and returns as if it had failed."""
+    monkeypatch.setenv("HARMONY__DAGSTER__EXECUTOR", "multiprocess")
+    running = process(market, "--config", "mine.toml", "ingest", stdout=subprocess.DEVNULL)
+    runs = market / "state" / "dagster" / "history" / "runs.db"
+    deadline = time.monotonic() + 60
+    while not _is_started(runs) and time.monotonic() < deadline:
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _out, said = running.communicate(timeout=60)
+    assert (running.returncode, said) == (
+        130,
+        "harmony: stopped by Ctrl-C; what was finished is kept\n",
+    )
+
+
+def _is_started(runs: Path) -> bool:
+    """Whether Dagster's storage has a run that began."""
+    if not runs.exists():
+        return False
+    try:
+        with sqlite3.connect(f"file:{runs}?mode=ro", uri=True) as storage:
+            return bool(storage.execute("select 1 from runs where status = 'STARTED'").fetchone())
+    except sqlite3.Error:  # not made yet
+        return False

@@ -91,6 +91,40 @@ def currencies(folder: Path) -> dict:
     return {"calendar": "FX", "timeframe": "1Hour", "timezone": None, "rows": 80}
 
 
+def gold_on_a_servers_clock(folder: Path, pause: bool = True) -> dict:
+    """Over the weeks in which Europe has not yet changed its clocks as America has. `opens` is what
+    New York's clock shows, whatever its zone says.
+    """
+    opens = [
+        datetime(2024, 3, day, 18, tzinfo=UTC)
+        for day in (*range(3, 8), *range(10, 15), *range(17, 22))
+    ]
+    starts = [
+        begin + timedelta(hours=hour) - timedelta(hours=0 if pause else 1)
+        for begin in opens
+        for hour in range(23 if pause else 24)
+    ]
+    lines = [
+        f"{start + timedelta(hours=7):%Y.%m.%d\t%H:%M:%S}\t2100.5\t2101\t2100\t2100.7\t90\t0\t17"
+        for start in starts
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("DATE", "TIME", "OPEN", "HIGH", "LOW", "CLOSE", "TICKVOL", "VOL", "SPREAD")
+    (folder / "XAUUSD_H1_202403040100_202403222300.csv").write_text(
+        "\t".join(f"<{name}>" for name in names) + "\n" + "\n".join(lines) + "\n"
+    )
+    return {
+        "calendar": "METALS" if pause else "FX",
+        "timeframe": "1Hour",
+        "timezone": "America/New_York+7",
+        "rows": len(lines),
+    }
+
+
+def gold_without_a_pause(folder: Path) -> dict:
+    return gold_on_a_servers_clock(folder, pause=False)
+
+
 def coins(folder: Path) -> dict:
     begin = datetime(2024, 1, 5, 20, tzinfo=UTC)
     write(
@@ -142,6 +176,8 @@ MARKETS = [
     hourly_on_the_exchanges_clock,
     half_hours_with_offsets,
     currencies,
+    gold_on_a_servers_clock,
+    gold_without_a_pause,
     coins,
     coins_by_name,
     london,

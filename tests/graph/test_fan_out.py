@@ -69,6 +69,10 @@ def settings(**dagster) -> DagsterSettings:
         ({"storage": "postgresql://me:secret@host/db"}, "PGPASSWORD"),
         ({"storage": "mysql://host/db"}, "postgresql://user@host/database"),
         ({"broker": "redis://:secret@host/1"}, "REDIS_PASSWORD"),
+        ({"broker": "redis://:sec/ret@host/1"}, "REDIS_PASSWORD"),
+        ({"broker": "redis://host/1?password=secret"}, "REDIS_PASSWORD"),
+        ({"storage": "postgresql://host/db?password=secret"}, "PGPASSWORD"),
+        ({"broker": "redis://host:port/1"}, "cannot be read"),
         ({"broker": ""}, "redis://host:6379/1"),
         ({"queue": "two words"}, "pattern"),
     ],
@@ -76,7 +80,7 @@ def settings(**dagster) -> DagsterSettings:
 def test_what_cannot_be_is_refused_with_what_to_write(given, said):
     with pytest.raises(ValueError, match=said) as refused:
         settings(**given)
-    if "secret" in str(given):
+    if "sec" in str(given):
         assert "URL holds a password" in str(refused.value)
 
 

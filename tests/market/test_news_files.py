@@ -228,6 +228,12 @@ def test_stamps_without_an_offset_are_in_the_zone_of_the_settings(tmp_path):
     assert rows["published_at"].to_list() == [AT]
 
 
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "America", "../UTC"])
+def test_what_is_no_time_zone_is_refused_by_the_settings(zone):
+    with pytest.raises(ValueError, match="is no time zone"):
+        settings_of(timezone=zone)
+
+
 @pytest.mark.parametrize(
     ("content", "chosen", "error", "said"),
     [

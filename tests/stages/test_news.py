@@ -2,6 +2,8 @@
 are caught, a session that serves what research made, and refusals in one line.
 """
 
+from datetime import UTC, datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -319,6 +321,7 @@ def test_files_are_read_like_bars_and_strangers_are_named(spoken, tmp_path):
         f"{symbol},2024-01-05T14:31:00Z,{symbol} beats estimates\n"
         "ZZZZ,2024-01-05T14:31:00Z,Nobody trades it\n"
         f"{symbol},then,Broken\n"
+        f"{symbol},{datetime.now(UTC).year + 2}-01-05T14:31:00Z,Not yet\n"
     )
     settings = settings_of(tmp_path, source="files", paths=("news",))
     pipeline = PipelineContext(settings)
@@ -329,8 +332,9 @@ def test_files_are_read_like_bars_and_strangers_are_named(spoken, tmp_path):
     assert result.facts["quarantined by unreadable_row"] == 1
     assert any("without bars: 'ZZZZ'" in note for note in result.notes)
     assert pipeline.lake.read("news", ["2024-01"]).height == 2
-    # a row whose time cannot be read stands in the last period
-    assert pipeline.lake.read("news_quarantine", ["2024-03"])["row"].to_list() == [4]
+    assert not any("without a time of day" in note for note in result.notes)
+    # a row whose time cannot be read, or lies in no period, stands in the last one
+    assert pipeline.lake.read("news_quarantine", ["2024-03"])["row"].to_list() == [4, 5]
     (folder / "b.jsonl").write_text(
         f'{{"ticker": "{symbol}", "published": "2024-02-05T10:00:00Z", "title": "More of it"}}\n'
     )

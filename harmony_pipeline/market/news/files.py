@@ -236,6 +236,7 @@ def _typed(table: _Table, origin: str, settings: NewsSettings) -> pl.DataFrame:
     # a day's worth of midnights is a column of dates that was typed as times
     midnights = wall.len() > 0 and bool((wall.dt.time() == time()).all())
     dates = pl.lit(midnights) | ~pl.col("_published").str.contains(_CLOCK)
+    dates &= pl.col("published_at").is_not_null()
     return _each_symbol(frame).select(
         "symbol",
         "published_at",

@@ -1,8 +1,9 @@
 """Where headlines come from, when they count as known, and how words are learned from outcomes."""
 
 from typing import Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -56,3 +57,12 @@ class NewsSettings(FrozenSettings):
         0.1, gt=0.0, description="of the weights of words: scikit-learn's C"
     )
     simulated: SimulatedNewsSettings = SimulatedNewsSettings()
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, text: str) -> str:
+        try:
+            ZoneInfo(text)
+        except (ValueError, OSError, LookupError):  # a bad name, a folder of names, an unknown one
+            raise ValueError("is no time zone: write it like America/New_York or UTC") from None
+        return text

@@ -127,7 +127,8 @@ def _borrow_absent(
         return instant.alias("timestamp"), pl.Series("defect", [None], pl.String).new_from_index(
             0, len(instant)
         )
-    name, quoted, cure = excerpt(written.name, NAME), cell_texts(written), _stamp_cure(settings)
+    name, quoted = excerpt(written.name, NAME), cell_texts(written)
+    cure = _stamp_cure(settings, str(quoted[0]))
     if instant.null_count() == len(instant):
         raise DataError(
             f"{origin} column '{name}' holds no readable time (its first value is"
@@ -147,16 +148,17 @@ def _borrow_absent(
     )
 
 
-def _stamp_cure(settings: FileSourceSettings) -> str:
+def _stamp_cure(settings: FileSourceSettings, shown: str) -> str:
     if settings.timestamp_format:
         return (
             f"market.files.timestamp_format is '{settings.timestamp_format}'; correct the cell or"
             " the format"
         )
     zone = settings.timezone
+    clock = ("", " %H:%M", " %H:%M:%S")[min(shown.count(":"), 2)]
     return (
         f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set"
-        " market.files.timestamp_format, such as %m/%d/%Y"
+        f" market.files.timestamp_format, such as %m/%d/%Y{clock}"
     )
 
 
