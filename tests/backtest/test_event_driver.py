@@ -91,10 +91,11 @@ class Deaf:
     """A machine with an `on_fill` that uses nothing of what it hears."""
 
     def __init__(self, machine):
-        self.machine, self.heard = machine, []
-
-    def __getattr__(self, name):  # on_bar, on_timer and required_features are those of the machine
-        return getattr(self.machine, name)
+        self.heard = []
+        # attributes of its own: from Python 3.12 on a protocol does not ask __getattr__
+        for name in ("on_bar", "on_timer", "on_quote", "required_features"):
+            if hasattr(machine, name):
+                setattr(self, name, getattr(machine, name))
 
     def on_fill(self, fill):
         self.heard.append(fill)
