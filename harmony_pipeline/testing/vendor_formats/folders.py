@@ -582,34 +582,29 @@ def _stooq_rows(rows: pl.DataFrame, symbol: str, per: str, zone: str, moved: str
 
 
 def _stooq(folder: Path, bars: pl.DataFrame) -> list[Path]:
-    return [
-        _put(
-            folder / f"data/daily/us/nasdaq stocks/{symbol.lower()}.txt",
-            _stooq_rows(rows, symbol, "D", "UTC", "0h"),
-        )
-        for symbol, rows in _of_each(bars)
-    ]
+    return _stooq_archive(folder, bars, "daily", ("D", "UTC", "0h"))
 
 
 def _stooq_five(folder: Path, bars: pl.DataFrame) -> list[Path]:
     """Five minutes: the start of the bar on Warsaw's clock."""
-    return [
-        _put(
-            folder / f"data/5 min/us/nasdaq stocks/{symbol.lower()}.txt",
-            _stooq_rows(rows, symbol, "5", WARSAW, "0h"),
-        )
-        for symbol, rows in _of_each(bars)
-    ]
+    return _stooq_archive(folder, bars, "5 min", ("5", WARSAW, "0h"))
 
 
 def _stooq_hour(folder: Path, bars: pl.DataFrame) -> list[Path]:
     """Hours: the end of the bar on Warsaw's clock."""
+    return _stooq_archive(folder, bars, "hourly", ("60", WARSAW, "1h"))
+
+
+def _stooq_archive(
+    folder: Path, bars: pl.DataFrame, size: str, rows: tuple[str, str, str]
+) -> list[Path]:
+    """A file a symbol, in the folders of the archive; `rows`: period, clock and how far the stamp
+    is from the start.
+    """
+    place = folder / f"data/{size}/us/nasdaq stocks"
     return [
-        _put(
-            folder / f"data/hourly/us/nasdaq stocks/{symbol.lower()}.txt",
-            _stooq_rows(rows, symbol, "60", WARSAW, "1h"),
-        )
-        for symbol, rows in _of_each(bars)
+        _put(place / f"{symbol.lower()}.txt", _stooq_rows(own, symbol, *rows))
+        for symbol, own in _of_each(bars)
     ]
 
 
