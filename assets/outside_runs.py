@@ -30,6 +30,7 @@ from assets.groups import SESSION
 from assets.run_origin import job_origin
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import NotReady
+from harmony_pipeline.process_variables import variables_restored
 from harmony_pipeline.project_paths import HOUSE, let_children_import_graph
 
 _ANSWER_SECONDS = 2.0
@@ -46,21 +47,13 @@ class OutsideRun:
 @contextlib.contextmanager
 def settings_for_children(settings: Settings) -> Iterator[None]:
     """Processes that are started inside read the same settings file, and find the graph."""
-    names = ("HARMONY_CONFIG", "PYTHONPATH")
-    before = {name: os.environ.get(name) for name in names}
-    let_children_import_graph()
-    if settings.file.exists():
-        os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
-    else:
-        os.environ.pop("HARMONY_CONFIG", None)
-    try:
+    with variables_restored(("HARMONY_CONFIG", "PYTHONPATH")):
+        let_children_import_graph()
+        if settings.file.exists():
+            os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
+        else:
+            os.environ.pop("HARMONY_CONFIG", None)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def create(

@@ -28,6 +28,7 @@ from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
 from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.process_variables import variables_restored
 from harmony_pipeline.session.divergence_causes import with_causes
 from harmony_pipeline.session.exchange_books import compare_with_exchange
 from harmony_pipeline.session.process_control import read_lock
@@ -168,16 +169,9 @@ def _at(exchange: ExchangeProcess) -> dict[str, str]:
 @contextmanager
 def _variables(values: dict[str, str]) -> Iterator[None]:
     """Environment variables, for this process and those that it starts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
+    with variables_restored(values):
+        os.environ.update(values)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 class _Monitor(CommandProcess):
