@@ -115,23 +115,24 @@ def null_non_finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _sort_and_split(rows: pl.DataFrame) -> tuple[pl.DataFrame, IntArray, list[Piece], int]:
-    """Sorted rows, the start of each symbol, their pieces, and the number of repeated starts.
+def _sort_and_split(
+    rows: pl.DataFrame, whole: bool = False
+) -> tuple[pl.DataFrame, IntArray, list[Piece], int]:
+    """Sorted rows, the start of each symbol, their pieces (a single one if `whole`), and the number
+    of repeated starts.
 
-    Rows of the lake are already sorted, so the order is checked first.
+    Rows of the lake are already sorted, so the order is checked first. The versions of a bar may
+    not lie in two pieces.
     """
     begin = run_starts(rows["symbol"])
-    parts = split_chunks(rows, begin, _JUDGED_COLUMNS)
-    ordered, repeated, cut = check_order(parts)
+    pieces = split_chunks(rows, begin, _JUDGED_COLUMNS, whole)
+    in_time, repeated, cut = check_order(pieces)
     names = rows["symbol"].gather(begin[:-1])
-    if not (ordered and bool((names.slice(1) > names.head(-1)).all())):
-        rows = rows.sort(_TIES, maintain_order=True)
-        begin = run_starts(rows["symbol"])
-        parts = split_chunks(rows, begin, _JUDGED_COLUMNS, whole=True)
-        repeated = check_order(parts)[1]
-    elif cut:
-        parts = split_chunks(rows, begin, _JUDGED_COLUMNS, whole=True)
-    return rows, begin, parts, repeated
+    if not (in_time and bool((names.slice(1) > names.head(-1)).all())):
+        return _sort_and_split(rows.sort(_TIES, maintain_order=True), whole=True)
+    if cut:
+        return _sort_and_split(rows, whole=True)
+    return rows, begin, pieces, repeated
 
 
 def _defects(messages: pl.Series) -> ByteArray:
