@@ -10,6 +10,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+NumberArray = npt.NDArray[np.integer[Any]]  # of any width
 
 _BLOCK_BYTES = 1 << 23
 _LARGE = 1 << 22  # bytes from which on NumPy asks for large pages

@@ -52,6 +52,7 @@ from harmony_pipeline.backtest.logs import (
     SESSION,
     SPANS,
     TRADES,
+    TRIPS,
     UNDECIDED,
     Curve,
     cut_curve,
@@ -59,6 +60,7 @@ from harmony_pipeline.backtest.logs import (
 )
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
+from harmony_pipeline.backtest.round_trip_log import ROUND_TRIP
 from harmony_pipeline.backtest.tables import (
     equity_table,
     fills_table,
@@ -358,6 +360,7 @@ class Logs:
     trades: Records
     applied: Records
     events: Records
+    trips: Records
     curve: Curve
     start: int
     end: int
@@ -377,8 +380,9 @@ def result_of(
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
     with ThreadPoolExecutor(1) as other_core:
-        of_orders = other_core.submit(orders_table, logs.orders, *named)
-        fills, trades = fills_table(logs.fills, *named), trades_table(logs.trades, *named)
+        of_orders = other_core.submit(orders_table, logs.orders, logs.trips, *named)
+        fills = fills_table(logs.fills, logs.trips, *named)
+        trades = trades_table(logs.trades, logs.trips, *named)
         equity = equity_table(logs.curve, name)
         metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
         orders = of_orders.result()
@@ -386,8 +390,8 @@ def result_of(
     applied = position_actions_table(logs.applied, now, name)
     silent = _silent_positions(now, logs.last_date)
     history = OrderHistory(
-        logs.orders, logs.fills, logs.events, logs.carried, market.sessions, now.symbols,
-        label.backtest_id, label.book,
+        logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
+        now.symbols, label.backtest_id, label.book,
     )  # fmt: skip
     whose = pl.lit(label.strategy or None, pl.String).alias("strategy")
     orders, fills, trades, applied = (
@@ -525,6 +529,7 @@ def opened_books(
         applied_log=place.empty(room, APPLIED),
         event_log=place.empty(room, ORDER_EVENT),
         span_log=place.empty(room, SPAN),
+        trip_log=place.empty(room, ROUND_TRIP),
         busy=works.any(axis=1) | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
         keeps_logs=keeps_tables,
@@ -557,6 +562,7 @@ def finish_run(
         trades=books.trade_log[: at[TRADES]],
         applied=books.applied_log[: at[APPLICATIONS]],
         events=books.event_log[: at[EVENTS]],
+        trips=books.trip_log[: at[TRIPS]],
         curve=cut_curve(curve, moments, int(at[DAYS])),
         start=0 if last_date is None else int(at[FIRST_BAR]),
         end=int(at[LAST_END]),
@@ -639,6 +645,7 @@ def with_room(books: Books) -> Books:
         applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
         event_log=_roomier(books.event_log, int(at[EVENTS]), spare),
         span_log=_roomier(books.span_log, int(at[SPANS]), spare),
+        trip_log=_roomier(books.trip_log, int(at[TRIPS]), spare),
     )
 
 

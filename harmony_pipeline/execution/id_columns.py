@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.array_columns import text_column
 
@@ -33,10 +33,10 @@ class IdParts:
 
     prefix: str
     names: Sequence[str]
-    name: IntArray
+    name: NumberArray
     times: IntArray
     roles: Sequence[str] = ()
-    role: IntArray | None = None
+    role: NumberArray | None = None
     number: IntArray | None = None
     room: ArrayRoom = field(default_factory=ArrayRoom)
 
@@ -108,11 +108,11 @@ def _write_ids(
     data: ByteArray,
     heads: ByteArray,
     head_ends: IntArray,
-    name: IntArray,
+    name: NumberArray,
     times: IntArray,
     roles: ByteArray,
     role_ends: IntArray,
-    role: IntArray,
+    role: NumberArray,
     number: IntArray,
     valid: BoolArray,
 ) -> int:
