@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ import polars as pl
 from harmony_pipeline.arrays import ArrayRoom, IntArray
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
+from harmony_pipeline.backtest.curve_figures import CurveFigures, curve_figures
 from harmony_pipeline.backtest.curve_spans import SPAN, CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
@@ -62,6 +63,7 @@ from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
 from harmony_pipeline.backtest.round_trip_log import ROUND_TRIP
 from harmony_pipeline.backtest.tables import (
+    RunLabel,
     equity_table,
     fills_table,
     orders_table,
@@ -69,6 +71,7 @@ from harmony_pipeline.backtest.tables import (
     trades_table,
 )
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import (
     actions_by_new_symbol,
@@ -298,16 +301,6 @@ class SessionReturns:
 
 
 @dataclass(frozen=True)
-class RunLabel:
-    """What a run is called in its tables. `book` is what ids begin with."""
-
-    backtest_id: str
-    book: str
-    strategy: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Run:
     """What one run trades on, as the kernels read it, and the state that it changes."""
 
@@ -373,33 +366,34 @@ def result_of(
     run: Run, logs: Logs, market: Market, rules: TradingRules, label: RunLabel, initial: float
 ) -> BacktestResult:
     """The tables and figures of a run that has ended; `initial` was its equity at the start."""
-    now, name = run.state, label.backtest_id
-    named = (now, name, label.book)
-    year = market.calendar.for_timeframe(market.timeframe).sessions_per_year
+    now, year = run.state, market.calendar.for_timeframe(market.timeframe).sessions_per_year
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
     with ThreadPoolExecutor(1) as other_core:
-        of_orders = other_core.submit(orders_table, logs.orders, logs.trips, *named)
-        fills = fills_table(logs.fills, logs.trips, *named)
-        trades = trades_table(logs.trades, logs.trips, *named)
-        equity = equity_table(logs.curve, name)
-        metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
+        of_curve = other_core.submit(_figures, logs.curve)
+        of_orders = other_core.submit(orders_table, logs.orders, logs.trips, now, label)
+        fills = fills_table(logs.fills, logs.trips, now, label)
+        trades = trades_table(logs.trades, logs.trips, now, label)
+        equity = equity_table(logs.curve, label)
+        figures = of_curve.result()
+        metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
+        row = _row(label, logs, initial, rules, metrics)
+        applied = position_actions_table(logs.applied, now, label)
+        silent = _silent_positions(now, logs.last_date)
+        history = OrderHistory(
+            logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
+            now.symbols, label.backtest_id, label.book,
+        )  # fmt: skip
+        left = now.pruned()
         orders = of_orders.result()
-    row = _row(label, logs, initial, rules, metrics)
-    applied = position_actions_table(logs.applied, now, name)
-    silent = _silent_positions(now, logs.last_date)
-    history = OrderHistory(
-        logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
-        now.symbols, label.backtest_id, label.book,
-    )  # fmt: skip
-    whose = pl.lit(label.strategy or None, pl.String).alias("strategy")
-    orders, fills, trades, applied = (
-        frame.with_columns(whose) for frame in (orders, fills, trades, applied)
-    )
     return BacktestResult(
-        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent, history
+        orders, fills, trades, equity, row, metrics, left, applied, silent, history
     )
+
+
+def _figures(curve: Curve) -> CurveFigures | None:
+    return curve_figures(read_only(curve.equity), read_only(curve.gross)) if len(curve.at) else None
 
 
 def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
@@ -669,13 +663,15 @@ def _row(
         "backtest_id": label.backtest_id,
         "strategy": label.strategy,
         "parameters": json.dumps(dict(label.parameters), sort_keys=True, default=str),
-        "start": logs.start,
-        "end": logs.end,
+        "start": _moment(logs.start),
+        "end": _moment(logs.end),
         "initial_cash": cash,
         "participation": rules.costs.max_participation,
         "zero_volume": rules.costs.zero_volume,
         **metrics,
     }
-    return BACKTESTS.conform(
-        pl.DataFrame([row], schema_overrides={"start": pl.Int64, "end": pl.Int64})
-    )
+    return pl.DataFrame([row], BACKTESTS.dtypes)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)

@@ -6,15 +6,16 @@ is compared with. A trade keeps its id, and its entry, when its symbol changes.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from harmony_pipeline import schemas
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, FloatArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, FloatArray, IntArray, NumberArray
 from harmony_pipeline.backtest.log_columns import (
-    Numbers,
     fill_columns,
     order_columns,
     trade_columns,
@@ -44,8 +45,23 @@ from harmony_pipeline.portfolio.state import TradingState
 _ORDER_BYTES, _FILL_BYTES, _TRADE_BYTES = 400, 260, 260
 
 
+@dataclass(frozen=True)
+class RunLabel:
+    """What a run is called in its tables. `book` is what ids begin with."""
+
+    backtest_id: str
+    book: str
+    strategy: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def in_all_rows(self) -> dict[str, str | None]:
+        """The columns that say whose a row is."""
+        return {"backtest_id": self.backtest_id, "strategy": self.strategy or None}
+
+
 def orders_table(
-    log: Records, trips: Records, state: TradingState, backtest_id: str, book: str
+    log: Records, trips: Records, state: TradingState, label: RunLabel
 ) -> pl.DataFrame:
     """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry
     as parent.
@@ -55,12 +71,15 @@ def orders_table(
     room = ArrayRoom(_ORDER_BYTES * (len(log) + 3 * len(trips)))
     columns = order_columns(log, trips, len(symbols), room)
     role, is_entry = columns.role, columns.role == ENTRY
-    ids = IdParts(book, symbols, columns.symbol, columns.decided_at, ROLE_NAMES, role, room=room)
+    ids = IdParts(
+        label.book, symbols, columns.symbol, columns.decided_at, ROLE_NAMES, role, room=room
+    )
     parents = IdParts(
-        book, symbols, columns.entry_symbol, columns.entry_at, ROLE_NAMES,
+        label.book, symbols, columns.entry_symbol, columns.entry_at, ROLE_NAMES,
         np.full(len(role), ENTRY, np.int8), room=room,
     )  # fmt: skip
-    table = _frame(
+    return _frame(
+        schemas.ORDERS,
         {
             "order_id": ids.column(),
             "parent_id": parents.column(~is_entry),
@@ -80,26 +99,24 @@ def orders_table(
             "model_id": _names(columns.model, models, room),
             "limit_price": _in_place(columns.level, role == TAKE),
             "stop_price": _in_place(columns.level, role == STOP),
-            "backtest_id": pl.lit(backtest_id),
-        }
+            **label.in_all_rows,
+        },
     )
-    return schemas.ORDERS.conform(table, in_order=True)
 
 
-def fills_table(
-    log: Records, trips: Records, state: TradingState, backtest_id: str, book: str
-) -> pl.DataFrame:
+def fills_table(log: Records, trips: Records, state: TradingState, label: RunLabel) -> pl.DataFrame:
     """schemas.FILLS."""
     # the key is (symbol, timestamp, fill_id)
     symbols = state.symbols
     room = ArrayRoom(_FILL_BYTES * (len(log) + 2 * len(trips)))
     columns = fill_columns(log, trips, len(symbols), room)
     ids = IdParts(
-        book, symbols, columns.symbol, columns.decided_at, ROLE_NAMES, columns.role,
+        label.book, symbols, columns.symbol, columns.decided_at, ROLE_NAMES, columns.role,
         columns.number, room,
     )  # fmt: skip
     fill_ids, order_ids = ids.with_and_without_number()
-    table = _frame(
+    return _frame(
+        schemas.FILLS,
         {
             "fill_id": fill_ids,
             "order_id": order_ids,
@@ -112,23 +129,23 @@ def fills_table(
             "fee": _in_place(columns.fee),
             "slippage": _in_place(columns.slippage),
             "liquidity": name_column(columns.maker, ("taker", "maker"), room),
-            "backtest_id": pl.lit(backtest_id),
-        }
+            **label.in_all_rows,
+        },
     )
-    return schemas.FILLS.conform(table, in_order=True)
 
 
 def trades_table(
-    log: Records, trips: Records, state: TradingState, backtest_id: str, book: str
+    log: Records, trips: Records, state: TradingState, label: RunLabel
 ) -> pl.DataFrame:
     """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
     symbols, models = state.symbols, state.portfolio.models
     still_open = _open_trades(state)
     room = ArrayRoom(_TRADE_BYTES * (len(log) + len(trips)))
     columns = trade_columns(log, trips, still_open, len(symbols), room)
-    ids = IdParts(book, symbols, columns.entry_symbol, columns.entry_at, room=room)
+    ids = IdParts(label.book, symbols, columns.entry_symbol, columns.entry_at, room=room)
     closed, entries = columns.closed, columns.entry_bar
     table = _frame(
+        schemas.TRADES,
         {
             "trade_id": ids.column(),
             "symbol": _names(columns.symbol, symbols, room),
@@ -144,8 +161,8 @@ def trades_table(
             "pnl": _in_place(columns.pnl, closed),
             "return": _in_place(columns.part, closed),
             "model_id": _names(columns.model, models, room),
-            "backtest_id": pl.lit(backtest_id),
-        }
+            **label.in_all_rows,
+        },
     )
     alike = (entries[1:] == entries[:-1]) & (columns.symbol[1:] == columns.symbol[:-1])
     return schemas.TRADES.conform(table, in_order=not alike.any())
@@ -173,23 +190,24 @@ def _open_trades(state: TradingState) -> Records:
     return rows
 
 
-def equity_table(curve: Curve, backtest_id: str) -> pl.DataFrame:
-    """schemas.EQUITY, over the loop's own memory."""
-    table = pl.DataFrame(
-        {
-            "timestamp": _times(curve.at),
-            "equity": _in_place(curve.equity),
-            "cash": _in_place(curve.cash),
-            "gross_exposure": _in_place(curve.gross),
-            "net_exposure": _in_place(curve.net),
-            "drawdown": _in_place(curve.drawdown),
-        }
-    ).with_columns(backtest_id=pl.lit(backtest_id))
-    return schemas.EQUITY.conform(table, in_order=True)  # the loop walks in order of time
+def equity_table(curve: Curve, label: RunLabel) -> pl.DataFrame:
+    """schemas.EQUITY, over the loop's own memory: it walks in order of time."""
+    columns = {
+        "timestamp": _times(curve.at),
+        "equity": _in_place(curve.equity),
+        "cash": _in_place(curve.cash),
+        "gross_exposure": _in_place(curve.gross),
+        "net_exposure": _in_place(curve.net),
+        "drawdown": _in_place(curve.drawdown),
+    }
+    backtest_id = pl.lit(label.backtest_id).alias("backtest_id")
+    return pl.DataFrame(columns).select(backtest_id, *columns)
 
 
-def position_actions_table(log: Records, state: TradingState, backtest_id: str) -> pl.DataFrame:
+def position_actions_table(log: Records, state: TradingState, label: RunLabel) -> pl.DataFrame:
     """schemas.POSITION_ACTIONS."""
+    if not len(log):
+        return schemas.POSITION_ACTIONS.empty()
     changed = log["kind"] == CHANGE
     table = pl.DataFrame(
         {
@@ -208,23 +226,33 @@ def position_actions_table(log: Records, state: TradingState, backtest_id: str) 
             "quantity_after": np.ascontiguousarray(log["after"]),
             "cash": log["cash"] / MONEY,
         }
-    ).with_columns(backtest_id=pl.lit(backtest_id))
+    ).with_columns(**{name: pl.lit(one, pl.String) for name, one in label.in_all_rows.items()})
     return schemas.POSITION_ACTIONS.conform(table)
 
 
-def _frame(columns: Mapping[str, pl.Series | pl.Expr]) -> pl.DataFrame:
-    """A frame of series, and of expressions that are the same in every row."""
-    series = {name: one for name, one in columns.items() if isinstance(one, pl.Series)}
-    same = {name: one for name, one in columns.items() if isinstance(one, pl.Expr)}
-    return pl.DataFrame(series).with_columns(**same)
+def _frame(table: schemas.Table, columns: Mapping[str, pl.Series | str | None]) -> pl.DataFrame:
+    """A frame of the table's columns: series, and texts that are the same in every row.
+
+    No expression makes them: Polars hands each to its own threads, which the tables that are made
+    on the other core would wait for.
+    """
+    rows = next(len(one) for one in columns.values() if isinstance(one, pl.Series))
+    return pl.DataFrame(
+        [
+            one.alias(name)
+            if isinstance(one, pl.Series)
+            else pl.Series(name, [one], pl.String).new_from_index(0, rows)
+            for name, one in ((name, columns[name]) for name in table.columns)
+        ]
+    )
 
 
-def _names(numbers: Numbers, names: Sequence[str], room: ArrayRoom) -> pl.Series | pl.Expr:
-    """names[number] in each row, null for -1. A single symbol, and no model, take no memory."""
+def _names(numbers: NumberArray, names: Sequence[str], room: ArrayRoom) -> pl.Series | str | None:
+    """names[number] in each row, null for -1; a single symbol, or no model, is the same in all."""
     if not names:
-        return pl.lit(None, pl.String)
+        return None
     if len(names) == 1 and len(numbers) and numbers.min() == 0:
-        return pl.lit(names[0])
+        return names[0]
     return name_column(numbers, names, room)
 
 
