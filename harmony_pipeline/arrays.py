@@ -5,7 +5,7 @@ import mmap
 import sys
 import weakref
 from collections import deque
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 NumberArray = npt.NDArray[np.integer[Any]]  # of any width
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 _BLOCK_BYTES = 1 << 23
 _LARGE = 1 << 22  # bytes of a result from which on blocks are worth it
@@ -49,6 +50,16 @@ class ArrayRoom:
         begin = self._used
         self._used = begin + -(-size // _ALIGNMENT) * _ALIGNMENT
         return self._block[begin : begin + size].view(kind).reshape(shape)
+
+
+def read_only(array: Array) -> Array:
+    """`array`, made read-only.
+
+    Polars' own memory and a copy are two types to the compiler, and a kernel is compiled for each
+    combination of types that it meets. Read-only, they are one.
+    """
+    array.flags.writeable = False
+    return array
 
 
 class _Blocks:

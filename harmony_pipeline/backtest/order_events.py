@@ -24,7 +24,7 @@ from harmony_pipeline.backtest.round_trip_log import order_rows
 from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.array_columns import name_column
+from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     ADJUST,
     APPROVE,

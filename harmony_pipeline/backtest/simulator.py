@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import ArrayRoom, IntArray
+from harmony_pipeline.arrays import ArrayRoom, IntArray, read_only
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
 from harmony_pipeline.backtest.curve_figures import CurveFigures, curve_figures
@@ -71,7 +71,6 @@ from harmony_pipeline.backtest.tables import (
     trades_table,
 )
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import (
     actions_by_new_symbol,
@@ -80,7 +79,7 @@ from harmony_pipeline.market.lives import (
     symbols_of,
 )
 from harmony_pipeline.market.multipliers import contract_multipliers
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.portfolio.corporate_actions import (
     first_actions,
     packed_actions,
