@@ -134,25 +134,21 @@ def _write_ids(
             continue
         second = times[row] // 1_000_000
         alike = written >= 0 and name[row] == name[written]
-        if (
-            alike
-            and len(number) == 0
-            and second == last
-            and (len(role) == 0 or role[row] == role[written])
-        ):
+        same = alike and second == last
+        if same and len(number) == 0 and (len(role) == 0 or role[row] == role[written]):
             _write_view(views, row, data, begin, used)
             continue
         start = head_ends[name[row]]
         head = head_ends[name[row] + 1] - start
-        if alike and second == last:
+        if same:
             _copy(data, used, data, begin, head + _STAMP_BYTES)
         elif alike and second // _DAY == day:
             _copy(data, used, data, begin, head + _DATE_BYTES)
-            _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
         else:
             day = second // _DAY
             _copy(data, used, heads, start, head)
             _write_date(data, used + head, day)
+        if not same:
             _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
         begin, written, last = used, row, second
         used += head + _STAMP_BYTES
