@@ -24,7 +24,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.execution.api import create_execution_plan, execute_run
 from dagster._core.snap import snapshot_from_execution_plan
 
-from assets.executors import broker_url, celery_configuration, session_queue
+from assets.executors import broker_url, celery_configuration, require_broker, session_queue
 from assets.fan_out import Part
 from assets.groups import SESSION
 from assets.run_origin import job_origin
@@ -172,6 +172,7 @@ def require_workers(settings: Settings, assets: Sequence[str]) -> None:
     chosen = settings.dagster
     if chosen.executor != "celery":
         return
+    require_broker(chosen)
     from celery import Celery
 
     app = Celery(broker=broker_url(chosen), config_source=dict(celery_configuration(chosen)))
