@@ -18,7 +18,7 @@ import polars as pl
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.calendar_detection import DetectedMarket, detect_market
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.settings_sources import DEFAULT_FILE
 from harmony_pipeline.suggestions import unknown_name
 from harmony_pipeline.text import excerpt, printable
