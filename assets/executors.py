@@ -18,13 +18,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import dagster as dg
 
 from harmony_pipeline.dagster_settings import EXECUTORS, DagsterSettings
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.import_paths import import_object
+from harmony_pipeline.text import one_line
 
 QUEUE_TAG = "dagster-celery/queue"
 _PASSWORD = "REDIS_PASSWORD"  # noqa: S105  the name of the variable
 _CONNECT_SECONDS = 5.0
 _STEPS_PER_PROCESS = 20
+_TICK_SECONDS = 0.1
 
 
 def build_executor(settings: DagsterSettings) -> dg.ExecutorDefinition:
@@ -50,7 +52,11 @@ def build_executor(settings: DagsterSettings) -> dg.ExecutorDefinition:
 
 def _celery(settings: DagsterSettings) -> dg.ExecutorDefinition:
     require_celery()
-    from dagster_celery import celery_executor
+    from dagster_celery import celery_executor, core_execution_loop
+
+    # a constant of dagster-celery without a setting: at 1, a step that ends waits half a second on
+    # average until the next one is given out, and a run takes a second longer than its steps
+    core_execution_loop.TICK_SECONDS = _TICK_SECONDS
 
     # given here and not in a run's configuration, which Dagster stores and shows
     configuration = {
@@ -83,6 +89,28 @@ def broker_url(settings: DagsterSettings) -> str:
     user, at, host = parts.netloc.rpartition("@")
     netloc = f"{user if at else ''}:{quote(password, safe='')}@{host}"
     return urlunsplit(parts._replace(netloc=netloc))
+
+
+def require_broker(settings: DagsterSettings) -> None:
+    """Raises NotReady where no Redis answers at the broker's address: Celery would ask again and
+    again, with a traceback each.
+    """
+    require_celery()
+    import redis
+
+    try:
+        with redis.Redis.from_url(
+            broker_url(settings),
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_CONNECT_SECONDS,
+        ) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        reason = one_line(str(error)).strip().rstrip(".")
+        raise NotReady(
+            f"no Redis answers at {settings.broker} ({reason}), and steps reach workers through"
+            f" it: start Redis there, or correct dagster.broker or {_PASSWORD}"
+        ) from None
 
 
 def session_queue(settings: DagsterSettings) -> str:

@@ -10,7 +10,14 @@ import dagster as dg
 
 from assets.fan_out import Part, Wave, waves
 from assets.groups import ASSETS, op_name
-from assets.outside_runs import OutsideRun, create, drive, require_workers, settings_for_children
+from assets.outside_runs import (
+    OutsideRun,
+    create,
+    drive,
+    require_workers,
+    settings_for_children,
+    start_fork_server,
+)
 from assets.result_files import join_results, take_results
 from assets.step_context import run_tags
 from harmony_pipeline.config import Settings
@@ -59,13 +66,21 @@ class OutsideRunner:
         the sentence of the first run that failed.
         """
         settings = self.graph.settings
-        require_workers(settings, assets)
+        planned = list(waves(assets, keys, settings.dagster.concurrent_runs))
         found: dict[str, StageResult] = {}
         with settings_for_children(settings):
-            for wave in waves(assets, keys, settings.dagster.concurrent_runs):
+            if any(wave.is_cut for wave in planned):
+                start_fork_server(makes_steps=self._makes_steps)
+            require_workers(settings, assets)
+            for wave in planned:
                 found.update(self._make(wave))
         self.graph.pipeline.forget_grid()
         return found
+
+    @property
+    def _makes_steps(self) -> bool:
+        """Whether steps are processes of this machine, and come from the same fork server."""
+        return self.graph.settings.dagster.executor == "multiprocess"
 
     def _make(self, wave: Wave) -> dict[str, StageResult]:
         checks = self._checks(wave.parts[0].assets)
@@ -108,8 +123,7 @@ class OutsideRunner:
         """Execute runs side by side; what each asset had to show. Raises HarmonyError,
         and DagsterExecutionInterruptedError after a signal.
         """
-        makes_steps = self.graph.settings.dagster.executor == "multiprocess"
-        drive(self.graph.instance, runs, makes_steps=makes_steps)
+        drive(self.graph.instance, runs, makes_steps=self._makes_steps)
         told: dict[str, list[StageResult]] = {}
         for each in runs:
             for asset, result in take_results(self.graph.settings, each.run.run_id).items():

@@ -11,9 +11,14 @@ import os
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import dagster as dg
@@ -24,16 +29,17 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.execution.api import create_execution_plan, execute_run
 from dagster._core.snap import snapshot_from_execution_plan
 
-from assets.executors import broker_url, celery_configuration, session_queue
+from assets.executors import broker_url, celery_configuration, require_broker, session_queue
 from assets.fan_out import Part
 from assets.groups import SESSION
 from assets.run_origin import job_origin
 from harmony_pipeline.config import Settings
+from harmony_pipeline.dagster_settings import DagsterSettings
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.process_variables import variables_restored
 from harmony_pipeline.project_paths import HOUSE, let_children_import_graph
 
-_ANSWER_SECONDS = 2.0
+_ANSWER_SECONDS = (0.25, 2.0)  # a worker that has nothing else to do answers in a few milliseconds
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,7 @@ def drive(instance: dg.DagsterInstance, runs: Sequence[OutsideRun], *, makes_ste
         with _without_known_warnings():
             execute_run(runs[0].job, runs[0].run, instance, raise_on_error=False)
         return
-    context = multiprocessing.get_context("forkserver")
-    # with multiprocess, steps are forked from the same server
-    context.set_forkserver_preload(["assets.preload" if makes_steps else "assets.outside_runs"])
+    context = _forked(makes_steps=makes_steps)
     started = [
         context.Process(target=_drive_one, args=(each.run.run_id,), name=each.run.run_id)
         for each in runs
@@ -123,6 +127,21 @@ def drive(instance: dg.DagsterInstance, runs: Sequence[OutsideRun], *, makes_ste
         _wait_for(started)
     finally:
         _stop(started)
+
+
+def start_fork_server(*, makes_steps: bool) -> None:
+    """Start the process from which those of several runs are forked. It imports what they need
+    while this one prepares the runs.
+    """
+    _forked(makes_steps=makes_steps)
+    forkserver.ensure_running()
+
+
+def _forked(*, makes_steps: bool) -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    # with multiprocess, steps are forked from the same server
+    context.set_forkserver_preload(["assets.preload" if makes_steps else "assets.outside_runs"])
+    return context
 
 
 def _wait_for(started: Sequence[BaseProcess]) -> None:
@@ -172,20 +191,7 @@ def require_workers(settings: Settings, assets: Sequence[str]) -> None:
     chosen = settings.dagster
     if chosen.executor != "celery":
         return
-    from celery import Celery
-
-    app = Celery(broker=broker_url(chosen), config_source=dict(celery_configuration(chosen)))
-    heard: set[str] = set()
-    try:
-        with contextlib.closing(app), app.connection_for_write() as connection:
-            asked = app.control.inspect(timeout=_ANSWER_SECONDS, connection=connection)
-            answers = asked.active_queues() or {}
-        heard = {queue["name"] for queues in answers.values() for queue in queues}
-    except Exception as error:
-        raise NotReady(
-            f"the broker {chosen.broker} does not answer ({error}): start Redis, or correct"
-            " dagster.broker"
-        ) from None
+    require_broker(chosen)
     own = {asset.name for asset in SESSION.own}
     needed = {
         session_queue(chosen) if name in own else chosen.queue: "session"
@@ -193,9 +199,44 @@ def require_workers(settings: Settings, assets: Sequence[str]) -> None:
         else "worker"
         for name in assets
     }
+    heard = _queues_heard(chosen, needed.keys())
     for queue, service in needed.items():
         if queue not in heard:
             raise NotReady(
                 f"no worker listens to the queue {queue} at {chosen.broker}: start one with:"
                 f" harmony service {service}"
             )
+
+
+def _queues_heard(chosen: DagsterSettings, needed: AbstractSet[str]) -> AbstractSet[str]:
+    """The queues that workers listen to; asked a second time, with more patience, where one that is
+    needed is not among them. A thread asks, since it takes a second to close its channel.
+    """
+    from celery import Celery
+
+    told = SimpleQueue[AbstractSet[str] | Exception]()
+
+    def ask() -> None:
+        app = Celery(broker=broker_url(chosen), config_source=dict(celery_configuration(chosen)))
+        try:
+            with contextlib.closing(app), app.connection_for_write() as connection:
+                for seconds in _ANSWER_SECONDS:
+                    asked = app.control.inspect(timeout=seconds, connection=connection)
+                    answers = asked.active_queues() or {}
+                    found = {queue["name"] for queues in answers.values() for queue in queues}
+                    told.put(found)
+                    if needed <= found:
+                        break
+        except Exception as error:
+            told.put(error)
+
+    Thread(target=ask, name="queues", daemon=True).start()
+    heard: AbstractSet[str] = frozenset()
+    for _ in _ANSWER_SECONDS:
+        answer = told.get()
+        if isinstance(answer, Exception):
+            raise NotReady(f"the broker {chosen.broker} does not answer: {answer}") from None
+        heard = answer
+        if needed <= heard:
+            break
+    return heard

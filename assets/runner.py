@@ -25,7 +25,7 @@ from assets.outside_runner import OutsideRunner
 from assets.picture_logs import printed_only
 from assets.reporting import report_made
 from assets.run_origin import runs_belong_to
-from assets.sqlite_storage import open_event_log
+from assets.sqlite_storage import open_databases
 from harmony_pipeline.config import Settings
 from harmony_pipeline.error_messages import root_cause
 from harmony_pipeline.errors import ConfigError, HarmonyError, NotReady
@@ -125,7 +125,7 @@ class Runner:
             job = self.job_of(assets)
             with (
                 runs_belong_to(self.instance, job.name),
-                open_event_log(self.instance),
+                open_databases(self.instance),
                 printed_only(self.instance),
             ):
                 job.execute_in_process(
@@ -276,13 +276,15 @@ class Runner:
         """The main job: bars, research, walk-forward, backtests, robustness, gate, scanner,
         replayed sessions.
         """
-        for step in chain(self.pipeline):
-            announce(step.job.title)
-            if step.job is SESSION:
-                self._replay_stretches(stretches(step.keys, self.partition_keys("paper_session")))
-            else:
-                first, last = (step.keys[0], step.keys[-1]) if step.keys else (None, None)
-                self.materialize([asset.name for asset in step.job.own], first, last)
+        with open_databases(self.instance):
+            for step in chain(self.pipeline):
+                announce(step.job.title)
+                if step.job is SESSION:
+                    days = self.partition_keys("paper_session")
+                    self._replay_stretches(stretches(step.keys, days))
+                else:
+                    first, last = (step.keys[0], step.keys[-1]) if step.keys else (None, None)
+                    self.materialize([asset.name for asset in step.job.own], first, last)
 
     def _replay_stretches(self, runs: Sequence[tuple[str, str]]) -> None:
         """Replay each stretch of days by a run of its own, so that the days without bars between

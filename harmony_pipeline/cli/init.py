@@ -6,7 +6,8 @@ Everything lies inside the folder of the settings file. An existing file is neve
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,9 @@ import polars as pl
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.calendar_detection import DetectedMarket, detect_market
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.settings_sources import DEFAULT_FILE
+from harmony_pipeline.suggestions import unknown_name
 from harmony_pipeline.text import excerpt, printable
 
 if TYPE_CHECKING:
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _REFERENCES = ("corporate_actions", "universe", "listings")
 _BENCHMARK = "SPY"
+_OPTIONS = {
+    "market.files.timestamp_format": "--timestamp-format",
+    'set [market] timeframe = "': 'give --timeframe "',
+}
+"""How messages name a setting, and the option of this command that stands for it."""
 _ANY_TIME = """
 [scanner]
 # these bars hold no premarket: watch every symbol, the most traded first
@@ -47,7 +55,19 @@ class Written:
     """The command to type next."""
 
 
-def init(data: Path, output: Path) -> Written:
+@dataclass(frozen=True)
+class Known:
+    """What the caller knows of the bars and need not be guessed."""
+
+    timeframe: str | None = None
+    timestamp_format: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeframe is not None and self.timeframe not in TIMEFRAME_SECONDS:
+            raise ConfigError(unknown_name("timeframe", self.timeframe, [*TIMEFRAME_SECONDS]))
+
+
+def init(data: Path, output: Path, known: Known = Known()) -> Written:
     """Write `output` for the bars in `data`. Raises ConfigError where that cannot be, DataError for
     files that hold no bars.
     """
@@ -65,11 +85,12 @@ def init(data: Path, output: Path) -> Written:
     paths = [_shown(data, folder)]
     references = _references(data, folder)
 
-    files = _Files(paths, references, folder)
-    found = detect_market(files.read, files.vendor_clocks)
-    if files.refusals:
-        raise DataError(files.refusals[0])
-    text = _settings_text(data, output, paths, references, found)
+    files = _Files(paths, references, folder, known.timestamp_format)
+    with _options_named():
+        found = detect_market(files.read, files.vendor_clocks, known.timeframe)
+        if files.refusals:
+            raise DataError(files.refusals[0])
+    text = _settings_text(data, output, paths, references, found, known)
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("x", encoding="utf-8") as file:
         file.write(text)
@@ -87,8 +108,8 @@ def init(data: Path, output: Path) -> Written:
             f" {found.end}"
         ),
         (
-            f"guessed: {found.timeframe} bars, calendar {found.calendar}, stamps without a zone are"
-            f" {found.timezone}"
+            f"guessed: {_bars_guessed(found, known)}calendar {found.calendar}, stamps without a"
+            f" zone are {found.timezone}"
         ),
         *found.reasons,
         *(f"found {key}: {path}" for key, path in references.items()),
@@ -101,11 +122,34 @@ def init(data: Path, output: Path) -> Written:
     return Written(output, tuple(sentences), f"harmony{options} run")
 
 
+def _bars_guessed(found: DetectedMarket, known: Known) -> str:
+    return f"{found.timeframe} bars, " if known.timeframe is None else ""
+
+
+@contextmanager
+def _options_named() -> Iterator[None]:
+    """What cannot be read before there are settings is settled by an option of this command."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        text = str(error)
+        for key, option in _OPTIONS.items():
+            text = text.replace(key, option)
+        raise type(error)(text) from None
+
+
 class _Files:
     """Readable rows of the files, by the source that `ingest` will use."""
 
-    def __init__(self, paths: Sequence[str], references: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        references: dict[str, str],
+        folder: Path,
+        timestamp_format: str | None,
+    ) -> None:
         self.paths, self.references, self.folder = paths, references, folder
+        self.timestamp_format = timestamp_format
         self.refusals: tuple[str, ...] = ()
         """why the files' rows may not be kept, as they were last read"""
         self._source: FileSource | None = None
@@ -117,7 +161,12 @@ class _Files:
         from harmony_pipeline.market.sources.registry import build_source
 
         files = FileSourceSettings.model_validate(
-            {"paths": tuple(self.paths), "timezone": zone, **self.references}
+            {
+                "paths": tuple(self.paths),
+                "timezone": zone,
+                "timestamp_format": self.timestamp_format,
+                **self.references,
+            }
         )
         market = MarketSettings(source="files", calendar=calendar, timeframe=timeframe, files=files)  # type: ignore[arg-type]
         self._source = cast("FileSource", build_source(market, self.folder))
@@ -163,8 +212,11 @@ def _settings_text(
     paths: Sequence[str],
     references: dict[str, str],
     found: DetectedMarket,
+    known: Known,
 ) -> str:
     """The settings file."""
+    given = known.timestamp_format
+    stamps = f"timestamp_format = {_text(given)}\n" if given is not None else ""
     zone = f"timezone = {_text(found.timezone)}\n" if found.timezone != "UTC" else ""
     benchmark = f"benchmark = {_text(_BENCHMARK)}\n" if _BENCHMARK in found.symbols else ""
     more = "".join(f"{key} = {_text(path)}\n" for key, path in references.items())
@@ -185,7 +237,7 @@ end = {found.end}  # exclusive
 {benchmark}
 [market.files]
 paths = [{", ".join(_text(path) for path in paths)}]
-{zone}{more}
+{zone}{stamps}{more}
 [market.partitions]
 trading_period = {_text(found.trading_period)}
 retraining_period = {_text(found.retraining_period)}

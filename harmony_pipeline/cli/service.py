@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from assets.executors import require_broker
 from assets.instance import open_instance
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
@@ -27,6 +28,8 @@ def become(settings: Settings, service: str, host: str, port: int | None) -> Non
             f"the service {service} makes steps that come through Celery, and dagster.executor is"
             f" '{settings.dagster.executor}': set it to 'celery', or leave {service} out"
         )
+    if service in ("worker", "session"):
+        require_broker(settings.dagster)
     open_instance(settings)
     let_children_import_graph()
     if settings.file.exists():

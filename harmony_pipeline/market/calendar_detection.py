@@ -89,10 +89,13 @@ class DetectedMarket:
     reasons: tuple[str, ...]
 
 
-def detect_market(read: Read, clocks: Callable[[], Sequence[str]] = tuple) -> DetectedMarket:
+def detect_market(
+    read: Read, clocks: Callable[[], Sequence[str]] = tuple, timeframe: str | None = None
+) -> DetectedMarket:
     """Guess the market behind `read`. `clocks` are those on which the vendors of the rows read so
-    far write, beside UTC and the exchange's own. Raises DataError when there is no readable row, or
-    the bars have a length that Harmony lacks.
+    far write, beside UTC and the exchange's own; `timeframe` is that of the bars, where it is
+    known. Raises DataError when there is no readable row, or the bars have a length that Harmony
+    lacks.
     """
     rows = read(ROUND_THE_CLOCK, "1Min", "UTC")
     if rows.is_empty():
@@ -103,7 +106,8 @@ def detect_market(read: Read, clocks: Callable[[], Sequence[str]] = tuple) -> De
     symbols = tuple(sorted(set(rows["symbol"].to_list()) - {""}))
     reasons: list[str] = []
     stamps = rows.select("symbol", "timestamp").unique()
-    timeframe = guess_timeframe(Spacing.of(stamps["timestamp"], stamps["symbol"]), reasons)
+    if timeframe is None:
+        timeframe = guess_timeframe(Spacing.of(stamps["timestamp"], stamps["symbol"]), reasons)
     sample = _sample(rows)
     calendar, zone = _detect_calendar(sample, symbols, timeframe, read, reasons, clocks())
     chosen = read(calendar, timeframe, zone)

@@ -62,7 +62,10 @@ def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
     """
     steps = spacing.steps
     if steps.is_empty():
-        reasons.append("one bar a symbol says nothing of its size: taken for daily bars")
+        reasons.append(
+            "one bar a symbol says nothing of its size: taken for daily bars; name another size"
+            " with --timeframe, such as 1Hour"
+        )
         return "1Day"
     usual = steps.mode().min()
     assert isinstance(usual, float)

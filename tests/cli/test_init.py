@@ -282,6 +282,65 @@ def test_what_holds_no_bars_is_refused_and_nothing_is_written(
     assert not Path("harmony.toml").exists()
 
 
+def test_an_option_settles_times_that_can_be_read_in_two_ways(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HARMONY_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        f"03/{day:02}/2024,09:{minute},10,11,9,10,1" for day in (4, 5) for minute in range(30, 50)
+    ]
+    Path("MSFT.txt").write_text("\n".join(lines))
+    assert run_command(["init", "MSFT.txt"]) == 1
+    refusal = capfd.readouterr().err.strip()
+    option = "--timestamp-format to %m/%d/%Y %H:%M where the month stands first"
+    assert option in refusal
+    assert "market.files" not in refusal
+    assert run_command(["init", "MSFT.txt", "--timestamp-format", "%m/%d/%Y %H:%M"]) == 0
+    found = load_settings("harmony.toml", {}).market
+    assert found.files.timestamp_format == "%m/%d/%Y %H:%M"
+    assert (found.start, found.end, found.timeframe) == (date(2024, 3, 4), date(2024, 3, 6), "1Min")
+    assert run_command(["ingest"]) == 0
+    pipeline = PipelineContext(load_settings("harmony.toml", {}))
+    assert pipeline.lake.read("raw_bars").height == 40
+
+
+def test_the_size_of_a_single_bar_is_asked_for(tmp_path, monkeypatch, capfd):
+    """A row of a Binance dump: its size is nowhere in the bars."""
+    monkeypatch.setenv("HARMONY_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    row = "1704070800000,42283.58,42554.57,42261.02,42475.23,1271.6,1704074399999,53957248.9,47,6.5,2.8,0\n"
+    Path("BTCUSDT-1h-2024-01.csv").write_text(row)
+    name = "BTCUSDT-1h-2024-01.csv"
+    assert run_command(["init", name, "--output", "guessed.toml"]) == 0
+    said = capfd.readouterr().out
+    assert "taken for daily bars; name another size with --timeframe, such as 1Hour" in said
+    assert run_command(["init", name, "--timeframe", "1Hour"]) == 0
+    said = capfd.readouterr().out
+    assert "guessed: calendar 24/7" in said
+    assert "1Day" not in said
+    assert load_settings("harmony.toml", {}).market.timeframe == "1Hour"
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "expected"),
+    [
+        ("1hr", 2, "no timeframe '1hr'; did you mean '1Hour'?"),
+        ("1Hour", 1, "holds daily bars (1Day; 32 rows were looked at), and market.timeframe is"),
+    ],
+)
+def test_a_size_that_is_none_or_not_that_of_the_bars_is_refused(
+    tmp_path, monkeypatch, capfd, size, code, expected
+):
+    monkeypatch.setenv("HARMONY_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    stamps = [str(day) for day in sessions("XNYS", date(2024, 1, 2), 32)]
+    write(tmp_path / "bars" / "SPY.csv", stamps)
+    assert run_command(["init", "bars", "--timeframe", size]) == code
+    line = capfd.readouterr().err
+    assert expected in line
+    assert 'give --timeframe "1Day"' in line or code == 2
+    assert not Path("harmony.toml").exists()
+
+
 def test_recorded_bars_are_recognised(market_data, tmp_path):
     expected = {
         "us_equity_daily": ("XNYS", "1Day"),

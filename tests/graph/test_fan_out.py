@@ -1,6 +1,7 @@
 """How the assets of a command become runs, and what a step outside this process is held to."""
 
 import json
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from assets.groups import ASSETS, EVALUATE, RESEARCH, RETRAIN
 from assets.instance import open_instance
 from assets.result_files import join_results, take_results, write_result
 from assets.step_context import RESULTS_TAG, SETTINGS_TAG, of_run, run_tags, settings_hash
+from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.dagster_settings import DagsterSettings
 from harmony_pipeline.errors import ConfigError
@@ -90,6 +92,28 @@ def test_the_brokers_password_comes_from_the_environment_alone(monkeypatch):
     monkeypatch.setenv("REDIS_PASSWORD", "a/b@c")
     assert broker_url(chosen) == "redis://harmony:a%2Fb%40c@host:6380/2"
     assert broker_url(settings()) == "redis://:a%2Fb%40c@127.0.0.1:6379/1"
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("service", ["worker", "session"])
+def test_a_worker_without_redis_ends_with_one_line(tmp_path, monkeypatch, capfd, service):
+    """Celery would ask a hundred times, for hours."""
+    pytest.importorskip("dagster_celery", reason="Celery is not installed")
+    broker = f"redis://127.0.0.1:{closed_port()}/1"
+    file = tmp_path / "harmony.toml"
+    file.write_text(f'[dagster]\nexecutor = "celery"\nbroker = "{broker}"\n')
+    monkeypatch.setenv("REDIS_PASSWORD", "not-to-be-told")
+    assert run_command(["--config", str(file), "service", service]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"no Redis answers at {broker} (" in line
+    assert "start Redis there, or correct dagster.broker or REDIS_PASSWORD" in line
+    assert "not-to-be-told" not in line
+    assert not (tmp_path / ".harmony").exists()
 
 
 def test_an_executor_of_ones_own_is_named_by_import_path():

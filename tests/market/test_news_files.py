@@ -300,6 +300,27 @@ def test_an_outcome_begins_with_the_first_bar_that_could_be_bought_and_ends_with
     assert found["settled_at"][0] == stamps[3]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("none.csv", "", "0 bytes"),
+        ("blank.csv", "\n\n", "no headline"),
+        ("header.csv", "symbol,published_at,headline\n", "no headline"),
+        ("list.json", "[]", "no headline"),
+        ("reply.json", '{"news": []}', "no headline"),
+    ],
+)
+def test_an_empty_file_is_named_and_the_others_are_read(tmp_path, name, content, found):
+    (tmp_path / name).write_text(content)
+    (tmp_path / "whole.csv").write_text(
+        "symbol,published_at,headline\nAAPL,2024-01-02T10:00:00Z,Apple beats estimates\n"
+    )
+    settings = NewsSettings(source="files", paths=("*",), timezone="UTC")
+    read = read_news_files(settings, tmp_path)
+    assert read.rows["headline"].to_list() == ["Apple beats estimates"]
+    assert read.notes == [f"{name} is empty ({found}): fetch it again, or take it out"]
+
+
 # --- the simulation -------------------------------------------------------------------------------
 
 

@@ -79,8 +79,11 @@ def read_news_files(settings: NewsSettings, folder: Path) -> NewsFiles:
     if not paths:
         notes.append(f"news.paths ({', '.join(settings.paths)}) has no file yet")
     for path in paths:
-        origin = _origin(path, folder)
+        origin, rows = _origin(path, folder), 0
         for table in _tables(path, origin):
+            if not table.rows.len() and not table.cells.width:
+                continue
+            rows += table.rows.len()
             frame = _typed(table, origin, settings)
             if frame["published_date"].any():
                 notes.append(
@@ -88,6 +91,9 @@ def read_news_files(settings: NewsSettings, folder: Path) -> NewsFiles:
                     " the end of their day"
                 )
             frames.append(frame)
+        if not rows:
+            found = "no headline" if path.stat().st_size else "0 bytes"
+            notes.append(f"{origin} is empty ({found}): fetch it again, or take it out")
     return NewsFiles(pl.concat(frames), len(paths), notes)
 
 

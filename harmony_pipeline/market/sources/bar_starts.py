@@ -20,6 +20,7 @@ from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
     cell_texts,
     drop_overflowing,
+    possible_orders,
     quote_column,
     read_stamps,
 )
@@ -157,6 +158,13 @@ def _stamp_cure(settings: FileSourceSettings, shown: str) -> str:
         )
     zone = settings.timezone
     clock = ("", " %H:%M", " %H:%M:%S")[min(shown.count(":"), 2)]
+    if orders := possible_orders(shown):
+        month_first, day_first = orders
+        return (
+            f"nothing tells its months from its days: set market.files.timestamp_format to"
+            f" {month_first}{clock} where the month stands first, to {day_first}{clock} where the"
+            " day does"
+        )
     return (
         f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set"
         f" market.files.timestamp_format, such as %m/%d/%Y{clock}"

@@ -12,6 +12,7 @@ before 1900, on 1970-01-01 (a zero that became a date) or after `latest` cannot 
 can an offset beyond 14 hours.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -59,6 +60,7 @@ _FORMATS = (
     "%Y-%m-%d %I:%M:%S %p",
     "%Y-%m-%d %I:%M %p",
 )
+_MONTHS = 12
 _SLASHED = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})\b"
 _CLOCKS = ("", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _CLEAR_MAJORITY = 20  # dates of one order for each one that contradicts it
@@ -329,6 +331,17 @@ def _slashed(body: pl.Series) -> pl.Series:
     if month_proofs > _CLEAR_MAJORITY * day_proofs:
         return month_first
     return day_first if day_proofs > _CLEAR_MAJORITY * month_proofs else unread
+
+
+def possible_orders(shown: str) -> tuple[str, ...]:
+    """The formats of a date such as `3/4/2024` that may begin with its day or its month; nothing
+    for another text.
+    """
+    found = re.match(_SLASHED, shown)
+    if found is None or max(int(found[1]), int(found[3])) > _MONTHS:
+        return ()
+    mark = found[2]
+    return f"%m{mark}%d{mark}%Y", f"%d{mark}%m{mark}%Y"
 
 
 def _in_order(text: pl.Series, date: str, unread: pl.Series) -> pl.Series:

@@ -355,7 +355,10 @@ def test_a_month_that_may_be_a_day_is_asked_about(tmp_path):
     """Five days of March read either way: the docs name the line that settles it."""
     lines = [f"03/08/2024,09:{minute},407.9,408,407.5,407.7,100" for minute in range(30, 40)]
     (tmp_path / "MSFT.txt").write_text("\n".join(lines))
-    assert "timestamp_format, such as %m/%d/%Y" in refused(tmp_path)
+    assert (
+        "nothing tells its months from its days: set market.files.timestamp_format to"
+        " %m/%d/%Y %H:%M where the month stands first, to %d/%m/%Y %H:%M where the day does"
+    ) in refused(tmp_path)
     found = answer(
         tmp_path,
         "XNYS",
