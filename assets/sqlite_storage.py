@@ -1,21 +1,22 @@
 """Dagster's own SQLite storage with one SQLAlchemy engine a database and process.
 
 Dagster 1.13 makes a new engine for each read and write. SQLAlchemy compiles a statement once an
-engine, so every event of a run paid for making an engine and compiling its statements. And each run
-has a database of its own, whose tables Alembic made and stamped one by one; here they are the bytes
-of an empty database that was made once. Events that Dagster hands over together
-(`EVENT_BATCH`) are one transaction. The files are those of Dagster's storage.
+engine, so every event of a run paid for making an engine and compiling its statements. And Alembic
+makes and stamps the tables of each database one by one, and reads its whole history whenever one is
+opened: here a new database is the bytes of an empty one that was made once, and one that Dagster
+has stamped is taken as it is. Events that Dagster hands over together (`EVENT_BATCH`) are one
+transaction. The files are those of Dagster's storage.
 """
 
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 
@@ -26,9 +27,13 @@ from dagster._core.events import (
     EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
 )
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
+    SqliteEventLogStorage,
+)
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy import Connection, Engine, Transaction, create_engine
 from sqlalchemy.event import listen
@@ -72,6 +77,21 @@ class _OneDatabase:
 
     _conn_string: str
 
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: Any = None) -> Self:
+        """The storage in a folder, whose database is made where there is none."""
+        name = cls._name
+        path = Path(base_dir) / f"{name}.db"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _made_from_empty(path, name) or _is_stamped(path, *cls._tables):
+            return cls(create_db_conn_string(base_dir, name), inst_data)  # type: ignore[call-arg]
+        return super().from_local(base_dir, inst_data)  # type: ignore[misc,no-any-return]
+
+    _name: str
+    """Of the database, without `.db`."""
+    _tables: tuple[str, ...] = ()
+    """Those that Dagster adds to a stamped database which lacks them."""
+
     @cached_property
     def _engine(self) -> Engine:
         return _engine_of(self._conn_string)
@@ -83,17 +103,21 @@ class _OneDatabase:
 
 
 class _Runs(_OneDatabase, SqliteRunStorage):
-    pass
+    _name = "runs"
+    _tables = ("instance_info",)
 
 
 class _Schedules(_OneDatabase, SqliteScheduleStorage):
-    pass
+    _name = "schedules"
 
 
 class _Events(SqliteEventLogStorage):
     """A database a run, and an index of them all."""
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
+        index = Path(base_dir) / f"{INDEX_SHARD_NAME}.db"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        _made_from_empty(index, INDEX_SHARD_NAME)
         super().__init__(base_dir, inst_data)
         # events that are stored together hold it around each of them
         self._db_lock = RLock()  # type: ignore[assignment]
@@ -188,7 +212,8 @@ class _Events(SqliteEventLogStorage):
         with self._db_lock:
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
-                if not self._made_from_empty(Path(self.path_for_shard(shard))):
+                path = Path(self.path_for_shard(shard))
+                if not _made_from_empty(path, "run") and not _is_stamped(path):
                     self._initdb(engine)
                 self._initialized_dbs.add(shard)
             if self._keeping or self._together:
@@ -205,20 +230,6 @@ class _Events(SqliteEventLogStorage):
                 return
             with engine.begin() as connection:
                 yield connection
-
-    def _made_from_empty(self, path: Path) -> bool:
-        """Make the database of a run; False when it is there."""
-        if path.exists():
-            return False
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-run-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_empty_run())
-            with suppress(FileExistsError):  # another process was first
-                os.link(name, path)
-        finally:
-            Path(name).unlink()
-        return True
 
 
 @contextmanager
@@ -252,12 +263,40 @@ def _set_synchronous(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous = normal")
 
 
-@cache
-def _empty_run() -> bytes:
-    """The database of a run without an event, as Dagster makes it; kept from one command to the
-    next, since Alembic takes half a second to make it.
+def _made_from_empty(path: Path, name: str) -> bool:
+    """Make the database of that name; False when it is there."""
+    if path.exists():
+        return False
+    descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".new-{name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_empty(name))
+        with suppress(FileExistsError):  # another process was first
+            os.link(made, path)
+    finally:
+        Path(made).unlink()
+    return True
+
+
+def _is_stamped(path: Path, *tables: str) -> bool:
+    """Whether Alembic says which version a database is of, and it has these tables: Dagster leaves
+    such a one as it is until `dagster instance migrate`.
     """
-    kept = cache_root("dagster") / f"empty-run-{dg.__version__}-{sqlite3.sqlite_version}.db"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, **_CONNECT)) as database:  # type: ignore[call-overload]
+        found = database.execute("select name from sqlite_master where type = 'table'").fetchall()
+        return {(each,) for each in (*tables, "alembic_version")} <= set(found) and bool(
+            database.execute("select count(*) from alembic_version").fetchone()[0]
+        )
+    return False
+
+
+@cache
+def _empty(name: str) -> bytes:
+    """An empty database as Dagster makes it: of runs, of schedules, the index of events, or the
+    events of one run. It is kept from one command to the next, since Alembic takes a tenth to half
+    a second to make it.
+    """
+    kept = cache_root("dagster") / f"empty-{name}-{dg.__version__}-{sqlite3.sqlite_version}.db"
     try:
         content = kept.read_bytes()
         if content.startswith(_SQLITE):
@@ -265,10 +304,21 @@ def _empty_run() -> bytes:
     except OSError:
         pass
     with tempfile.TemporaryDirectory(prefix="harmony-dagster-") as folder:
-        events = SqliteEventLogStorage(folder)
-        with events.run_connection("empty"):
-            pass
-        content = (Path(folder) / "empty.db").read_bytes()
+        _MAKERS[name](folder)
+        content = (Path(folder) / f"{name}.db").read_bytes()
     with suppress(OSError):  # a disk that takes nothing: it is made again next time
         write_bytes(kept, content, durable=False)
     return content
+
+
+def _make_run(folder: str) -> None:
+    with SqliteEventLogStorage(folder).run_connection("run"):
+        pass
+
+
+_MAKERS: dict[str, Callable[[str], object]] = {
+    "runs": SqliteRunStorage.from_local,
+    "schedules": SqliteScheduleStorage.from_local,
+    INDEX_SHARD_NAME: SqliteEventLogStorage,
+    "run": _make_run,
+}
