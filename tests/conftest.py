@@ -103,15 +103,24 @@ _SECONDS |= {
 }
 
 
+# files with a test of ten seconds and more
+_LONGEST = {
+    name: place
+    for place, name in enumerate(
+        ("test_all_services", "test_multiprocess", "test_demo", "test_killed", "test_whole_chain")
+    )
+}
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole folders whose tests build lakes, run chains or start processes are slow. The longest
-    test comes first, so that no worker waits for it at the end.
+    tests come first, so that no worker waits for one at the end.
     """
     for item in items:
         if _SECONDS & set(item.path.relative_to(REPOSITORY / "tests").parts):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: "test_all_services" not in item.path.stem)
+    items.sort(key=lambda item: _LONGEST.get(item.path.stem, len(_LONGEST)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
