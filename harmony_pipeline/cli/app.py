@@ -811,14 +811,11 @@ def _runner(context: typer.Context, *, again: bool = False, alone: bool = True) 
     from harmony_pipeline.cli.progress import Progress
 
     with _writing(context, alone=alone), Progress() as progress:
-        try:
-            with _loading():
-                from assets.runner import Runner  # takes a second to import
+        with _loading():
+            from assets.runner import Runner  # takes a second to import
 
-                runner = Runner.of(context.obj, progress, again=again)
-            yield runner
-        finally:
-            gc.unfreeze()  # libraries complain when Python ends about what was not collected
+            runner = Runner.of(context.obj, progress, again=again)
+        yield runner
 
 
 @contextmanager
@@ -830,7 +827,8 @@ def _loading() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        if not gc.get_freeze_count():  # the process is a command's: nobody froze its own objects
+            gc.freeze()
         gc.enable()
 
 

@@ -5,6 +5,7 @@ failed.
 the reader of a pipe went away it is 1, without a word.
 """
 
+import atexit
 import contextlib
 import logging
 import os
@@ -38,7 +39,21 @@ class Stopped(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
-    sys.exit(run_command(arguments))
+    ended: list[int] = []
+    atexit.register(_end_process, ended)  # the first to be registered is the last to be called
+    ended.append(run_command(arguments))
+    sys.exit(ended[0])
+
+
+def _end_process(ended: Sequence[int]) -> None:
+    """End when threads have ended and libraries have cleaned up. Python would then take a million
+    objects apart, for a second and more, and the system does it at once.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if ended:
+            os._exit(ended[0])
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

@@ -322,6 +322,25 @@ def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
     assert len(shown.strip().splitlines()) == 1
 
 
+def test_a_process_ends_after_threads_and_clean_up_and_takes_no_object_apart(market):
+    program = (
+        "import atexit, sys, threading, time, harmony_pipeline.cli.run_report as s\n"
+        "class Left:\n"
+        "    def __del__(self): sys.__stdout__.write('taken apart\\n')\n"
+        "def show(*_):\n"
+        "    sys.left = Left()\n"
+        "    atexit.register(print, 'cleaned up')\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.2), print('thread ended'))).start()\n"
+        "s.print_models = show\n"
+        "from harmony_pipeline.cli import main; main()"
+    )
+    running = process(
+        market, "--config", "mine.toml", "models", code=program, stdout=subprocess.PIPE
+    )
+    out, shown = running.communicate(timeout=60)
+    assert (running.returncode, out, shown) == (0, "thread ended\ncleaned up\n", "")
+
+
 def test_a_reader_that_goes_away_is_no_failure(market):
     running = process(
         market,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
+from harmony_pipeline.session import hot_state
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.hot_state import BARS, QUOTES, HotState
 from harmony_pipeline.session.replay import day_bars, replay_day, simulated_broker
@@ -127,7 +128,8 @@ def test_a_redis_that_does_not_answer_neither_delays_nor_stops(kind: str, tmp_pa
     assert told[1][1] == {"dropped": hot.dropped}
 
 
-def test_the_books_do_not_depend_on_redis(tmp_path: Path) -> None:
+def test_the_books_do_not_depend_on_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_state, "_SECONDS", 0.1)  # between two attempts, of which it makes some
     found = []
     for name, url in (("with", "redis://127.0.0.1:9/0"), ("without", "")):
         with fresh_ledger(tmp_path / name) as ledger:
