@@ -23,7 +23,8 @@ from side_by_side import ROOT, judge, run_task
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import Period, period_from_key
-from harmony_pipeline.models.gradient_boosting import GradientBoosting, lightgbm
+from harmony_pipeline.models.gradient_boosting import GradientBoosting
+from harmony_pipeline.models.openmp import ensure_openmp
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.settings import ModelSettings
 from harmony_pipeline.models.walk_forward import predict_period, split, train_period
@@ -54,7 +55,9 @@ def harness(samples: Samples, folds: list[Period], *, first: bool) -> None:
 
 def bare_calls(samples: Samples, folds: list[Period]) -> Callable[[], None]:
     """The calls of LightGBM of the same folds, on rows that are chosen beforehand."""
-    lgb = lightgbm()
+    ensure_openmp()
+    import lightgbm as lgb
+
     parameters = {
         **GradientBoosting(SETTINGS.parameters, SETTINGS.seed).parameters,
         "objective": "binary", "bagging_freq": 1, "feature_pre_filter": False, "verbosity": -1,

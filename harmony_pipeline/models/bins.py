@@ -12,8 +12,8 @@ backfill, and no later value shapes them: later values only fall into them.
 Three cases decide what the first window cannot:
 
 - A missing value always has a bin of its own, also where the first window has none.
-- An input of which one value (missing is one) fills more than half of the first window, and that has
-  other values later, has no bins there that are worth keeping: it has those of each window's own.
+- An input of which one value (missing is one) fills more than half of the first window, and that
+  has other values later, has no bins there worth keeping: it has those of each window's own.
 - Without a first window (nothing could be trained yet) there is no model, and no bins are needed.
 """
 

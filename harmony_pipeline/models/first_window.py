@@ -6,10 +6,7 @@ finds the same window, alone or in a backfill.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar

@@ -32,7 +32,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError, NotReady
-from harmony_pipeline.models.bins import BinnedEvents, BinnedRows, BinWindow
+from harmony_pipeline.models.bins import BinnedRows, BinWindow
 
 # family of the feature's name (without its window lengths) -> its neutral value
 SIDED: dict[str, float] = {

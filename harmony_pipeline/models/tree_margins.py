@@ -160,5 +160,6 @@ def tree_margins(X: FloatArray, nodes: TreeNodes) -> FloatArray:
 @inlined_kernel
 def _child(x: float, node: int, nodes: TreeNodes) -> int:
     """The node after `node` of a row whose input there is `x`."""
-    left = (x <= nodes.thresholds[node]) | ((x != x) & nodes.missing_left[node])
-    return nodes.left[node] if left else nodes.right[node]
+    left = (x <= nodes.thresholds[node]) | (np.isnan(x) & nodes.missing_left[node])
+    child: int = nodes.left[node] if left else nodes.right[node]
+    return child

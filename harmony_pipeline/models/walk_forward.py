@@ -240,8 +240,8 @@ def fit_calibrated(
     the later part, which also weighs the members of a blend.
     """
     fitted, later = samples.where(parts.fit), samples.where(parts.calibrate)
-    complete = ~np.isnan(fitted.X).any(axis=0)
-    answerable = ~np.isnan(later.X[:, complete]).any(axis=1)
+    complete: BoolArray = np.logical_not(np.isnan(fitted.X).any(axis=0))
+    answerable: BoolArray = np.logical_not(np.isnan(later.X[:, complete]).any(axis=1))
     if not answerable.all():
         later = later.where(answerable)
     model = forecaster.fit(decayed(fitted, oldest_weight))
