@@ -11,7 +11,7 @@ def short_hash(content: str | bytes, size: int) -> str:
     return hash_of_parts([content], size)
 
 
-def hash_of_parts(parts: Iterable[str | bytes], size: int) -> str:
+def hash_of_parts(parts: Iterable[str | bytes | memoryview], size: int) -> str:
     """`short_hash` of the parts put together; they are read one at a time."""
     digest = hashlib.blake2b(digest_size=size)
     for part in parts:

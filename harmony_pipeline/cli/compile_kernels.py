@@ -34,6 +34,7 @@ def main() -> None:
     _draw_events()
     _fold_every_indicator()
     _predict_a_sequence()
+    _predict_by_trees()
     _look_at_a_trade()
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
@@ -221,6 +222,17 @@ def _predict_a_sequence() -> None:
 
     shapes = ((1, 3), (1, 3), (1, 3), (3,), (1,), (2,))
     recurrent_margins(np.zeros((1, 1, 1)), np.zeros((1, 1)), Weights(*map(np.zeros, shapes)))
+
+
+def _predict_by_trees() -> None:
+    """Margins of boosted trees, of which a market may use none."""
+    import numpy as np
+
+    from harmony_pipeline.models.tree_margins import TreeNodes, tree_margins
+
+    place, real = np.zeros(1, np.uint32), np.zeros(1)
+    nodes = TreeNodes(place, np.zeros(1, np.int64), place, real, real > 0, place, place, real)
+    tree_margins(np.zeros((1, 1)), nodes)
 
 
 def _look_at_a_trade() -> None:

@@ -110,7 +110,7 @@ def _package(name: str) -> Finding:
 
 
 def _load_lightgbm() -> str:
-    from harmony_pipeline.models.gradient_boosting import lightgbm
+    from harmony_pipeline.models.openmp import lightgbm
 
     return f"yes ({lightgbm().__version__})"
 

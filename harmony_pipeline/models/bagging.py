@@ -38,6 +38,7 @@ class SequentialBagging:
 
     short: ClassVar[str] = "bags"
     artifact: ClassVar[str] = "bags.txt"
+    uses_bins: ClassVar[bool] = True
 
     def __init__(self, parameters: Mapping[str, Any], seed: int) -> None:
         self._parameters = validate_parameters(SequentialBaggingParameters, parameters)

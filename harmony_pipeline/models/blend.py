@@ -35,6 +35,7 @@ from harmony_pipeline.models.base import (
     to_json,
     validate_parameters,
 )
+from harmony_pipeline.models.bins import uses_bins
 from harmony_pipeline.models.calibration import Platt, fit_platt, shrink_slope
 from harmony_pipeline.models.samples import Samples, event_days
 from harmony_pipeline.settings_base import FrozenSettings
@@ -88,6 +89,11 @@ class Blend:
             for path, member in zip(self._paths, self._members, strict=True)
         ]
         return {"members": members, "equal_weight": self._parameters.equal_weight}
+
+    @property
+    def uses_bins(self) -> bool:
+        """Whether a member does."""
+        return any(map(uses_bins, self._members))
 
     def fit(self, samples: Samples) -> "BlendedModel":
         """Fit every member to all rows; equal weights, until `weighted_by` has seen other rows.

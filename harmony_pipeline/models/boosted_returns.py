@@ -66,6 +66,7 @@ class BoostedReturns:
 
     short: ClassVar[str] = "gbr"
     artifact: ClassVar[str] = "model.json"
+    uses_bins: ClassVar[bool] = True
     search_space: ClassVar[Mapping[str, Range]] = {
         **GradientBoosting.search_space,
         "lambda_l2": Range(4.0, 400.0, logarithmic=True),
@@ -99,6 +100,7 @@ class BoostedQuantiles:
 
     short: ClassVar[str] = "gbq"
     artifact: ClassVar[str] = "model.json"
+    uses_bins: ClassVar[bool] = True
     search_space: ClassVar[Mapping[str, Range]] = {
         **GradientBoosting.search_space,
         "lambda_l2": Range(4.0, 400.0, logarithmic=True),
@@ -151,7 +153,7 @@ class ReturnTrees:
         held = json.loads(blob)
         names = tuple(held["names"])
         return cls(
-            tuple(BoostedTrees.from_text(text, names) for text in held["trees"]),
+            tuple(BoostedTrees(text, names) for text in held["trees"]),
             tuple(held["levels"]),
             held["deviation"],
         )

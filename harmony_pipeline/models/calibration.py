@@ -107,9 +107,12 @@ def match_base_rate(
         return Platt(0.0, float(np.log(rate / (1.0 - rate))))
     raised = calibration.slope * margin
     low, high = (float(np.log(rate / (1.0 - rate)) - edge) for edge in (raised.max(), raised.min()))
+    total = weight.sum()
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        mean = float((sigmoid(raised + middle) * weight).sum() / weight.sum())
+        if middle in (low, high):
+            break  # neighbours: nothing lies between them
+        mean = float((sigmoid(raised + middle) * weight).sum() / total)
         low, high = (middle, high) if mean < rate else (low, middle)
     return Platt(calibration.slope, 0.5 * (low + high))
 

@@ -9,7 +9,8 @@ are left out, 15 models and 5 paths. Their scores are a distribution (Lopez de P
 A model is trained on later events too, so this measures a recipe and cannot be traded. Nothing of
 the test is known to it all the same: an event is purged whose label's life meets that of any label
 of a test group, of whatever symbol, and so is one within `embargo_bars` regular bars before the
-first or after the last of them.
+first or after the last of them. Bins are found anew for every model (`model.bins` says it of the
+walk-forward alone): the first window may lie in a test group.
 
     train    |embargo| test group: first event .. last outcome |embargo|   train   |embargo| test ..
 """
@@ -141,10 +142,9 @@ def _predicted(
     if reason is not None:
         return np.empty(0), 0.0, reason
     forecaster, _ = choose_forecaster(samples, parts, settings, settings.seed, calendar, timeframe)
-    model, calibration, _ = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
-    probability = calibration.apply(model.margin(samples.X))
-    complete = ~np.isnan(samples.X[fit]).any(axis=0)
-    probability[(np.isnan(samples.X) & complete).any(axis=1)] = np.nan
+    found = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
+    probability = found.calibration.apply(found.model.margin(samples.X))
+    probability[np.isnan(samples.X[:, found.complete]).any(axis=1)] = np.nan
     labels, weights = samples.labels()[fold.train], samples.weights()[fold.train]
     return probability, float((labels * weights).sum() / weights.sum()), None
 

@@ -14,7 +14,7 @@ of them. An input below it is not told from noise.
 itself (`BoostedTrees.contributions`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ from harmony_pipeline.models.boosted_returns import ReturnTrees
 from harmony_pipeline.models.calibration import Platt
 from harmony_pipeline.models.gradient_boosting import BoostedTrees
 from harmony_pipeline.models.samples import Samples
-from harmony_pipeline.models.walk_forward import Split, answerable_rows, fit_calibrated
+from harmony_pipeline.models.walk_forward import Split, fit_calibrated
 
 COPIES = 5
 REPEATS = 3
@@ -64,10 +64,9 @@ def permutation_importance(
     """
     random = np.random.default_rng(seed)
     widened = with_permuted_copies(samples, copies, random)
-    model, calibration, _ = fit_calibrated(forecaster, widened, parts, oldest_weight)
-    answered = np.flatnonzero(answerable_rows(widened, parts))[-MOST_ROWS:]
-    later = widened.where(np.isin(np.arange(widened.height), answered))
-    losses = importances(model, calibration, later, random, repeats)
+    found = fit_calibrated(forecaster, widened, parts, oldest_weight)
+    later = found.later.where(np.arange(found.later.height) >= found.later.height - MOST_ROWS)
+    losses = importances(found.model, found.calibration, later, random, repeats)
     table = pl.DataFrame(
         {
             "input": widened.names,
@@ -89,7 +88,13 @@ def with_permuted_copies(samples: Samples, copies: int, random: np.random.Genera
     columns = [samples.X[random.permutation(samples.height), place] for place in chosen]
     X = np.column_stack([samples.X, *columns])
     names = (*samples.names, *(_NOISE.format(number) for number in range(copies)))
-    return Samples(samples.frame, np.ascontiguousarray(X), names)
+    widened = Samples(samples.frame, np.ascontiguousarray(X), names)
+    window = samples.bin_window
+    if window is None:
+        return widened
+    # the copy of an input has the input's bins
+    known = np.ascontiguousarray(np.column_stack([window.X, window.X[:, chosen]]))
+    return widened.binned(replace(window, X=known, names=names))
 
 
 def importances(

@@ -10,8 +10,7 @@ count as about one observation, so the leaves' regularisation is relative to the
 observations (Lopez de Prado 2018, ch. 4).
 
 The bits are reproducible: a pinned number of threads, `deterministic`, `force_row_wise`, one seed.
-Bins are made from each training window. Bins of the first window for a whole backfill would be
-faster, but a period trained alone would then differ from the same period in a backfill.
+Bins are those of each training window, or of the first one (bins.py).
 """
 
 from collections.abc import Mapping
@@ -23,8 +22,10 @@ from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.models.base import Range, sigmoid, validate_parameters
+from harmony_pipeline.models.bins import training_data
+from harmony_pipeline.models.openmp import lightgbm
 from harmony_pipeline.models.samples import Samples, training_targets
-from harmony_pipeline.models.single_rows import MOST_ROWS, SingleRowMargins
+from harmony_pipeline.models.tree_margins import TreeNodes, nodes_of, tree_margins
 from harmony_pipeline.settings_base import FrozenSettings
 
 
@@ -57,6 +58,7 @@ class GradientBoosting:
 
     short: ClassVar[str] = "gbm"
     artifact: ClassVar[str] = "model.txt"
+    uses_bins: ClassVar[bool] = True
     search_space: ClassVar[Mapping[str, Range]] = {
         "rounds": Range(25, 400, logarithmic=True, whole=True),
         "learning_rate": Range(0.01, 0.1, logarithmic=True),
@@ -86,37 +88,34 @@ class GradientBoosting:
     def load(cls, blob: bytes) -> "BoostedTrees":
         """The model of LightGBM's text format, after a first line with the names of the inputs."""
         names, _, text = blob.decode().partition("\n")
-        return BoostedTrees.from_text(
+        return BoostedTrees(
             text, tuple(names.removeprefix("inputs=").split(",")) if names != "inputs=" else ()
         )
 
 
 class BoostedTrees:
-    """A fitted LightGBM model. It is always rebuilt from its text, so that a fresh and a loaded
-    model are equal.
+    """A fitted LightGBM model, known by its text alone, so that a fresh and a loaded one are equal.
+
+    Margins need no LightGBM (tree_margins.py); explanations do.
     """
 
-    def __init__(self, booster: Any, text: str, names: tuple[str, ...]) -> None:
-        self._booster = booster
+    def __init__(self, text: str, names: tuple[str, ...]) -> None:
         self.text = text
         self.names = names
 
-    @classmethod
-    def from_text(cls, text: str, names: tuple[str, ...]) -> "BoostedTrees":
-        """The model of LightGBM's text format."""
-        return cls(lightgbm().Booster(model_str=text), text, names)
-
     def margin(self, X: FloatArray) -> FloatArray:
-        """Log-odds [rows]: the sum of the trees' leaves."""
-        if X.shape[0] == 0:
-            return np.empty(0)
-        if X.shape[0] <= MOST_ROWS:
-            return self._single_rows.of(X)
-        return np.asarray(self._booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+        """Log-odds [rows]: the sum of the trees' leaves. Raises ValueError for other inputs."""
+        if X.ndim != 2 or X.shape[1] != len(self.names):
+            raise ValueError(f"rows of {len(self.names)} inputs are needed, found {list(X.shape)}")
+        return tree_margins(np.ascontiguousarray(X, dtype=np.float64), self._nodes)
 
     @cached_property
-    def _single_rows(self) -> SingleRowMargins:
-        return SingleRowMargins(self._booster, self._booster.num_feature())
+    def _nodes(self) -> TreeNodes:
+        return nodes_of(self.text)
+
+    @cached_property
+    def _booster(self) -> Any:
+        return lightgbm().Booster(model_str=self.text)
 
     def contributions(self, X: FloatArray) -> FloatArray:
         """SHAP values in log-odds, float64 [rows, inputs + 1]; the last column is the expectation,
@@ -160,7 +159,6 @@ def grow_trees(
 
     `parameters` are those of `GradientBoostingParameters`; `options` belong to the objective.
     """
-    lgb = lightgbm()
     chosen = {
         **parameters,
         **options,
@@ -173,29 +171,6 @@ def grow_trees(
         "force_row_wise": True,
     }
     rounds = chosen.pop("rounds")
-    data = lgb.Dataset(
-        samples.X,
-        label=target,
-        weight=weights,
-        feature_name=_column_names(len(samples.names)),
-        params=chosen,
-    )
-    booster = lgb.train(chosen, data, num_boost_round=rounds)
-    return BoostedTrees.from_text(booster.model_to_string(), samples.names)
-
-
-def lightgbm() -> Any:
-    """The LightGBM module, imported on first use, since the import takes more than a second."""
-    from harmony_pipeline.models.openmp import ensure_openmp
-
-    ensure_openmp()
-    import lightgbm as module
-
-    return module
-
-
-def _column_names(count: int) -> list[str]:
-    """Plain names for LightGBM, which refuses some characters. The real names are stored
-    separately.
-    """
-    return [f"input_{number}" for number in range(count)]
+    data = training_data(samples.X, samples.bins, target, weights, chosen)
+    booster = lightgbm().train(chosen, data, num_boost_round=rounds)
+    return BoostedTrees(booster.model_to_string(), samples.names)

@@ -1,4 +1,4 @@
-"""The OpenMP runtime of LightGBM, from scikit-learn's wheel where the system has none.
+"""LightGBM, and its OpenMP runtime, from scikit-learn's wheel where the system has none.
 
 `python:3.x-slim` has no libgomp.so.1, and `import lightgbm` fails with an OSError. scikit-learn's
 wheel contains the library under another name. A copy with its inner name set to `libgomp.so.1`
@@ -9,10 +9,19 @@ import ctypes
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 from harmony_pipeline.files import cache_root, write_bytes
 
 SONAME = b"libgomp.so.1"
+
+
+def lightgbm() -> Any:
+    """The LightGBM module, imported on first use, since the import takes more than a second."""
+    ensure_openmp()
+    import lightgbm as module
+
+    return module
 
 
 def ensure_openmp() -> str:

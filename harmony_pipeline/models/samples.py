@@ -22,7 +22,7 @@ equal.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Self
@@ -32,6 +32,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.models.bins import BinnedRows, BinWindow
 
 # family of the feature's name (without its window lengths) -> its neutral value
 SIDED: dict[str, float] = {
@@ -223,13 +224,15 @@ class Samples:
 
     frame: symbol, timestamp, side, end_timestamp, return, label, weight; the outcome columns are
     null for an unresolved event. X: float64 [rows, inputs], NaN where an input is not known. names:
-    of the inputs. inputs: the map from feature columns to X, if there is one.
+    of the inputs. inputs: the map from feature columns to X, if there is one. bins: the rows in the
+    bins of the first training window; None: a fit makes its own.
     """
 
     frame: pl.DataFrame
     X: FloatArray
     names: tuple[str, ...]
     inputs: InputMap | None = None
+    bins: BinnedRows | None = None
 
     def __post_init__(self) -> None:
         if self.X.shape != (self.frame.height, len(self.names)):
@@ -255,22 +258,42 @@ class Samples:
             np.ascontiguousarray(self.X[mask]),
             self.names,
             self.inputs,
+            None if self.bins is None else self.bins.where(mask),
         )
 
+    def binned(self, window: BinWindow | None) -> Self:
+        """The same events in the bins of `window`; None: a fit makes its own."""
+        return replace(self, bins=None if window is None else BinnedRows.all(window, self.X))
+
+    @property
+    def bin_window(self) -> BinWindow | None:
+        """The window whose bins the events have."""
+        return None if self.bins is None else self.bins.events.window
+
     def labels(self) -> FloatArray:
-        """0.0 or 1.0 by row; NaN while unresolved."""
-        return _numbers(self.frame["label"])
+        """0.0 or 1.0 by row, read-only; NaN while unresolved."""
+        return self._labels
 
     def weights(self) -> FloatArray:
-        """By row: average uniqueness, in (0, 1], or what else the labels' method weighs by.
-
-        NaN while unresolved.
+        """By row, read-only: average uniqueness, in (0, 1], or what else the labels' method weighs
+        by. NaN while unresolved.
         """
+        return self._weights
+
+    @cached_property
+    def _labels(self) -> FloatArray:
+        return _numbers(self.frame["label"])
+
+    @cached_property
+    def _weights(self) -> FloatArray:
         return _numbers(self.frame["weight"])
 
 
 def _numbers(column: pl.Series) -> FloatArray:
-    return np.asarray(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), dtype=np.float64)
+    values = column.cast(pl.Float64)
+    numbers = (values.fill_null(np.nan) if values.has_nulls() else values).to_numpy()
+    numbers.flags.writeable = False
+    return np.asarray(numbers, dtype=np.float64)
 
 
 def event_days(samples: Samples) -> IntArray:

@@ -1,6 +1,6 @@
 """How models are trained and what they must prove before they may trade."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ class ModelSettings(FrozenSettings):
     """Walk-forward training: one model a retraining period and horizon."""
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"oldest_weight", "search", "blend_horizons", "hidden_regime"}
+        {"oldest_weight", "search", "blend_horizons", "hidden_regime", "bins"}
     )
 
     forecaster: str = "harmony_pipeline.models.gradient_boosting:GradientBoosting"
@@ -56,6 +56,13 @@ class ModelSettings(FrozenSettings):
     hidden_regime: bool = Field(
         default=False,
         description="the probability of the turbulent state (table regimes) is an input, too",
+    )
+    bins: Literal["each_window", "first_window"] = Field(
+        "each_window",
+        description=(
+            "where trees may split an input: bins of each training window, or of the first one for"
+            " all, which is faster"
+        ),
     )
     search: SearchSettings = SearchSettings()
 

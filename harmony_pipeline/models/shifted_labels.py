@@ -17,7 +17,7 @@ neighbour's outcome is mostly the event's own, and its score does not vanish.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -82,7 +82,7 @@ def shift_labels(samples: Samples, events: int) -> Samples:
     frame = settled.frame.with_columns(
         pl.col(name).gather((place + events) % pl.len()).over("symbol") for name in _MOVED
     )
-    return Samples(frame, settled.X, settled.names, settled.inputs)
+    return replace(settled, frame=frame)
 
 
 def shifted_label_score(

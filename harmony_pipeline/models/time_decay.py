@@ -7,6 +7,7 @@ newest event keeps its weight. The oldest keeps the part `oldest` of it; below 0
 history keeps nothing.
 """
 
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -40,5 +41,4 @@ def decayed(samples: S, oldest: float) -> S:
 
 def reweighted(samples: S, weights: FloatArray) -> S:
     """The events with `weights` [rows] in place of theirs."""
-    frame = samples.frame.with_columns(weight=pl.Series(weights))
-    return type(samples)(frame, samples.X, samples.names, samples.inputs)
+    return replace(samples, frame=samples.frame.with_columns(weight=pl.Series(weights)))

@@ -49,6 +49,8 @@ class ModelCard:
     recipe: str | None = None
     # sets of parameters that were tried inside the training window; None: no search
     searched: int | None = None
+    # the first training window, whose bins the trees have (bins.py); None: bins of their own
+    bins: dict[str, Any] | None = None
 
     def build_id(self, blob: bytes) -> str:
         """`gbm-h8-2024-01-1f3a9c0e`."""
@@ -62,7 +64,7 @@ class ModelCard:
         return {
             name: value
             for name, value in ((each.name, getattr(self, each.name)) for each in fields(self))
-            if name not in ("complete", "recipe", "searched") or value is not None
+            if name not in ("complete", "recipe", "searched", "bins") or value is not None
         }
 
     @cached_property

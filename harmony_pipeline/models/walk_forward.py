@@ -13,11 +13,12 @@ The walk-forward test is the backfill of every period, and the newest period is 
 use the same code.
 """
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -159,24 +160,26 @@ def train_period(
     }
     reason = missing_history(samples, parts, settings)
     if reason is not None:
-        row = _fold_row(None, samples, parts, period, horizon, settings)
+        row = _fold_row(None, training, parts, period, horizon, settings)
         return Fold(None, MODELS.empty(), row, {**metrics, "reason": reason}, reason)
     forecaster, search = choose_forecaster(samples, parts, settings, seed, calendar, timeframe)
     path = settings.forecaster
     if others:
         forecaster, path = HorizonBlend(forecaster, path, horizon, others), BLEND
-    model, calibration, margin = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
+    bins = _bins_of(samples, parts)
+    found = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     card = ModelCard(
         path, forecaster.short, period.key, horizon, feature_set_hash,
         data_hash or training_hash(training), forecaster.parameters, seed, samples.names,
         samples.inputs.feature_columns if samples.inputs else None,
-        samples.inputs.regimes if samples.inputs else False, calibration.slope,
-        calibration.intercept, _complete_inputs(samples, parts), recipe,
-        search.trials if search else None,
+        samples.inputs.regimes if samples.inputs else False, found.calibration.slope,
+        found.calibration.intercept,
+        tuple(itertools.compress(samples.names, found.complete.tolist())), recipe,
+        search.trials if search else None, bins,
     )  # fmt: skip
-    trained = TrainedModel(card.build_id(model.save()), card, model)
-    metrics |= _metrics(trained, samples, parts, margin) | _search_metrics(search)
-    fold_row = _fold_row(trained.model_id, samples, parts, period, horizon, settings)
+    trained = TrainedModel(card.build_id(found.model.save()), card, found.model)
+    metrics |= _metrics(trained, training, found, int(parts.fit.sum())) | _search_metrics(search)
+    fold_row = _fold_row(trained.model_id, training, parts, period, horizon, settings)
     row = _model_row(trained, metrics, code_version, created_at or datetime.now(UTC))
     return Fold(trained, row, fold_row, metrics)
 
@@ -216,53 +219,76 @@ def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> 
     return None
 
 
+class CalibratedFit(NamedTuple):
+    """A model of the part to fit and its calibration by the later part.
+
+    later: the calibration events with all required inputs. margin: of these. complete: [inputs],
+    those that were known in every fitted event, and are required.
+    """
+
+    model: Model
+    calibration: Platt
+    later: Samples
+    margin: FloatArray
+    complete: BoolArray
+
+
 def fit_calibrated(
     forecaster: Forecaster, samples: Samples, parts: Split, oldest_weight: float = 1.0
-) -> tuple[Model, Platt, FloatArray]:
-    """A model of the part to fit, whose weights decay with age (models/time_decay.py), its
-    calibration by the later part, which also weighs the members of a blend, and its margins there
-    (of `answerable_rows`).
+) -> CalibratedFit:
+    """Fit the part to fit, whose weights decay with age (models/time_decay.py), and calibrate by
+    the later part, which also weighs the members of a blend.
     """
-    model = forecaster.fit(decayed(samples.where(parts.fit), oldest_weight))
-    later, training = samples.where(answerable_rows(samples, parts)), samples.where(parts.train)
+    fitted, later = samples.where(parts.fit), samples.where(parts.calibrate)
+    complete: BoolArray = np.logical_not(np.isnan(fitted.X).any(axis=0))
+    answerable: BoolArray = np.logical_not(np.isnan(later.X[:, complete]).any(axis=1))
+    if not answerable.all():
+        later = later.where(answerable)
+    model = forecaster.fit(decayed(fitted, oldest_weight))
     if isinstance(model, BlendedModel):
         model = model.weighted_by(later)
-    margin, weight, days = model.margin(later.X), later.weights(), event_days(later)
+    margin, labels, weight = model.margin(later.X), later.labels(), later.weights()
     calibration = shrink_slope(
-        fit_platt(margin, later.labels(), weight), margin, later.labels(), weight, days
+        fit_platt(margin, labels, weight), margin, labels, weight, event_days(later)
     )
-    return model, match_base_rate(calibration, margin, weight, _smoothed_rate(training)), margin
+    rate = _smoothed_rate(samples.labels()[parts.train], samples.weights()[parts.train])
+    calibration = match_base_rate(calibration, margin, weight, rate)
+    return CalibratedFit(model, calibration, later, margin, complete)
 
 
-def _complete_inputs(samples: Samples, parts: Split) -> tuple[str, ...]:
-    """Inputs that were known in every event of the fitted part."""
-    missing = np.isnan(samples.X[parts.fit])
-    return tuple(name for place, name in enumerate(samples.names) if not missing[:, place].any())
+def _bins_of(samples: Samples, parts: Split) -> dict[str, Any] | None:
+    """The first window whose bins the samples have. Raises ValueError where it was not over before
+    this period's training ended.
+    """
+    window = samples.bin_window
+    if window is None:
+        return None
+    if window.settled_by > parts.train_end:
+        raise ValueError(
+            f"bins of the window of {window.period}, settled by {window.settled_by}, are not known"
+            f" to a model whose training ends {parts.train_end}"
+        )
+    return window.description
 
 
-def answerable_rows(samples: Samples, parts: Split) -> BoolArray:
-    """Calibration events with all required inputs."""
-    required_inputs = np.isin(np.array(samples.names), np.array(_complete_inputs(samples, parts)))
-    return parts.calibrate & ~(np.isnan(samples.X) & required_inputs).any(axis=1)
-
-
-def _smoothed_rate(training: Samples) -> float:
+def _smoothed_rate(labels: FloatArray, weights: FloatArray) -> float:
     """Frequency of label 1 with one event a side added, as in Platt's targets."""
-    labels, weights = training.labels(), training.weights()
     return float(((labels * weights).sum() + 1.0) / (weights.sum() + 2.0))
 
 
 def training_hash(training: Samples) -> str:
     """Hash of exactly what is learned from."""
 
-    def parts() -> Iterator[str | bytes]:
+    def parts() -> Iterator[str | bytes | memoryview]:
         yield repr(training.names)
         for column in training.frame.select(
             "symbol", "timestamp", "end_timestamp", "label", "weight"
         ).iter_columns():
             plain = _without_mask(column).to_frame()
             yield plain.write_ipc(None, compression="uncompressed").getvalue()
-        yield np.where(np.isnan(training.X), np.nan, training.X).tobytes()
+        missing = np.isnan(training.X)
+        # of many kinds of NaN only one counts
+        yield (np.where(missing, np.nan, training.X) if missing.any() else training.X).data
 
     return hash_of_parts(parts(), 16)
 
@@ -277,17 +303,17 @@ def _without_mask(column: pl.Series) -> pl.Series:
 
 
 def _metrics(
-    trained: TrainedModel, samples: Samples, parts: Split, margin: FloatArray
+    trained: TrainedModel, training: Samples, found: CalibratedFit, fit_rows: int
 ) -> dict[str, Any]:
     """Metrics at training time. The calibration part's scores are slightly optimistic: two numbers
-    were fitted to it. `margin`: of its answerable rows.
+    were fitted to it.
     """
-    labels, weights = samples.labels()[parts.train], samples.weights()[parts.train]
-    outcome = samples.labels()[answerable_rows(samples, parts)]
+    labels, weights = training.labels(), training.weights()
+    outcome, margin = found.later.labels(), found.margin
     probability = trained.calibration.apply(margin)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
     return {
-        "fit_rows": int(parts.fit.sum()),
+        "fit_rows": fit_rows,
         "calibration_rows": outcome.size,
         "effective_rows": float(weights.sum()),
         "base_rate": float((labels * weights).sum() / weights.sum()),
@@ -330,17 +356,17 @@ def _model_row(
 
 def _fold_row(
     model_id: str | None,
-    samples: Samples,
+    training: Samples,
     parts: Split,
     period: Period,
     horizon: int,
     settings: ModelSettings,
 ) -> pl.DataFrame:
-    training = samples.frame.filter(pl.Series(parts.train))
+    events = training.frame
     row = {
         "period": period.key, "model_id": model_id, "horizon": horizon,
-        "train_start": training["timestamp"].min(), "train_end": parts.train_end,
-        "train_last_end": training["end_timestamp"].max(), "test_start": period.start,
+        "train_start": events["timestamp"].min(), "train_end": parts.train_end,
+        "train_last_end": events["end_timestamp"].max(), "test_start": period.start,
         "test_end": period.end, "train_rows": training.height,
         "test_rows": int(parts.test.sum()), "purged_rows": int(parts.purged.sum()),
         "embargo": settings.embargo_bars,

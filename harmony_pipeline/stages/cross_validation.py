@@ -5,10 +5,15 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.models.cross_validation import cross_validate, path_count, path_scores
 from harmony_pipeline.reports import sketches
+from harmony_pipeline.stages.bins import with_first_bins
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import ALL
-from harmony_pipeline.stages.models import model_columns, samples_until, training_recipe
+from harmony_pipeline.stages.models import (
+    model_columns,
+    recipe_of_bins,
+    samples_until,
+)
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 
@@ -71,10 +76,12 @@ def _scored(pipeline: PipelineContext, horizon: int) -> tuple[list[pl.DataFrame]
     if scored.is_empty():
         return [], paths.reasons
     beat = int((scored["brier_ratio"] < 1.0).sum())
+    window = with_first_bins(pipeline, {horizon: samples}, pipeline.retraining_periods()[-1])[
+        horizon
+    ].bin_window
+    recipe = recipe_of_bins(pipeline, horizon, window)
     table = pipeline.lake.tables["cross_validation"].conform(
-        scored.with_columns(
-            recipe=pl.lit(training_recipe(pipeline, horizon)), horizon=pl.lit(horizon)
-        )
+        scored.with_columns(recipe=pl.lit(recipe), horizon=pl.lit(horizon))
     )
     said = f"better than the base rate on {beat} of {path_count(settings.cross_validation)} paths"
     return [table], [said, *paths.reasons]

@@ -32,10 +32,15 @@ from harmony_pipeline.robustness.look_ahead import (
     shuffle_differences,
     truncation_differences,
 )
+from harmony_pipeline.stages.bins import with_first_bins
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.data_checks import SAMPLED_SYMBOLS, sampled_bars
 from harmony_pipeline.stages.lives import lives_of
-from harmony_pipeline.stages.models import model_columns, samples_until, train_horizon
+from harmony_pipeline.stages.models import (
+    model_columns,
+    samples_until,
+    train_horizon,
+)
 from harmony_pipeline.stages.news import is_on, require_news, scored_headlines, scored_news
 from harmony_pipeline.stages.research import label_events
 
@@ -198,8 +203,9 @@ def scores_vanish_with_shifted_labels(
     if not trained:
         return _NOTHING
     period = trained[_seed(periods) % len(trained)]
+    samples = {horizon: samples_until(pipeline, period.end, horizon)}
     score = shifted_label_score(
-        samples_until(pipeline, period.end, horizon),
+        with_first_bins(pipeline, samples, period)[horizon],
         period,
         horizon,
         pipeline.calendar,

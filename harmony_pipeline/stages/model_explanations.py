@@ -20,6 +20,7 @@ from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.models.walk_forward import Split, split, training_hash
 from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import permutation_bars, shap_summary
+from harmony_pipeline.stages.bins import with_first_bins
 from harmony_pipeline.stages.context import PipelineContext
 
 ReadSamples = Callable[[PipelineContext, datetime, int], Samples]
@@ -74,7 +75,8 @@ def _events_of(
     pipeline = PipelineContext(settings)
     model = pipeline.registry.load(model_id)
     period = pipeline.retraining_period(model.card.period)
-    samples = read(pipeline, period.end, model.card.horizon)
+    events = {model.card.horizon: read(pipeline, period.end, model.card.horizon)}
+    samples = with_first_bins(pipeline, events, period)[model.card.horizon]
     parts = split(samples, period, pipeline.calendar, pipeline.timeframe, settings.model)
     if training_hash(samples.where(parts.train)) != model.card.data_hash:
         raise NotReady(f"the training events of {model_id} changed in the lake since")

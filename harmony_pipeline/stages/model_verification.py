@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 
 from harmony_pipeline.models.trained import TrainedModel
+from harmony_pipeline.stages.bins import with_first_bins
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.models import samples_until, train_horizon, training_recipe
+from harmony_pipeline.stages.models import (
+    recipe_of_bins,
+    samples_until,
+    train_horizon,
+)
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,25 @@ def _difference(pipeline: PipelineContext, model: TrainedModel) -> str | None:
     if card.horizon not in horizons:
         known = ", ".join(map(str, horizons))
         return f"labels.horizons_bars no longer holds its horizon {card.horizon}, but {known}"
-    if card.recipe is not None and card.recipe != training_recipe(pipeline, card.horizon):
+    period = pipeline.retraining_period(card.period)
+    samples = with_first_bins(
+        pipeline,
+        {horizon: samples_until(pipeline, period.end, horizon) for horizon in horizons},
+        period,
+    )
+    window = samples[card.horizon].bin_window
+    found = None if window is None else window.description
+    if card.bins is not None and found is not None and card.bins != found:
+        return (
+            f"the first training window, whose bins it has, changed in the lake ({card.bins}, now"
+            f" {found}); make all models again with: harmony backfill retrain"
+        )
+    recipe = recipe_of_bins(pipeline, card.horizon, window)
+    if card.recipe is not None and card.recipe != recipe:
         return (
             "the settings or the code that decide how a model is made changed since (its recipe is"
-            f" {card.recipe}, today's {training_recipe(pipeline, card.horizon)}); verify it with"
-            " the settings that it was made with"
+            f" {card.recipe}, today's {recipe}); verify it with the settings that it was made with"
         )
-    period = pipeline.retraining_period(card.period)
-    samples = {horizon: samples_until(pipeline, period.end, horizon) for horizon in horizons}
     fold = train_horizon(pipeline, period, card.horizon, samples)
     if fold.model is None:
         return f"there is no model any more: {fold.reason}"

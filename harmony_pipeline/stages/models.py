@@ -9,6 +9,7 @@ import polars as pl
 
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, next_period, period_at
+from harmony_pipeline.models.bins import BinWindow
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples, build_samples
 from harmony_pipeline.models.trained import TrainedModel
@@ -16,6 +17,7 @@ from harmony_pipeline.models.walk_forward import Fold, predict_period, train_per
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import feature_importance, fold_timeline
+from harmony_pipeline.stages.bins import with_first_bins
 from harmony_pipeline.stages.code_identity import library_version, source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.model_explanations import explanation_pictures
@@ -36,7 +38,11 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     due = [period for period in periods if since[period.key] is None]
     horizons = pipeline.settings.labels.horizons_bars
     samples = (
-        {horizon: samples_until(pipeline, due[-1].end, horizon) for horizon in horizons}
+        with_first_bins(
+            pipeline,
+            {horizon: samples_until(pipeline, due[-1].end, horizon) for horizon in horizons},
+            due[-1],
+        )
         if due
         else {}
     )
@@ -184,7 +190,10 @@ def train_horizon(
     """The model of one period and horizon by the settings of today; `samples` are the events of
     every horizon.
     """
-    others = {other: rows for other, rows in samples.items() if other != horizon}
+    samples = with_first_bins(pipeline, samples, period)
+    window = samples[horizon].bin_window
+    # all horizons have the same inputs; the first window of another may come later
+    others = {other: rows.binned(window) for other, rows in samples.items() if other != horizon}
     return train_period(
         samples[horizon],
         period,
@@ -194,9 +203,17 @@ def train_horizon(
         pipeline.settings.model,
         pipeline.feature_set.hash,
         code_version=code_version(),
-        recipe=training_recipe(pipeline, horizon),
+        recipe=recipe_of_bins(pipeline, horizon, window),
         others=others if _is_blended(pipeline, horizon) else None,
     )
+
+
+def recipe_of_bins(pipeline: PipelineContext, horizon: int, window: BinWindow | None) -> str:
+    """`training_recipe`, and the first window where its bins are kept: models of other bins share
+    no evidence.
+    """
+    recipe = training_recipe(pipeline, horizon)
+    return recipe if window is None else pipeline.fingerprint(recipe, window.description)
 
 
 def _is_blended(pipeline: PipelineContext, horizon: int) -> bool:

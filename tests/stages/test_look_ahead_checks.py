@@ -271,9 +271,9 @@ def test_a_model_is_trained_again_to_the_same_bytes_and_a_changed_lake_is_told(
     fit = walk_forward.fit_calibrated
 
     def unsteady(*arguments):
-        model, calibration, margin = fit(*arguments)
-        moved = type(calibration)(calibration.slope, calibration.intercept + 1e-12)
-        return model, moved, margin
+        found = fit(*arguments)
+        slope, intercept = found.calibration.slope, found.calibration.intercept
+        return found._replace(calibration=type(found.calibration)(slope, intercept + 1e-12))
 
     monkeypatch.setattr(walk_forward, "fit_calibrated", unsteady)
     found = retrain(copied, model_id)

@@ -3,13 +3,15 @@ bytes.
 """
 
 import json
+from datetime import datetime
 
 import numpy as np
+import polars as pl
 import pytest
 
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.horizon_blend import BLEND
-from harmony_pipeline.stages import look_ahead_checks, models
+from harmony_pipeline.stages import cross_validation, look_ahead_checks, models
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.model_explanations import permutation_picture
 from harmony_pipeline.stages.model_verification import retrain
@@ -109,3 +111,56 @@ def test_a_sequence_of_lagged_returns_is_learned_from_the_lake(copied):
     found, _ = trained(pipeline)
     assert all(model.model.weights.past.shape == (1, 24) for model in found)
     assert "lagged_return_3_sided" in found[0].card.names
+
+
+def test_bins_of_the_first_window_are_the_same_alone_and_in_a_backfill(copied):
+    pipeline = with_model(
+        copied,
+        forecaster="harmony_pipeline.models.gradient_boosting:GradientBoosting",
+        bins="first_window",
+    )
+    found, result = trained(pipeline)
+    first = found[0].card
+    assert first.bins["period"] == first.period
+    assert all(model.card.bins == first.bins for model in found)
+    made = pipeline.lake.read("models")
+    horizon = pipeline.settings.trade_horizon
+    (recipe,) = set(made.filter(horizon=horizon)["recipe"])
+    assert recipe != training_recipe(pipeline, horizon)
+    assert {"permutation importance", "SHAP values"} <= set(result.drawn())
+    periods = pipeline.retraining_periods()
+    assert look_ahead_checks.scores_vanish_with_shifted_labels(pipeline, periods).is_empty()
+    alone = PipelineContext(pipeline.settings, again=True)
+    for period in periods[-1:], periods[-2:-1]:
+        models.model(alone, period)
+    assert alone.lake.read("models").drop("created_at").equals(made.drop("created_at"))
+    cross_validation.cross_validation(pipeline)
+    assert recipe in set(pipeline.lake.read("cross_validation")["recipe"])
+    # another value in the first window: other bins, and models that share no evidence with these
+    key = pipeline.overlapping(datetime.fromisoformat(first.bins["first"]), periods[-1].end)[0]
+    features = pipeline.lake.read("features", [key])
+    pipeline.lake.write("features", key, features.with_columns(pl.col("rsi_14") + 1e-9))
+    again = retrain(pipeline, found[-1].model_id)
+    assert "the first training window, whose bins it has, changed in the lake" in again.sentence
+    models.model(PipelineContext(pipeline.settings), periods)
+    assert recipe not in set(pipeline.lake.read("models")["recipe"])
+
+
+def test_bins_of_the_first_window_are_those_of_the_traded_horizon_in_a_blend_of_horizons(copied):
+    pipeline = with_model(
+        copied,
+        forecaster="harmony_pipeline.models.gradient_boosting:GradientBoosting",
+        bins="first_window",
+        blend_horizons=True,
+    )
+    found, _ = trained(pipeline)
+    assert {model.card.forecaster for model in found} == {BLEND}
+    assert all(model.card.bins["period"] == found[0].card.period for model in found)
+
+
+def test_a_forecaster_without_bins_has_the_recipe_that_it_had(copied):
+    logistic = {"forecaster": "harmony_pipeline.models.logistic:Logistic"}
+    pipeline = with_model(copied, **logistic, bins="first_window")
+    found, _ = trained(pipeline)
+    assert all(model.card.bins is None for model in found)
+    assert {model.card.recipe for model in found} == {training_recipe(pipeline, 4)}
