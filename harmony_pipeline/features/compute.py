@@ -30,13 +30,13 @@ from harmony_pipeline.features.bar_columns import (
     price_fault,
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
+from harmony_pipeline.features.four_symbols import SYMBOLS
 from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.lent_memory import lend_floats
 from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.symbol_fold import (
-    SYMBOLS,
     Bars,
     Rows,
     Steps,
@@ -55,8 +55,9 @@ T = TypeVar("T")
 
 __all__ = ["REGULAR_SESSION", "FeatureResult", "compute_features", "session_days"]
 
-# bars folded at once, so that a block fits the processor's cache; a cut changes no bit
-BLOCK_BARS = 4_096
+# bars folded at once, so that a block fits the processor's cache; a cut changes no bit. No power of
+# two: rows of 2^n numbers would contend for the same places of the cache
+BLOCK_BARS = 4_000
 ROUND_BARS = 32_768  # the same in rounds, where threads wait for Python's lock between kernels
 SHARED_ROWS = 50_000  # fewer are done before a second thread has begun
 
@@ -318,6 +319,7 @@ class _Fold:
             for start, stop in pairwise(self.columns.starts.tolist())
         )
         return price_fault(self.bars, next(fault for fault in faults if fault >= 0))
+
 
 def _vector_before(
     state: State | None, symbol: str, first: datetime, feature_set: FeatureSet

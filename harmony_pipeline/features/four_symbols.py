@@ -17,6 +17,7 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.averages import ema_between, macd_line_between, macd_signal_between
 from harmony_pipeline.features.cusum import Sums, cusum_between, cusum_step
+from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.kernel_inputs import (
     CLOSE,
     HIGH,
@@ -29,7 +30,7 @@ from harmony_pipeline.features.kernel_inputs import (
     VOLUME,
 )
 from harmony_pipeline.features.sessions import vwap_between
-from harmony_pipeline.features.wilder import adx_between, atr_between, rsi_between, true_range
+from harmony_pipeline.features.wilder import adx_between, atr_between, rsi_between
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 
 SYMBOLS = 4
@@ -47,7 +48,7 @@ def shortest(values: Four) -> int:
 @inlined_kernel
 def least(states: Four, place: int) -> float:
     """The least of the four at one place of their states."""
-    return min(states[0][place], states[1][place], states[2][place], states[3][place])
+    return float(min(states[0][place], states[1][place], states[2][place], states[3][place]))
 
 
 @inlined_kernel
@@ -140,20 +141,43 @@ def atr_of_four(bars: Four, states: Four, parameters: FloatArray, values: Four) 
         for k in range(SYMBOLS):
             atr_between(bars[k], states[k], parameters, values[k], 0, start)
         stop = stop if least(states, 1) >= length else start
-    a, b, c, d = states[0][0], states[1][0], states[2][0], states[3][0]
-    w, x, y, z = states[0][2], states[1][2], states[2][2], states[3][2]
-    for i in range(start, stop):
-        a = smoothed(a, true_range(bars[0][HIGH, i], bars[0][LOW, i], w), share)
-        b = smoothed(b, true_range(bars[1][HIGH, i], bars[1][LOW, i], x), share)
-        c = smoothed(c, true_range(bars[2][HIGH, i], bars[2][LOW, i], y), share)
-        d = smoothed(d, true_range(bars[3][HIGH, i], bars[3][LOW, i], z), share)
-        w, x, y, z = bars[0][CLOSE, i], bars[1][CLOSE, i], bars[2][CLOSE, i], bars[3][CLOSE, i]
-        values[0][i], values[1][i], values[2][i], values[3][i] = a, b, c, d
-    states[0][0], states[1][0], states[2][0], states[3][0] = a, b, c, d
-    states[0][2], states[1][2], states[2][2], states[3][2] = w, x, y, z
+    for k in range(SYMBOLS):
+        states[k][2] = _true_ranges(bars[k], states[k][2], values[k], start, stop)
+    smooth_in_place(states, 0, share, values, start, stop)
     for k in range(SYMBOLS):
         states[k][1] += stop - start
         atr_between(bars[k], states[k], parameters, values[k], stop, values[k].size)
+
+
+@inlined_kernel
+def _true_ranges(
+    bars: FloatArray, previous: float, values: FloatArray, start: int, stop: int
+) -> float:
+    """True ranges in `values`; the last close."""
+    if start == stop:
+        return previous
+    high, low, close = bars[HIGH][start:stop], bars[LOW][start:stop], bars[CLOSE][start:stop]
+    ranges, before = values[start:stop], bars[SCRATCH][start:stop]
+    before[0] = previous
+    for i in range(1, before.size):
+        before[i] = close[i - 1]
+    for i in range(ranges.size):
+        ranges[i] = max(high[i], before[i]) - min(low[i], before[i])
+    return float(close[close.size - 1])
+
+
+@inlined_kernel
+def smooth_in_place(
+    states: Four, place: int, share: float, rows: Four, start: int, stop: int
+) -> None:
+    """Known averages in the place of the values; their levels are at `place` of the states."""
+    a, b = states[0][place], states[1][place]
+    c, d = states[2][place], states[3][place]
+    for i in range(start, stop):
+        a, b = smoothed(a, rows[0][i], share), smoothed(b, rows[1][i], share)
+        c, d = smoothed(c, rows[2][i], share), smoothed(d, rows[3][i], share)
+        rows[0][i], rows[1][i], rows[2][i], rows[3][i] = a, b, c, d
+    states[0][place], states[1][place], states[2][place], states[3][place] = a, b, c, d
 
 
 @kernel_without_allocation
@@ -168,36 +192,48 @@ def rsi_of_four(bars: Four, states: Four, parameters: FloatArray, values: Four) 
         for k in range(SYMBOLS):
             rsi_between(bars[k], states[k], parameters, values[k], 0, start)
         stop = stop if least(states, 1) >= length else start
+    losses = bars[0][SCRATCH], bars[1][SCRATCH], bars[2][SCRATCH], bars[3][SCRATCH]
+    for k in range(SYMBOLS):
+        states[k][4] = _moves(bars[k], states[k][4], values[k], start, stop)
     a, b, c, d = states[0][0], states[1][0], states[2][0], states[3][0]
     e, f, g, h = states[0][2], states[1][2], states[2][2], states[3][2]
-    w, x, y, z = states[0][4], states[1][4], states[2][4], states[3][4]
     for i in range(start, stop):
-        a, e, w = _moves(a, e, w, bars[0][CLOSE, i], share)
-        b, f, x = _moves(b, f, x, bars[1][CLOSE, i], share)
-        c, g, y = _moves(c, g, y, bars[2][CLOSE, i], share)
-        d, h, z = _moves(d, h, z, bars[3][CLOSE, i], share)
+        a, e = smoothed(a, values[0][i], share), smoothed(e, losses[0][i], share)
+        b, f = smoothed(b, values[1][i], share), smoothed(f, losses[1][i], share)
+        c, g = smoothed(c, values[2][i], share), smoothed(g, losses[2][i], share)
+        d, h = smoothed(d, values[3][i], share), smoothed(h, losses[3][i], share)
         values[0][i], values[1][i], values[2][i], values[3][i] = a, b, c, d
-        bars[0][SCRATCH, i], bars[1][SCRATCH, i] = a + e, b + f
-        bars[2][SCRATCH, i], bars[3][SCRATCH, i] = c + g, d + h
+        losses[0][i], losses[1][i], losses[2][i], losses[3][i] = e, f, g, h
     states[0][0], states[1][0], states[2][0], states[3][0] = a, b, c, d
     states[0][2], states[1][2], states[2][2], states[3][2] = e, f, g, h
-    states[0][4], states[1][4], states[2][4], states[3][4] = w, x, y, z
     for k in range(SYMBOLS):
-        gains, moved = values[k][start:stop], bars[k][SCRATCH][start:stop]
-        for i in range(gains.size):
-            gains[i] = 100.0 * (gains[i] / moved[i]) if moved[i] > 0.0 else 50.0
+        _shares_of_gain(values[k][start:stop], losses[k][start:stop])
         states[k][1] += stop - start
         states[k][3] += stop - start
         rsi_between(bars[k], states[k], parameters, values[k], stop, values[k].size)
 
 
 @inlined_kernel
-def _moves(
-    gain: float, loss: float, previous: float, close: float, share: float
-) -> tuple[float, float, float]:
-    """The averages of rises and falls with one more close, and that close."""
-    rise, fall = max(close - previous, 0.0), max(previous - close, 0.0)
-    return smoothed(gain, rise, share), smoothed(loss, fall, share), close
+def _moves(bars: FloatArray, previous: float, values: FloatArray, start: int, stop: int) -> float:
+    """Rises of the close in `values`, falls in SCRATCH; the last close."""
+    if start == stop:
+        return previous
+    close, rises, falls = bars[CLOSE][start:stop], values[start:stop], bars[SCRATCH][start:stop]
+    rises[0], falls[0] = max(close[0] - previous, 0.0), max(previous - close[0], 0.0)
+    before, later, later_rises, later_falls = close[:-1], close[1:], rises[1:], falls[1:]
+    for i in range(later.size):
+        later_rises[i] = max(later[i] - before[i], 0.0)
+        later_falls[i] = max(before[i] - later[i], 0.0)
+    return float(close[close.size - 1])
+
+
+@inlined_kernel
+def _shares_of_gain(gains: FloatArray, losses: FloatArray) -> None:
+    """100 * gain / (gain + loss) in the place of the gains; 50 without a move."""
+    for i in range(gains.size):
+        moved = gains[i] + losses[i]
+        share = 100.0 * (gains[i] / moved)
+        gains[i] = share if moved > 0.0 else 50.0
 
 
 @kernel_without_allocation
@@ -216,24 +252,26 @@ def adx_of_four(bars: Four, states: Four, parameters: FloatArray, values: Four) 
     e, f, g, h = states[0][3], states[1][3], states[2][3], states[3][3]
     for k in range(SYMBOLS):
         _outward_moves(bars[k], states[k], values[k], start, stop)
+    downs = bars[0][SCRATCH], bars[1][SCRATCH], bars[2][SCRATCH], bars[3][SCRATCH]
     for i in range(start, stop):
-        a, e = a * kept + values[0][i], e * kept + bars[0][SCRATCH, i]
-        b, f = b * kept + values[1][i], f * kept + bars[1][SCRATCH, i]
-        c, g = c * kept + values[2][i], g * kept + bars[2][SCRATCH, i]
-        d, h = d * kept + values[3][i], h * kept + bars[3][SCRATCH, i]
+        a, e = a * kept + values[0][i], e * kept + downs[0][i]
+        b, f = b * kept + values[1][i], f * kept + downs[1][i]
+        c, g = c * kept + values[2][i], g * kept + downs[2][i]
+        d, h = d * kept + values[3][i], h * kept + downs[3][i]
         values[0][i], values[1][i], values[2][i], values[3][i] = a, b, c, d
-        bars[0][SCRATCH_2, i], bars[1][SCRATCH_2, i] = e, f
-        bars[2][SCRATCH_2, i], bars[3][SCRATCH_2, i] = g, h
+        downs[0][i], downs[1][i], downs[2][i], downs[3][i] = e, f, g, h
     states[0][2], states[1][2], states[2][2], states[3][2] = a, b, c, d
     states[0][3], states[1][3], states[2][3], states[3][3] = e, f, g, h
     still = 0
     for k in range(SYMBOLS):
-        still += _directional_indices(bars[k], values[k], start, stop)
+        still += _directional_indices(values[k][start:stop], downs[k][start:stop])
     if still:
         for k in range(SYMBOLS):
             _average_of_moving(states[k], 1.0 / length, values[k], start, stop)
     else:
-        _averages(states, 1.0 / length, values, start, stop)
+        smooth_in_place(states, 5, 1.0 / length, values, start, stop)
+        for k in range(SYMBOLS):
+            states[k][6] += stop - start
     for k in range(SYMBOLS):
         states[k][4] += stop - start
         adx_between(bars[k], states[k], parameters, values[k], stop, values[k].size)
@@ -268,16 +306,17 @@ def _outward(rise: float, fall: float) -> tuple[float, float]:
 
 
 @inlined_kernel
-def _directional_indices(bars: FloatArray, values: FloatArray, start: int, stop: int) -> int:
+def _directional_indices(ups: FloatArray, downs: FloatArray) -> int:
     """100 * |up - down| / (up + down) in the place of the sums upward, NaN without a move; how many
     are without one.
     """
-    ups, downs, still = values[start:stop], bars[SCRATCH_2][start:stop], 0
+    still = 0
     for i in range(ups.size):
         total = ups[i] + downs[i]
         index = 100.0 * abs(ups[i] - downs[i]) / total
-        still += not total > 0.0
-        ups[i] = index if total > 0.0 else np.nan
+        moves = total > 0.0
+        still += not moves
+        ups[i] = index if moves else np.nan
     return still
 
 
@@ -295,59 +334,58 @@ def _average_of_moving(
     state[5], state[6] = average, seen
 
 
-@inlined_kernel
-def _averages(states: Four, share: float, values: Four, start: int, stop: int) -> None:
-    """The averages of four in the place of the indices."""
-    a, b, c, d = states[0][5], states[1][5], states[2][5], states[3][5]
-    for i in range(start, stop):
-        a, b = smoothed(a, values[0][i], share), smoothed(b, values[1][i], share)
-        c, d = smoothed(c, values[2][i], share), smoothed(d, values[3][i], share)
-        values[0][i], values[1][i], values[2][i], values[3][i] = a, b, c, d
-    states[0][5], states[1][5], states[2][5], states[3][5] = a, b, c, d
-    for k in range(SYMBOLS):
-        states[k][6] += stop - start
-
-
 @kernel_without_allocation
 def vwap_distance_of_four(bars: Four, states: Four, parameters: FloatArray, values: Four) -> None:
     """`sessions.vwap_distance`. The quotients have a loop of their own."""
     stop = shortest(values)
     for k in range(SYMBOLS):
         _amounts(bars[k], states[k], values[k], stop)
-    a, b, c, d = states[0][1], states[1][1], states[2][1], states[3][1]
-    e, f, g, h = states[0][2], states[1][2], states[2][2], states[3][2]
-    for i in range(stop):
-        kept = bars[0][SCRATCH, i], bars[1][SCRATCH, i], bars[2][SCRATCH, i], bars[3][SCRATCH, i]
-        a, e = a * kept[0] + values[0][i], e * kept[0] + bars[0][VOLUME, i]
-        b, f = b * kept[1] + values[1][i], f * kept[1] + bars[1][VOLUME, i]
-        c, g = c * kept[2] + values[2][i], g * kept[2] + bars[2][VOLUME, i]
-        d, h = d * kept[3] + values[3][i], h * kept[3] + bars[3][VOLUME, i]
-        values[0][i], values[1][i], values[2][i], values[3][i] = a, b, c, d
-        bars[0][SCRATCH_2, i], bars[1][SCRATCH_2, i] = e, f
-        bars[2][SCRATCH_2, i], bars[3][SCRATCH_2, i] = g, h
-    states[0][1], states[1][1], states[2][1], states[3][1] = a, b, c, d
-    states[0][2], states[1][2], states[2][2], states[3][2] = e, f, g, h
+    kept = bars[0][SCRATCH], bars[1][SCRATCH], bars[2][SCRATCH], bars[3][SCRATCH]
+    shares = bars[0][SCRATCH_2], bars[1][SCRATCH_2], bars[2][SCRATCH_2], bars[3][SCRATCH_2]
+    _add_up(states, 1, kept, values, stop)
+    _add_up(states, 2, kept, shares, stop)
     for k in range(SYMBOLS):
-        traded, shares, close = values[k][:stop], bars[k][SCRATCH_2][:stop], bars[k][CLOSE][:stop]
-        for i in range(stop):
-            distance = 3.0 * close[i] * shares[i] / traded[i] - 1.0
-            traded[i] = distance if shares[i] > 0.0 else np.nan
+        _distances(bars[k][CLOSE][:stop], shares[k][:stop], values[k][:stop])
         vwap_between(bars[k], states[k], values[k], stop, values[k].size)
 
 
 @inlined_kernel
+def _add_up(states: Four, place: int, kept: Four, rows: Four, stop: int) -> None:
+    """Sums in the place of what is added, which begin anew where `kept` is 0."""
+    a, b = states[0][place], states[1][place]
+    c, d = states[2][place], states[3][place]
+    for i in range(stop):
+        a, b = a * kept[0][i] + rows[0][i], b * kept[1][i] + rows[1][i]
+        c, d = c * kept[2][i] + rows[2][i], d * kept[3][i] + rows[3][i]
+        rows[0][i], rows[1][i], rows[2][i], rows[3][i] = a, b, c, d
+    states[0][place], states[1][place], states[2][place], states[3][place] = a, b, c, d
+
+
+@inlined_kernel
+def _distances(close: FloatArray, shares: FloatArray, traded: FloatArray) -> None:
+    """Close / VWAP - 1 in the place of the amounts; NaN until something traded."""
+    for i in range(traded.size):
+        distance = 3.0 * close[i] * shares[i] / traded[i] - 1.0
+        traded[i] = distance if shares[i] > 0.0 else np.nan
+
+
+@inlined_kernel
 def _amounts(bars: FloatArray, state: FloatArray, values: FloatArray, stop: int) -> None:
-    """3 * typical * volume in `values`, and in SCRATCH 1 where a session goes on, else 0."""
+    """3 * typical * volume in `values`, volumes in SCRATCH_2, and in SCRATCH 1 where a session goes
+    on, else 0.
+    """
     if stop == 0:
         return
     days, kept, amounts = bars[SESSION_DAY][:stop], bars[SCRATCH][:stop], values[:stop]
     high, low, close = bars[HIGH][:stop], bars[LOW][:stop], bars[CLOSE][:stop]
-    volume, earlier, later, continues = bars[VOLUME][:stop], days[:-1], days[1:], kept[1:]
+    volume, shares = bars[VOLUME][:stop], bars[SCRATCH_2][:stop]
     kept[0] = 1.0 if days[0] == state[0] else 0.0
+    earlier, later, continues = days[:-1], days[1:], kept[1:]
     for i in range(earlier.size):
         continues[i] = 1.0 if later[i] == earlier[i] else 0.0
     for i in range(stop):
         amounts[i] = (high[i] + low[i] + close[i]) * volume[i]
+        shares[i] = volume[i]
     state[0] = days[stop - 1]
 
 
@@ -389,7 +427,7 @@ def _thresholds(
         change[i] = 0.0 if math.isnan(given[i]) else given[i]
 
 
-OF_FOUR = {
+OF_FOUR: dict[str, Kernel] = {
     "averages:ema": ema_of_four,
     "averages:macd_line": macd_line_of_four,
     "averages:macd_signal": macd_signal_of_four,

@@ -5,17 +5,17 @@ can be small enough for the processor's cache. Kernels are called by their addre
 features is data (`Steps`), and nothing is compiled for it.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.features.bar_columns import Sessions, fill_bars
-from harmony_pipeline.features.catalog import FeatureColumn, FeatureSet, Kernel
+from harmony_pipeline.features.catalog import FeatureColumn, FeatureSet
 from harmony_pipeline.features.four_symbols import OF_FOUR, SYMBOLS
 from harmony_pipeline.features.kernel_inputs import ROWS
 from harmony_pipeline.features.returns import fill_log_returns
+from harmony_pipeline.features.value_columns import count_nan
 from harmony_pipeline.kernel import call_kernel, kernel, kernel_address
 
 MOST_READS = 2
@@ -74,10 +74,17 @@ def can_be_steps(feature_set: FeatureSet) -> bool:
     return all(len(column.reads) <= MOST_READS for column in feature_set.computed)
 
 
-def steps_of(feature_set: FeatureSet, given: Sequence[str]) -> Steps:
-    """The steps of a set that compares no symbols. `given` are the columns that come with the
-    bars.
+def steps_of(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
+    """The steps of a set that compares no symbols, kept with it. `given` are the columns that come
+    with the bars.
     """
+    known = feature_set.steps
+    if given not in known:
+        known[given] = _made(feature_set, given)
+    return Steps(*known[given])
+
+
+def _made(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
     columns = [each for each in feature_set.computed if not each.indicator.given]
     hidden = [name for name in feature_set.hidden if name not in given]
     row = {name: number for number, name in enumerate((*feature_set.names, *hidden, *given))}
@@ -107,7 +114,7 @@ def _alone(column: FeatureColumn) -> int:
 
 def _together(column: FeatureColumn) -> int:
     named = column.indicator.kernel
-    found: Kernel | None = OF_FOUR.get(named) if isinstance(named, str) else None
+    found = OF_FOUR.get(named) if isinstance(named, str) else None
     if found is None:
         return 0
     matrix, row = (np.empty((ROWS, 1)),) * SYMBOLS, (np.empty(1),) * SYMBOLS
@@ -160,7 +167,7 @@ def fold_symbols(
                 for k in range(active):
                     fold_alone(steps, s, room, rows, states[k], k, starts[k], stops[k])
         for k in range(active):
-            count_rows(rows.values, starts[k], stops[k], watched[k], nans[k, place])
+            count_nan(rows.values, starts[k], stops[k], watched[k], nans[k, place])
             for column in range(forgetful.size):
                 watched[k, column] = forgetful[column] or nans[k, place, column] > 0
     return True
@@ -169,18 +176,22 @@ def fold_symbols(
 @kernel
 def matrix_in(room: Room, symbol: int, count: int) -> FloatArray:
     """The bars of a block, [ROWS, count]."""
-    return room.bars[symbol][: ROWS * count].reshape((ROWS, count))
+    matrix: FloatArray = room.bars[symbol][: ROWS * count].reshape((ROWS, count))
+    return matrix
 
 
 @kernel
 def row_of(rows: Rows, symbol: int, number: int, start: int, stop: int) -> FloatArray:
     """A row of a column, from bar `start` to before `stop`."""
     outputs, hidden = rows.values.shape[0], rows.hidden.shape[1]
+    row: FloatArray
     if number < outputs:
-        return rows.values[number][start:stop]
-    if number < outputs + hidden:
-        return rows.hidden[symbol][number - outputs][: stop - start]
-    return rows.given[number - outputs - hidden][start:stop]
+        row = rows.values[number][start:stop]
+    elif number < outputs + hidden:
+        row = rows.hidden[symbol][number - outputs][: stop - start]
+    else:
+        row = rows.given[number - outputs - hidden][start:stop]
+    return row
 
 
 @kernel
@@ -264,16 +275,3 @@ def _rows_of_four(
         row_of(rows, 2, number, starts[2], stops[2]),
         row_of(rows, last, number, starts[last], stops[last]),
     )
-
-
-@kernel
-def count_rows(
-    values: FloatArray, start: int, stop: int, watched: BoolArray, counts: IntArray
-) -> None:
-    """Write the number of NaN of each watched row, from bar `start` to before `stop`."""
-    for row in range(watched.size):
-        if watched[row]:
-            numbers, count = values[row][start:stop], 0
-            for i in range(numbers.size):
-                count += np.isnan(numbers[i])
-            counts[row] = count
