@@ -47,7 +47,7 @@ from harmony_pipeline.features.symbol_fold import (
 )
 from harmony_pipeline.features.value_columns import value_column
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.text import clock_time
 
 K = TypeVar("K")
