@@ -145,8 +145,8 @@ def with_polars_and_talib(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def kernels_alone(bars: pl.DataFrame, symbols: int) -> Callable[[], None]:
-    """The fold over ready matrices, in blocks as `compute_features` cuts them: what the arithmetic
-    itself costs.
+    """The fold over ready matrices, one symbol after the other, in blocks: what the arithmetic of
+    one symbol costs. `compute_features` folds the recursions of four together.
     """
     from harmony_pipeline.features.catalog import compiled_calls  # an earlier build has none
 

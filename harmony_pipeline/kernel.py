@@ -17,7 +17,9 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
+from numba.core import cgutils, types
 from numba.core.caching import Cache, CompileResultCacheImpl, UserProvidedCacheLocator
+from numba.extending import intrinsic
 
 from harmony_pipeline.files import cache_root
 from harmony_pipeline.kernel_hash import kernel_hash
@@ -66,6 +68,44 @@ def machine_code(function: Callable[..., T], *arguments: Any) -> Callable[..., T
         tuple(kernel.typeof_pyval(argument) for argument in arguments)
     )
     return found
+
+
+def kernel_address(function: Callable[..., None], *arguments: Any) -> int:
+    """Where the machine code of `function` for arguments of these types lies, for `call_kernel`.
+    It lies there as long as `function` is kept.
+    """
+    kernel: Any = function
+    given = tuple(kernel.typeof_pyval(argument) for argument in arguments)
+    kernel.compile(given)
+    compiled = kernel.overloads[given]
+    if compiled.signature.return_type != types.none:
+        raise TypeError(f"kernel {kernel.__name__} returns something: it must return nothing")
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call_kernel(typing_context: Any, address: Any, arguments: Any) -> Any:
+    """Within a kernel: call the kernel at `address` with a tuple of arguments. It returns nothing.
+
+    So one kernel calls others that are not known when it is compiled. Whoever calls it answers for
+    the types: an address is that of `kernel_address` for arguments of the same types.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        taken = tuple(signature.args[1])
+        code = context.call_conv.get_function_type(types.none, taken).as_pointer()
+        status, _ = context.call_conv.call_function(
+            builder,
+            builder.inttoptr(values[0], code),
+            types.none,
+            taken,
+            cgutils.unpack_tuple(builder, values[1]),
+        )
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), generate
 
 
 def _compiled(function: F, flags: dict[str, Any]) -> F:

@@ -71,8 +71,9 @@ class _Sources:
                     self._read_names(function, names, vars(value))
 
     def _text(self, function: FunctionType, value: Any) -> str:
-        # a kernel, ours or of a user's module: its plain function
-        called = getattr(value, "py_func", None)
+        # a kernel, ours or of a user's module: its plain function; of code that numba is told to
+        # write itself, the function that writes it
+        called = getattr(value, "py_func", getattr(value, "_defn", None))
         if (
             called is None
             and isinstance(value, FunctionType)

@@ -204,6 +204,7 @@ def _fold_every_indicator() -> None:
     from harmony_pipeline.features.catalog import FeatureSet, Peers, compiled_calls
     from harmony_pipeline.features.moments import peer_arrays
     from harmony_pipeline.features.reference import EXAMPLES
+    from harmony_pipeline.features.symbol_fold import steps_of
 
     every = FeatureSet.of(EXAMPLES, peers=Peers(sectors={"A": "any"}))
     for number, comparisons in enumerate(every.rounds):
@@ -212,6 +213,10 @@ def _fold_every_indicator() -> None:
             column.kernel(
                 np.zeros(2, np.int64), *peer_arrays((), every.peers), np.empty(0), np.empty(0)
             )
+    folds = (FeatureSet.of([name], peers=every.peers) for name in EXAMPLES)
+    for fold in folds:
+        if not fold.compares:
+            steps_of(fold, ())
 
 
 def _predict_a_sequence() -> None:

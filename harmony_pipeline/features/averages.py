@@ -45,10 +45,23 @@ def ema(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
     State: Smoothed.
     """
+    ema_between(bars, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def ema_between(
+    bars: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`ema` of the bars from `start` to `stop`."""
     length = int(parameters[0])
     alpha = 2.0 / (length + 1.0)
     average = Smoothed(state[0], state[1])
-    for i in range(values.size):
+    for i in range(start, stop):
         average = smooth(average, bars[CLOSE, i], length, alpha)
         values[i] = average.level if average.seen >= length else np.nan
     state[0], state[1] = average.level, average.seen
@@ -77,10 +90,23 @@ def macd_line(
     Both averages start on bar S, the fast one with the mean of the F closes that end there. State:
     Smoothed of fast and slow.
     """
+    macd_line_between(bars, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def macd_line_between(
+    bars: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`macd_line` of the bars from `start` to `stop`."""
     fast_length, slow_length = int(parameters[0]), int(parameters[1])
     fast_alpha, slow_alpha = 2.0 / (fast_length + 1.0), 2.0 / (slow_length + 1.0)
     fast, slow = Smoothed(state[0], state[1]), Smoothed(state[2], state[3])
-    for i in range(values.size):
+    for i in range(start, stop):
         if slow.seen >= slow_length - fast_length:
             fast = smooth(fast, bars[CLOSE, i], fast_length, fast_alpha)
         slow = smooth(slow, bars[CLOSE, i], slow_length, slow_alpha)
@@ -100,10 +126,23 @@ def macd_signal(
     """Exponential average of the line over G bars, begun with the mean of the first G. State:
     Smoothed.
     """
+    macd_signal_between(line, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def macd_signal_between(
+    line: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`macd_signal` of the bars from `start` to `stop`."""
     length = int(parameters[2])
     alpha = 2.0 / (length + 1.0)
     signal = Smoothed(state[0], state[1])
-    for i in range(values.size):
+    for i in range(start, stop):
         if not math.isnan(line[i]):
             signal = smooth(signal, line[i], length, alpha)
         values[i] = signal.level if signal.seen >= length else np.nan

@@ -198,6 +198,11 @@ class FeatureSet:
         """The compiled kernels of each round that was asked for (`compiled_calls`)."""
         return {}
 
+    @cached_property
+    def steps(self) -> dict[tuple[str, ...], tuple[Any, ...]]:
+        """The set as data of compiled code, by the columns that come with the bars (`steps_of`)."""
+        return {}
+
     @property
     def state_size(self) -> int:
         """Length of a state vector."""

@@ -11,10 +11,11 @@ Columns of news also depend on the headlines of the symbol that were known befor
 (`news_columns.py`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -29,22 +30,35 @@ from harmony_pipeline.features.bar_columns import (
     price_fault,
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
+from harmony_pipeline.features.four_symbols import SYMBOLS
 from harmony_pipeline.features.indicators import Kernel
 from harmony_pipeline.features.lent_memory import lend_floats
 from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
-from harmony_pipeline.features.value_columns import count_nan, value_column
+from harmony_pipeline.features.symbol_fold import (
+    Bars,
+    Rows,
+    Steps,
+    can_be_steps,
+    fold_symbols,
+    room_for,
+    steps_of,
+)
+from harmony_pipeline.features.value_columns import value_column
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.text import clock_time
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 __all__ = ["REGULAR_SESSION", "FeatureResult", "compute_features", "session_days"]
 
-# bars folded at once, so that a block fits the processor's cache; a cut changes no bit
-BLOCK_BARS = 32_768
+# bars folded at once, so that a block fits the processor's cache; a cut changes no bit. No power of
+# two: rows of 2^n numbers would contend for the same places of the cache
+BLOCK_BARS = 4_000
+ROUND_BARS = 32_768  # the same in rounds, where threads wait for Python's lock between kernels
 SHARED_ROWS = 50_000  # fewer are done before a second thread has begun
 
 
@@ -99,9 +113,7 @@ def compute_features(
     fold = _Fold.of(bars, feature_set, columns, known, given)
     if feature_set.compares:
         _refuse_half_a_moment(bars, known)
-        vectors, with_nan = _in_rounds(fold)
-    else:
-        vectors, with_nan = _symbol_by_symbol(fold)
+    vectors, with_nan = _in_rounds(fold) if fold.by_rounds else _in_groups(fold)
     for place, vector in enumerate(vectors):
         last = bars["timestamp"][int(fold.columns.starts[place + 1]) - 1]
         known[fold.columns.symbols[place]] = State(last, vector)
@@ -130,15 +142,36 @@ def _totals(
 _Stretch = tuple[int, int, int]  # first row, row after the last, number of NaN
 
 
-def _symbol_by_symbol(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
+def _in_groups(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
     """The states after the last bars, and of each column where it has NaN."""
-    vectors, with_nan = list[FloatArray](), [list[_Stretch]() for _ in fold.feature_set.names]
-    for vector, stretches in fold.of_all(fold.symbol):
-        vectors.append(vector)
-        for start, stop, counts in stretches:
-            for row in np.flatnonzero(counts):
-                with_nan[row].append((start, stop, int(counts[row])))
+    chosen, starts = fold.feature_set, fold.columns.starts
+    fold.fill_given()
+    steps = steps_of(chosen, tuple(fold.given))
+    vectors = [fold.vector_before(place) for place in range(starts.size - 1)]
+    groups = groups_of(np.diff(starts), fold.workers)
+    with_nan = [list[_Stretch]() for _ in chosen.names]
+    results = fold.of_all(lambda group: fold.group(group, steps, vectors), groups)
+    for group, (after, counts) in zip(groups, results, strict=True):
+        for place, vector in zip(group, after, strict=True):
+            vectors[place] = vector
+        for k, block, row in zip(*np.nonzero(counts), strict=True):
+            first = int(starts[group[k]]) + int(block) * BLOCK_BARS
+            last = min(first + BLOCK_BARS, int(starts[group[k] + 1]))
+            with_nan[row].append((first, last, int(counts[k, block, row])))
     return vectors, with_nan
+
+
+def groups_of(lengths: IntArray, workers: int) -> list[list[int]]:
+    """The places of symbols that are folded together, by fours, those with the most bars first; the
+    last ones shared out among the workers.
+    """
+    order = [int(place) for place in np.argsort(-lengths, kind="stable")]
+    fours = len(order) // (SYMBOLS * workers) * workers
+    rest = order[fours * SYMBOLS :]
+    return [
+        *(order[i * SYMBOLS : (i + 1) * SYMBOLS] for i in range(fours)),
+        *(rest[i::workers] for i in range(min(workers, len(rest)))),
+    ]
 
 
 def _in_rounds(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
@@ -148,7 +181,7 @@ def _in_rounds(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
     vectors = [vector.copy() for vector in begun]
     moments = Moments.of(columns.symbols, columns.starts, columns.stamps, chosen.peers)
     rows = dict(zip((*chosen.names, *chosen.hidden), (*fold.values, *fold.hidden), strict=True))
-    fold.fill_given(fold.values, fold.hidden, 0, fold.bars.height)
+    fold.fill_given()
     for number, comparisons in enumerate(chosen.rounds):
         kernels = compiled_calls(chosen, number)
 
@@ -162,7 +195,7 @@ def _in_rounds(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
             if number == 0:
                 vectors[place][:1] = previous
 
-        fold.of_all(fold_round)
+        fold.of_all(fold_round, range(len(vectors)))
         for column in comparisons:
             moments.compare(column, rows[column.reads[0]], rows[column.name])
     counts = (int(np.isnan(row).sum()) for row in fold.values)
@@ -194,8 +227,9 @@ class _Fold:
     known: Mapping[str, State]
     values: FloatArray
     hidden: FloatArray
-    kernels: list[Kernel]
     given: Mapping[str, FloatArray]
+    by_rounds: bool
+    """Whether kernels are called one by one: the set compares symbols, or is no `Steps`."""
 
     @staticmethod
     def of(
@@ -206,29 +240,31 @@ class _Fold:
         given: Mapping[str, FloatArray],
     ) -> "_Fold":
         values = lend_floats(len(feature_set.names), bars.height)
-        # of a set without comparisons a block of hidden columns is enough
-        kept = bars.height if feature_set.compares else 0
-        hidden = np.empty((len(feature_set.hidden), kept))
-        kernels = compiled_calls(feature_set)
-        return _Fold(bars, feature_set, columns, known, values, hidden, kernels, given)
+        by_rounds = feature_set.compares or not can_be_steps(feature_set)
+        # without rounds a block of hidden columns is enough
+        hidden = np.empty((len(feature_set.hidden), bars.height if by_rounds else 0))
+        return _Fold(bars, feature_set, columns, known, values, hidden, given, by_rounds)
 
-    def fill_given(self, values: FloatArray, hidden: FloatArray, block: int, stop: int) -> None:
-        """What comes with the bars, for the rows from `block` to `stop`."""
+    def fill_given(self) -> None:
+        """What comes with the bars."""
         chosen = self.feature_set
         for name, row in self.given.items():
             if name in chosen.names:
-                values[chosen.names.index(name)] = row[block:stop]
-            elif name in chosen.hidden:
-                hidden[chosen.hidden.index(name)] = row[block:stop]
+                self.values[chosen.names.index(name)] = row
+            elif name in chosen.hidden and self.by_rounds:
+                self.hidden[chosen.hidden.index(name)] = row
 
-    def of_all(self, work: Callable[[int], T]) -> list[T]:
-        """`work` of every symbol, by its place."""
-        symbols = range(len(self.columns.symbols))
-        workers = pl.thread_pool_size() if self.bars.height >= SHARED_ROWS else 1
-        if min(workers, len(symbols)) > 1:
-            with ThreadPoolExecutor(workers) as pool:
-                return list(pool.map(work, symbols))
-        return [work(place) for place in symbols]
+    @property
+    def workers(self) -> int:
+        """Threads that compute."""
+        return pl.thread_pool_size() if self.bars.height >= SHARED_ROWS else 1
+
+    def of_all(self, work: Callable[[K], T], parts: Sequence[K]) -> list[T]:
+        """`work` of every part, in order."""
+        if min(self.workers, len(parts)) > 1:
+            with ThreadPoolExecutor(self.workers) as pool:
+                return list(pool.map(work, parts))
+        return [work(part) for part in parts]
 
     def vector_before(self, place: int) -> FloatArray:
         """The state before the symbol's first bar here."""
@@ -239,10 +275,10 @@ class _Fold:
     def blocks(self, place: int) -> Iterator[tuple[int, int, FloatArray]]:
         """First row, row after the last, and adjusted bars of each block of the symbol."""
         start, end = int(self.columns.starts[place]), int(self.columns.starts[place + 1])
-        room = min(BLOCK_BARS, end - start)
+        room = min(ROUND_BARS, end - start)
         matrix = matrix_of(room)
-        for block in range(start, end, BLOCK_BARS):
-            stop = min(block + BLOCK_BARS, end)
+        for block in range(start, end, ROUND_BARS):
+            stop = min(block + ROUND_BARS, end)
             if stop - block < room:  # rows of a matrix lie one behind the other
                 matrix = matrix_of(stop - block)
             fault = self.columns.fill(block, matrix)
@@ -250,27 +286,39 @@ class _Fold:
                 raise price_fault(self.bars, fault)
             yield block, stop, matrix
 
-    def symbol(self, place: int) -> tuple[FloatArray, list[tuple[int, int, IntArray]]]:
-        """One symbol's state after its last bar, and the blocks that have NaN: first row, row after
-        the last, number of NaN by column.
+    def group(
+        self, places: Sequence[int], steps: Steps, vectors: Sequence[FloatArray]
+    ) -> tuple[FloatArray, IntArray]:
+        """The states of some symbols after their last bars, and the number of NaN by symbol, block
+        and column. None of them has more bars than the first.
         """
-        chosen, vector = self.feature_set, self.vector_before(place)
-        room = min(BLOCK_BARS, int(self.columns.starts[place + 1] - self.columns.starts[place]))
-        hidden = np.empty((len(chosen.hidden), room))
-        counts, with_nan = np.zeros(len(chosen.names), np.int64), []
-        forgetful = np.array([not column.indicator.stays_known for column in chosen.columns], bool)
-        watched = np.ones(len(chosen.names), bool)
-        for block, stop, matrix in self.blocks(place):
-            values = self.values[:, block:stop]
-            self.fill_given(values, hidden[:, : stop - block], block, stop)
-            calls = chosen.calls(vector, matrix, values, hidden[:, : stop - block])
-            for kernel, (_, arguments) in zip(self.kernels, calls, strict=True):
-                kernel(*arguments)
-            count_nan(values, watched, counts)
-            if counts.any():
-                with_nan.append((block, stop, counts.copy()))
-            watched = forgetful | (counts > 0)
-        return vector, with_nan
+        columns, names = self.columns, self.feature_set.names
+        bounds = np.stack([columns.starts[places], columns.starts[np.add(places, 1)]], axis=1)
+        states = np.stack([vectors[place] for place in places])
+        most = int(bounds[0, 1] - bounds[0, 0])
+        block = min(most, BLOCK_BARS)
+        room = room_for(self.feature_set, block)
+        hidden = len(self.feature_set.hidden) - sum(
+            name in self.given for name in self.feature_set.hidden
+        )
+        given = np.array(list(self.given.values())) if self.given else np.empty((0, 0))
+        rows = Rows(self.values, given, np.empty((SYMBOLS, hidden, block)))
+        forgetful = [not column.indicator.stays_known for column in self.feature_set.columns]
+        nans = np.zeros((len(places), -(-most // BLOCK_BARS), len(names)), np.int64)
+        bars = Bars(columns.reals, columns.stamps, columns.sessions)
+        if not fold_symbols(
+            steps, bars, bounds, states, rows, room, np.array(forgetful, np.bool_), nans
+        ):
+            raise self._first_fault()
+        return states, nans
+
+    def _first_fault(self) -> DataError:
+        """The refusal of the first row that kernels cannot read."""
+        faults = (
+            self.columns.fill(start, matrix_of(stop - start))
+            for start, stop in pairwise(self.columns.starts.tolist())
+        )
+        return price_fault(self.bars, next(fault for fault in faults if fault >= 0))
 
 
 def _vector_before(

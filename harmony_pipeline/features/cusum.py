@@ -45,8 +45,22 @@ def cusum_event(
     Moves in extended hours count, but only regular bars, which can be traded, become events. There
     is no event while the volatility is unknown. State: the sums.
     """
+    cusum_between(bars, volatility, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def cusum_between(
+    bars: FloatArray,
+    volatility: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`cusum_event` of the bars from `start` to `stop`."""
     sums = Sums(state[0], state[1])
-    for i in range(values.size):
+    for i in range(start, stop):
         change = bars[LOG_RETURN, i]
         may_fire = (bars[REGULAR, i] > 0.0) & (not math.isnan(volatility[i]))
         threshold = parameters[0] * volatility[i] if may_fire else math.inf

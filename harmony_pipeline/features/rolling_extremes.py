@@ -10,6 +10,8 @@ block before.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import inlined_kernel
 
@@ -66,6 +68,49 @@ def highest(window: FloatArray, cursor: ExtremeCursor) -> float:
     """The largest value of the window."""
     before = float(window[HEAD + cursor.at])
     return before if before > cursor.highest else cursor.highest
+
+
+@inlined_kernel
+def roll_maxima(series: FloatArray, window: FloatArray, maxima: FloatArray) -> None:
+    """The largest of the last N values at each of them; NaN until there are N. The series has no
+    NaN and shares no memory with `maxima`.
+
+    The same as `include` and `highest` of each. Whole blocks of N are computed at once.
+    """
+    cursor = load_extreme(window)
+    length, count = cursor.length, series.size
+    i = 0
+    while i < count:
+        stop = i + length
+        if cursor.at == 0 and cursor.filled == length and stop <= count:
+            best = maximum_block(series[i:stop], window[HEAD:], maxima[i:stop])
+            cursor = ExtremeCursor(0, length, length, best)
+            i = stop
+            continue
+        cursor = include(window, cursor, series[i])
+        maxima[i] = highest(window, cursor) if spans(cursor) else np.nan
+        i += 1
+    save_extreme(window, cursor)
+
+
+@inlined_kernel
+def maximum_block(block: FloatArray, window: FloatArray, maxima: FloatArray) -> float:
+    """`roll_maxima` of a whole block of N values behind a full block; the largest of the block."""
+    length, best = block.size, block[0]
+    for j in range(length - 1):
+        best = block[j] if block[j] > best else best
+        maxima[j] = best
+    for j in range(length - 1):
+        before = window[1:][j]
+        maxima[j] = before if before > maxima[j] else maxima[j]
+    best = block[length - 1]
+    j = length
+    while j > 0:  # half the time of a range that falls
+        j -= 1
+        best = max(best, block[j])
+        window[j] = best
+    maxima[length - 1] = best
+    return float(best)
 
 
 DATED_HEAD = 5

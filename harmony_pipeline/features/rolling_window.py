@@ -129,18 +129,84 @@ def roll(
     """The distance of each value from the mean of its window, and the window's sample variance; NaN
     until there are N values. NaN in the series is passed over.
 
-    Roots and quotients are left to a loop of their own, in which the compiler computes several at
-    once: `to_z_scores`, `to_roots`.
+    Whole blocks of N are computed at once, which gives the same bits. Roots and quotients are left
+    to a loop of their own, in which the compiler computes several at once: `to_z_scores`,
+    `to_roots`.
     """
     cursor = load_cursor(window)
-    for i in range(series.size):
+    length, count, known = cursor.length, series.size, after_last_nan(series)
+    i = 0
+    while i < count:
+        if i >= known and cursor.at == 0 and cursor.filled == length and i + length <= count:
+            reference = cursor.reference
+            while i + length <= count:
+                block, stop = series[i : i + length], i + length
+                roll_block(block, window, reference, distances[i:stop], variances[i:stop])
+                reference, i = block[length - 1], stop
+            for j in range(length):
+                window[HEAD + j] = series[i - length + j]
+            cursor = Cursor(0, length, length, reference, 0.0, 0.0)
+            continue
         value = series[i]
         if not math.isnan(value):
             cursor = push(window, cursor, value)
         full = is_full(cursor)
         distances[i] = (value - cursor.reference) - centre(window, cursor) if full else np.nan
         variances[i] = variance(window, cursor) if full else np.nan
+        i += 1
     save_cursor(window, cursor)
+
+
+@inlined_kernel
+def after_last_nan(values: FloatArray) -> int:
+    """The place behind the last NaN; 0: there is none."""
+    count = 0
+    for i in range(values.size):  # without an exit: the compiler looks at several at once
+        count += math.isnan(values[i])
+    last = values.size if count else 0
+    while last > 0 and not math.isnan(values[last - 1]):
+        last -= 1
+    return last
+
+
+@inlined_kernel
+def roll_block(
+    block: FloatArray,
+    window: FloatArray,
+    reference: float,
+    distances: FloatArray,
+    variances: FloatArray,
+) -> None:
+    """`roll` of a whole block of N known values behind a full one, of which `reference` is the
+    last. The values themselves are not written to the window.
+
+    Here no step asks where the block ends, and the sums from the front do not wait for those from
+    the back.
+    """
+    length = block.size
+    sums, squares = window[HEAD + length : HEAD + 2 * length], window[HEAD + 2 * length :]
+    later_sums, later_squares = sums[1:], squares[1:]
+    share, freedom = 1.0 / length, 1.0 / (length - 1)
+    total, square = 0.0, 0.0
+    for j in range(length - 1):
+        difference = block[j] - reference
+        total += difference
+        square += difference * difference
+        whole = later_sums[j] + total
+        middle = whole * share
+        distances[j] = difference - middle
+        variances[j] = max(later_squares[j] + square - whole * middle, 0.0) * freedom
+    last, total, square = block[length - 1], 0.0, 0.0
+    j = length
+    while j > 0:  # half the time of a range that falls
+        j -= 1
+        difference = block[j] - last
+        total += difference
+        square += difference * difference
+        sums[j], squares[j] = total, square
+    spread = square - total * (total * share)
+    distances[length - 1] = (last - last) - total * share
+    variances[length - 1] = max(spread, 0.0) * freedom
 
 
 @inlined_kernel

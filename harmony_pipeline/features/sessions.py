@@ -30,8 +30,16 @@ def vwap_distance(
     typical = (high + low + close) / 3. NaN until something traded in the session. State: session
     day, the sum of 3 * typical * volume, the sum of volume.
     """
+    vwap_between(bars, state, values, 0, values.size)
+
+
+@inlined_kernel
+def vwap_between(
+    bars: FloatArray, state: FloatArray, values: FloatArray, start: int, stop: int
+) -> None:
+    """`vwap_distance` of the bars from `start` to `stop`."""
     day, traded, shares = state[0], state[1], state[2]
-    for i in range(values.size):
+    for i in range(start, stop):
         kept = 1.0 if bars[SESSION_DAY, i] == day else 0.0  # a factor is faster than a branch
         day = bars[SESSION_DAY, i]
         typical = bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]

@@ -1,16 +1,8 @@
 """The position of the close in its recent range."""
 
-import numpy as np
-
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH
-from harmony_pipeline.features.rolling_extremes import (
-    highest,
-    include,
-    load_extreme,
-    save_extreme,
-    spans,
-)
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH, SCRATCH_2
+from harmony_pipeline.features.rolling_extremes import roll_maxima
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
@@ -28,15 +20,10 @@ def range_position(
 
     State: maxima of highs, maxima of minus the lows.
     """
-    split = state.size // 2
-    highs, lows = state[:split], state[split:]
-    top, bottom = load_extreme(highs), load_extreme(lows)
+    split, lows = state.size // 2, bars[SCRATCH_2]
+    roll_maxima(bars[HIGH], state[:split], bars[SCRATCH])
     for i in range(values.size):
-        top = include(highs, top, bars[HIGH, i])
-        bottom = include(lows, bottom, -bars[LOW, i])
-        values[i] = -highest(lows, bottom) if spans(top) else np.nan
-        bars[SCRATCH, i] = highest(highs, top)
-    save_extreme(highs, top)
-    save_extreme(lows, bottom)
+        lows[i] = -bars[LOW, i]
+    roll_maxima(lows, state[split:], values)
     for i in range(values.size):
-        values[i] = position_between(bars[CLOSE, i], values[i], bars[SCRATCH, i])
+        values[i] = position_between(bars[CLOSE, i], -values[i], bars[SCRATCH, i])

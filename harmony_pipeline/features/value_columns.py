@@ -14,18 +14,18 @@ from harmony_pipeline.kernel import kernel
 
 
 @kernel
-def count_nan(values: FloatArray, watched: BoolArray, counts: IntArray) -> None:
-    """Write the number of NaN in each watched row of `values` into counts[row], and 0 into the
-    others.
+def count_nan(
+    values: FloatArray, start: int, stop: int, watched: BoolArray, counts: IntArray
+) -> None:
+    """Write the number of NaN in each watched row of `values`, from `start` to before `stop`, into
+    counts[row].
     """
-    for row in range(values.shape[0]):
-        counts[row] = 0
-        if not watched[row]:
-            continue
-        numbers, count = values[row], 0
-        for i in range(numbers.size):
-            count += np.isnan(numbers[i])
-        counts[row] = count
+    for row in range(watched.size):
+        if watched[row]:
+            numbers, count = values[row][start:stop], 0
+            for i in range(numbers.size):
+                count += np.isnan(numbers[i])
+            counts[row] = count
 
 
 @kernel

@@ -11,6 +11,7 @@ from harmony_pipeline.features.kernel_inputs import (
     LOG_RETURN,
     LOW,
     SCRATCH,
+    SCRATCH_2,
     VOLUME,
 )
 from harmony_pipeline.features.rolling_pairs import (
@@ -21,7 +22,14 @@ from harmony_pipeline.features.rolling_pairs import (
     push_pair,
     save_pairs,
 )
-from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
+from harmony_pipeline.features.rolling_sums import (
+    add,
+    has_all,
+    load_sum,
+    roll_sums,
+    rolling_sum,
+    save_sum,
+)
 from harmony_pipeline.features.rolling_window import (
     is_full,
     load_cursor,
@@ -73,19 +81,15 @@ def signed_volume(
 
     It is known from bar N + 1 on. State: sums of signed volumes, sums of volumes.
     """
-    split = state.size // 2
-    signed, total = state[:split], state[split:]
-    net, gross = load_sum(signed), load_sum(total)
+    split, signed, volume = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
     for i in range(values.size):
-        change, volume = bars[LOG_RETURN, i], bars[VOLUME, i]
-        if not math.isnan(change):
-            sign = int(change > 0.0) - int(change < 0.0)  # a branch would be guessed wrong
-            net, gross = add(signed, net, sign * volume), add(total, gross, volume)
-        values[i] = rolling_sum(signed, net) if has_all(net) else np.nan
-        bars[SCRATCH, i] = rolling_sum(total, gross)
-    save_sum(signed, net)
-    save_sum(total, gross)
-    to_bounded_ratios(values, bars[SCRATCH])
+        change = bars[LOG_RETURN, i]
+        sign = int(change > 0.0) - int(change < 0.0)  # a branch would be guessed wrong
+        volume[i] = np.nan if math.isnan(change) else bars[VOLUME, i]
+        signed[i] = sign * volume[i]
+    roll_sums(signed, state[:split], values)
+    roll_sums(volume, state[split:], signed)
+    to_bounded_ratios(values, signed)
 
 
 @inlined_kernel

@@ -28,9 +28,22 @@ def rsi(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     It is 50 while no price has moved, where TA-Lib returns 0: a halted symbol is not oversold.
     State: gain, loss, previous close.
     """
+    rsi_between(bars, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def rsi_between(
+    bars: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`rsi` of the bars from `start` to `stop`."""
     length = int(parameters[0])
     gain, loss, previous = Smoothed(state[0], state[1]), Smoothed(state[2], state[3]), state[4]
-    for i in range(values.size):
+    for i in range(start, stop):
         close = bars[CLOSE, i]
         if previous > 0.0:
             gain = smooth(gain, max(close - previous, 0.0), length, 1.0 / length)
@@ -54,9 +67,22 @@ def atr(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     """Average true range in adjusted price units, from the second bar on. State: the average, the
     previous close.
     """
+    atr_between(bars, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def atr_between(
+    bars: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`atr` of the bars from `start` to `stop`."""
     length = int(parameters[0])
     average, previous = Smoothed(state[0], state[1]), state[2]
-    for i in range(values.size):
+    for i in range(start, stop):
         if previous > 0.0:
             average = smooth(
                 average, true_range(bars[HIGH, i], bars[LOW, i], previous), length, 1.0 / length
@@ -109,10 +135,23 @@ def adx(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     Both directional indicators are divided by the same true range, which cancels in 100 * |up -
     down| / (up + down). State: previous high and low, Directional, Wilder's average of the index.
     """
+    adx_between(bars, state, parameters, values, 0, values.size)
+
+
+@inlined_kernel
+def adx_between(
+    bars: FloatArray,
+    state: FloatArray,
+    parameters: FloatArray,
+    values: FloatArray,
+    start: int,
+    stop: int,
+) -> None:
+    """`adx` of the bars from `start` to `stop`."""
     length = int(parameters[0])
     previous_high, previous_low = state[0], state[1]
     moves, average = Directional(state[2], state[3], state[4]), Smoothed(state[5], state[6])
-    for i in range(values.size):
+    for i in range(start, stop):
         high, low = bars[HIGH, i], bars[LOW, i]
         if previous_high > 0.0:
             moves = directional_step(moves, high - previous_high, previous_low - low, length)

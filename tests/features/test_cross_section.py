@@ -264,7 +264,7 @@ def test_many_rows_on_several_threads_and_blocks_are_the_same(monkeypatch):
     from harmony_pipeline.features import compute
 
     whole = computed(BARS, MEAN).table
-    monkeypatch.setattr(compute, "BLOCK_BARS", 50)
+    monkeypatch.setattr(compute, "ROUND_BARS", 50)
     monkeypatch.setattr(compute, "SHARED_ROWS", 1)
     monkeypatch.setattr(pl, "thread_pool_size", lambda: 3)
     assert same(computed(BARS, MEAN).table, whole)

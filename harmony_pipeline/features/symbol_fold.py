@@ -1,0 +1,277 @@
+"""The fold of up to four symbols over all of their bars, in one call of compiled code.
+
+Python's lock is not needed between the kernels. So threads do not wait for each other, and blocks
+can be small enough for the processor's cache. Kernels are called by their addresses: a set of
+features is data (`Steps`), and nothing is compiled for it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.features.bar_columns import Sessions, fill_bars
+from harmony_pipeline.features.catalog import FeatureColumn, FeatureSet
+from harmony_pipeline.features.four_symbols import OF_FOUR, SYMBOLS
+from harmony_pipeline.features.kernel_inputs import ROWS
+from harmony_pipeline.features.returns import fill_log_returns
+from harmony_pipeline.features.value_columns import count_nan
+from harmony_pipeline.kernel import call_kernel, kernel, kernel_address
+
+MOST_READS = 2
+FEWEST = 3  # symbols that are folded together: two take as long one after the other
+
+
+class Steps(NamedTuple):
+    """The kernels of a set in order, one row each.
+
+    `alone` and `together` are the addresses of the kernel of one symbol and of that of four (0:
+    there is none). `reads` [steps, MOST_READS] and `writes` number the rows of columns: outputs,
+    then hidden ones, then what comes with the bars. `states` and `numbers` [steps, 2] are the first
+    place and the one after the last, in the state of a symbol and in `parameters`.
+    """
+
+    alone: IntArray
+    together: IntArray
+    read_count: IntArray
+    reads: IntArray
+    writes: IntArray
+    states: IntArray
+    numbers: IntArray
+    parameters: FloatArray
+
+
+class Bars(NamedTuple):
+    """The columns of `BarColumns` that kernels read."""
+
+    reals: tuple[FloatArray, ...]
+    stamps: IntArray
+    sessions: Sessions
+
+
+class Rows(NamedTuple):
+    """`values` [outputs, all bars] is written to; `given` [columns, all bars] comes with the bars.
+    `hidden` [SYMBOLS, hidden columns, a block] holds those of a block of each symbol.
+    """
+
+    values: FloatArray
+    given: FloatArray
+    hidden: FloatArray
+
+
+class Room(NamedTuple):
+    """Memory of one call: `bars` [SYMBOLS, ROWS * a block], and a row and a state for the place of
+    a fourth symbol where there are three.
+    """
+
+    bars: FloatArray
+    row: FloatArray
+    state: FloatArray
+
+
+def can_be_steps(feature_set: FeatureSet) -> bool:
+    """Whether no column reads too many others, as one of the user may."""
+    return all(len(column.reads) <= MOST_READS for column in feature_set.computed)
+
+
+def steps_of(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
+    """The steps of a set that compares no symbols, kept with it. `given` are the columns that come
+    with the bars.
+    """
+    known = feature_set.steps
+    if given not in known:
+        known[given] = _made(feature_set, given)
+    return Steps(*known[given])
+
+
+def _made(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
+    columns = [each for each in feature_set.computed if not each.indicator.given]
+    hidden = [name for name in feature_set.hidden if name not in given]
+    row = {name: number for number, name in enumerate((*feature_set.names, *hidden, *given))}
+    reads = np.full((len(columns), MOST_READS), -1, np.int64)
+    for place, column in enumerate(columns):
+        reads[place, : len(column.reads)] = [row[name] for name in column.reads]
+    ends = np.cumsum([0, *(len(column.parameters) for column in columns)]).astype(np.int64)
+    numbers = [number for column in columns for number in column.parameters]
+    return Steps(
+        np.array([_alone(column) for column in columns], np.int64),
+        np.array([_together(column) for column in columns], np.int64),
+        np.array([len(column.reads) for column in columns], np.int64),
+        reads,
+        np.array([row[column.name] for column in columns], np.int64),
+        np.array([(each.state.start, each.state.stop) for each in columns], np.int64).reshape(
+            len(columns), 2
+        ),
+        np.stack([ends[:-1], ends[1:]], axis=1),
+        np.array(numbers, np.float64),
+    )
+
+
+def _alone(column: FeatureColumn) -> int:
+    matrix, row = np.empty((ROWS, 1)), np.empty(1)
+    return kernel_address(column.kernel, matrix, *[row] * len(column.reads), row, row, row)
+
+
+def _together(column: FeatureColumn) -> int:
+    named = column.indicator.kernel
+    found = OF_FOUR.get(named) if isinstance(named, str) else None
+    if found is None:
+        return 0
+    matrix, row = (np.empty((ROWS, 1)),) * SYMBOLS, (np.empty(1),) * SYMBOLS
+    return kernel_address(found, matrix, *[row] * len(column.reads), row, row[0], row)
+
+
+def room_for(feature_set: FeatureSet, block: int) -> Room:
+    """The memory that a call needs for blocks of this many bars."""
+    return Room(
+        np.empty((SYMBOLS, ROWS * block)), np.empty(block), np.empty(feature_set.state_size)
+    )
+
+
+@kernel
+def fold_symbols(
+    steps: Steps,
+    bars: Bars,
+    bounds: IntArray,
+    states: FloatArray,
+    rows: Rows,
+    room: Room,
+    forgetful: BoolArray,
+    nans: IntArray,
+) -> bool:
+    """Fold up to four symbols, those with the most bars first; False where a row holds a number
+    that kernels cannot read.
+
+    `bounds` [symbols, 2] are the first row and the one after the last, `states` [symbols, state]
+    are moved on. `nans` [symbols, blocks, outputs] becomes the number of NaN: of the forgetful
+    columns in every block, of the others up to the first block without one.
+    """
+    block, count = room.row.size, bounds.shape[0]
+    starts, stops = bounds[:, 0].copy(), bounds[:, 0].copy()
+    watched = np.ones((count, forgetful.size), np.bool_)
+    for place in range(nans.shape[1]):
+        active = 0
+        for k in range(count):
+            starts[k] = stops[k]
+            stops[k] = min(starts[k] + block, bounds[k, 1])
+            if starts[k] < stops[k]:
+                active = k + 1
+                matrix = matrix_in(room, k, stops[k] - starts[k])
+                if fill_bars(matrix, starts[k], bars.reals, bars.stamps, bars.sessions) >= 0:
+                    return False
+                fill_log_returns(matrix, states[k][:1])
+        for s in range(steps.alone.size):
+            if steps.together[s] != 0 and active >= FEWEST:
+                fold_together(steps, s, room, rows, states, starts, stops, active)
+            else:
+                for k in range(active):
+                    fold_alone(steps, s, room, rows, states[k], k, starts[k], stops[k])
+        for k in range(active):
+            count_nan(rows.values, starts[k], stops[k], watched[k], nans[k, place])
+            for column in range(forgetful.size):
+                watched[k, column] = forgetful[column] or nans[k, place, column] > 0
+    return True
+
+
+@kernel
+def matrix_in(room: Room, symbol: int, count: int) -> FloatArray:
+    """The bars of a block, [ROWS, count]."""
+    matrix: FloatArray = room.bars[symbol][: ROWS * count].reshape((ROWS, count))
+    return matrix
+
+
+@kernel
+def row_of(rows: Rows, symbol: int, number: int, start: int, stop: int) -> FloatArray:
+    """A row of a column, from bar `start` to before `stop`."""
+    outputs, hidden = rows.values.shape[0], rows.hidden.shape[1]
+    row: FloatArray
+    if number < outputs:
+        row = rows.values[number][start:stop]
+    elif number < outputs + hidden:
+        row = rows.hidden[symbol][number - outputs][: stop - start]
+    else:
+        row = rows.given[number - outputs - hidden][start:stop]
+    return row
+
+
+@kernel
+def fold_alone(
+    steps: Steps,
+    s: int,
+    room: Room,
+    rows: Rows,
+    state: FloatArray,
+    symbol: int,
+    start: int,
+    stop: int,
+) -> None:
+    """Step s of one symbol over a block."""
+    matrix, reads = matrix_in(room, symbol, stop - start), steps.reads[s]
+    own = state[steps.states[s, 0] : steps.states[s, 1]]
+    numbers = steps.parameters[steps.numbers[s, 0] : steps.numbers[s, 1]]
+    written = row_of(rows, symbol, steps.writes[s], start, stop)
+    if steps.read_count[s] == 0:
+        call_kernel(steps.alone[s], (matrix, own, numbers, written))
+        return
+    first = row_of(rows, symbol, reads[0], start, stop)
+    if steps.read_count[s] == 1:
+        call_kernel(steps.alone[s], (matrix, first, own, numbers, written))
+        return
+    second = row_of(rows, symbol, reads[1], start, stop)
+    call_kernel(steps.alone[s], (matrix, first, second, own, numbers, written))
+
+
+@kernel
+def fold_together(
+    steps: Steps,
+    s: int,
+    room: Room,
+    rows: Rows,
+    states: FloatArray,
+    starts: IntArray,
+    stops: IntArray,
+    active: int,
+) -> None:
+    """Step s of four symbols over a block. Where there are three, the first is computed again in
+    vain.
+    """
+    begin, end, whole = steps.states[s, 0], steps.states[s, 1], active == SYMBOLS
+    last = SYMBOLS - 1 if whole else 0
+    for i in range(begin, end):
+        room.state[i] = states[last, i]
+    matrices = (
+        matrix_in(room, 0, stops[0] - starts[0]),
+        matrix_in(room, 1, stops[1] - starts[1]),
+        matrix_in(room, 2, stops[2] - starts[2]),
+        matrix_in(room, last, stops[last] - starts[last]),
+    )
+    own = (
+        states[0][begin:end],
+        states[1][begin:end],
+        states[2][begin:end],
+        room.state[begin:end],
+    )
+    numbers = steps.parameters[steps.numbers[s, 0] : steps.numbers[s, 1]]
+    written = _rows_of_four(rows, steps.writes[s], starts, stops, last)
+    if not whole:
+        written = (written[0], written[1], written[2], room.row[: stops[0] - starts[0]])
+    if steps.read_count[s] == 0:
+        call_kernel(steps.together[s], (matrices, own, numbers, written))
+    else:
+        first = _rows_of_four(rows, steps.reads[s, 0], starts, stops, last)
+        call_kernel(steps.together[s], (matrices, first, own, numbers, written))
+    if whole:
+        for i in range(begin, end):
+            states[last, i] = room.state[i]
+
+
+@kernel
+def _rows_of_four(
+    rows: Rows, number: int, starts: IntArray, stops: IntArray, last: int
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    return (
+        row_of(rows, 0, number, starts[0], stops[0]),
+        row_of(rows, 1, number, starts[1], stops[1]),
+        row_of(rows, 2, number, starts[2], stops[2]),
+        row_of(rows, last, number, starts[last], stops[last]),
+    )
