@@ -22,12 +22,13 @@ class ArrayRoom:
 
     Memory is handed out by the system where it is first written, and a page of 4 KB costs more than
     a microsecond, several times what it takes to fill it. NumPy asks for pages of 2 MB where an
-    array is as large as a block (Linux). An array keeps the whole block that it is cut from.
+    array is as large as a block (Linux). An array keeps the whole block that it is cut from. The
+    first block may be given (`lent_memory.lend_bytes`).
     """
 
-    def __init__(self, size: int = 0) -> None:
-        self._least = _BLOCK_BYTES if size >= _LARGE else 0
-        self._block: ByteArray = np.empty(0, np.uint8)
+    def __init__(self, size: int = 0, block: ByteArray | None = None) -> None:
+        self._least = _BLOCK_BYTES if size >= _LARGE or block is not None else 0
+        self._block: ByteArray = np.empty(0, np.uint8) if block is None else block
         self._used = 0
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

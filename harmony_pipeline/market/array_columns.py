@@ -260,6 +260,24 @@ def name_column(
     return _text_series(column, bits if empty else None, known.buffers()[2:])
 
 
+def name_views(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
+    """The string view of each name, and last that of an empty text; and what longer ones point
+    into.
+    """
+    import pyarrow as pa
+
+    known = pa.array([*names, ""], pa.string_view())
+    return np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2), known.buffers()[2:]
+
+
+@kernel_without_allocation
+def fill_views(numbers: npt.NDArray[np.int8], views: Views, column: Views) -> None:
+    """Write the view of each number, of one below 0 the last: `column` [rows, 2]."""
+    for row in range(numbers.size):
+        number = np.uint64(numbers[row] if numbers[row] >= 0 else len(views) - 1)
+        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
+
+
 def text_column(
     views: npt.NDArray[Any], valid: BoolArray | None, texts: "Sequence[pa.Buffer]"
 ) -> pl.Series:

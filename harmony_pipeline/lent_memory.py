@@ -1,10 +1,10 @@
 """Memory of results that is used again once nobody reads it any more.
 
 Fresh memory has to be cleared by the kernel, page by page, which takes as long as a sixth of the
-features that are written to it. Periods are computed one after the other, and the frame of one is
-dropped before or after that of the next. So memory whose last column is gone waits for the next
-result. Meanwhile the system may take its pages whenever it needs them (`MADV_FREE`), and no more
-than one piece waits.
+features that are written to it, and a fifth of the labels. Periods are computed one after the
+other, and the frame of one is dropped before or after that of the next. So memory whose last column
+is gone waits for the next result. Meanwhile the system may take its pages whenever it needs them
+(`MADV_FREE`), and no more than one piece waits.
 """
 
 import mmap
@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.arrays import ByteArray, FloatArray
 
 _LEAST = 1 << 22  # bytes; less is left to NumPy
 _LENDS = sys.platform == "linux"
@@ -23,18 +23,24 @@ _waiting: deque[mmap.mmap] = deque(maxlen=1)
 
 
 def lend_floats(rows: int, columns: int) -> FloatArray:
-    """An array [rows, columns], not filled: memory of a result that is gone, or fresh one.
+    """An array [rows, columns], not filled: memory as of `lend_bytes`."""
+    if rows * columns * 8 < _LEAST:
+        return np.empty((rows, columns))
+    return lend_bytes(rows * columns * 8).view(np.float64).reshape(rows, columns)
+
+
+def lend_bytes(size: int) -> ByteArray:
+    """So many bytes, not filled: memory of a result that is gone, or fresh one.
 
     It is given back when the last array, buffer or frame that shares it is gone.
     """
-    size = rows * columns * 8
     if size < _LEAST or not _LENDS:
-        return np.empty((rows, columns))
+        return np.empty(size, np.uint8)
     memory = _taken(size)
-    floats = np.frombuffer(memory, np.float64, rows * columns)
+    found = np.frombuffer(memory, np.uint8, size)
     # all that is made of it keeps this array, and this array alone
-    weakref.finalize(floats, _give_back, memory).atexit = False
-    return floats.reshape(rows, columns)
+    weakref.finalize(found, _give_back, memory).atexit = False
+    return found
 
 
 def _taken(size: int) -> mmap.mmap:
