@@ -48,9 +48,9 @@ from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.trend_scanning import scan_trends
 from harmony_pipeline.labels.weights import average_uniqueness
 from harmony_pipeline.lent_memory import lend_bytes
-from harmony_pipeline.market.array_columns import Views, fill_views, name_views
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.market.text_columns import Views, fill_views, name_views
 
 _SHARED_EVENTS = 50_000  # fewer are done before a second thread has begun
 
