@@ -26,21 +26,17 @@ from harmony_pipeline.features.kernel_inputs import bar_matrix
 WINDOWS, BARS, RUNS, TURNS = (5, 20, 100, 1_000), 8_192, 60, 3
 WANTED = 6.0  # ns a bar
 # the time of these grows with N: every bar takes all N numbers of its window anew
-GROWING = {"cci": "cci_20", "fractional": "fractional_40_100"}
+GROWING = {"cci": "cci_20", "fractional": "fractional_40_100"}  # the usual window
 Costs = dict[str, dict[str, float]]  # by pattern and column, ns a bar
 
 
 def columns_of(indicator: Indicator) -> list[str]:
     """A column for each window: shorter ones of a kind with several are a quarter and a half."""
-    if not indicator.parameters:
-        return []
-    if indicator.kind in GROWING:
-        usual = GROWING[indicator.kind]
-        *other, _ = usual.split("_")
-        return list(dict.fromkeys([usual, *(f"{'_'.join(other)}_{n}" for n in WINDOWS)]))
     found = []
     for n in WINDOWS:
         number = {"F": max(2, n // 4), "S": max(3, n // 2), "Q": max(2, n // 4), "M": 15}
+        if indicator.kind == "fractional":
+            number["D"] = 40
         numbers = [str(number.get(letter, n)) for letter in indicator.parameters]
         found.append("_".join([indicator.kind, *numbers]))
     return found

@@ -4,7 +4,7 @@ Fresh memory has to be cleared by the kernel, page by page, which takes as long 
 features that are written to it, and a fifth of the labels. Periods are computed one after the
 other, and the frame of one is dropped before or after that of the next. So memory whose last column
 is gone waits for the next result. Meanwhile the system may take its pages whenever it needs them
-(`MADV_FREE`), and no more than one piece waits.
+(`MADV_FREE`), and no more than two pieces wait: results of two sizes may be made in turns.
 """
 
 import mmap
@@ -19,7 +19,7 @@ from harmony_pipeline.arrays import ByteArray, FloatArray
 
 _LEAST = 1 << 22  # bytes; less is left to NumPy
 _LENDS = sys.platform == "linux"
-_waiting: deque[mmap.mmap] = deque(maxlen=1)
+_waiting: deque[mmap.mmap] = deque(maxlen=2)
 
 
 def lend_floats(rows: int, columns: int) -> FloatArray:
@@ -45,10 +45,12 @@ def lend_bytes(size: int) -> ByteArray:
 
 def _taken(size: int) -> mmap.mmap:
     """A piece that waits, if it has about the size; else a fresh one."""
-    with suppress(IndexError):
-        memory = _waiting.pop()
-        if size <= len(memory) <= 2 * size:
-            return memory
+    with suppress(IndexError):  # another thread may have taken the last one
+        for _ in range(len(_waiting)):
+            memory = _waiting.pop()  # the last that was given back
+            if size <= len(memory) <= 2 * size:
+                return memory
+            _waiting.appendleft(memory)
     fresh = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel without large pages
         fresh.madvise(mmap.MADV_HUGEPAGE)

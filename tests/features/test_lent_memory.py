@@ -38,13 +38,14 @@ def test_memory_comes_back_when_its_last_reader_is_gone():
 
 
 @pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
-def test_one_piece_waits_at_most_and_much_less_does_not_take_it():
-    pieces = [lend_floats(ROWS, COLUMNS) for _ in range(3)]
+def test_two_pieces_wait_at_most_and_much_less_does_not_take_them():
+    pieces = [lend_floats(ROWS, COLUMNS) for _ in range(4)]
     places = {piece.ctypes.data for piece in pieces}
     del pieces
     gc.collect()
-    assert len(lent_memory._waiting) == 1
+    assert len(lent_memory._waiting) == 2
     assert lend_floats(ROWS, COLUMNS // 4).ctypes.data not in places
+    assert lend_floats(ROWS, COLUMNS).ctypes.data in places  # and waits on meanwhile
 
 
 def features_of(scale):
