@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, FloatArray, IntArray
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
+from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.portfolio.kernel_types import (
     BY_SIGNAL,
     BY_STOP,

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harmony_pipeline.arrays import ArrayRoom, FloatArray, IntArray
+from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.lent_memory import ArrayRoom
 
 # Where the loop stands: rows used in the order, fill, trade, action, equity and day logs, the next
 # event of lives, the session of the latest bar, the moment of the first bar, the end of the latest,

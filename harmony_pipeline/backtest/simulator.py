@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import ArrayRoom, IntArray, read_only
+from harmony_pipeline.arrays import IntArray, read_only
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
 from harmony_pipeline.backtest.curve_figures import CurveFigures, curve_figures
@@ -71,6 +71,7 @@ from harmony_pipeline.backtest.tables import (
     trades_table,
 )
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import (
     actions_by_new_symbol,

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from harmony_pipeline import schemas
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, FloatArray, IntArray, NumberArray
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray, NumberArray
 from harmony_pipeline.backtest.log_columns import (
     fill_columns,
     order_columns,
@@ -22,6 +22,7 @@ from harmony_pipeline.backtest.log_columns import (
 )
 from harmony_pipeline.backtest.logs import Curve
 from harmony_pipeline.execution.id_columns import IdParts
+from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,

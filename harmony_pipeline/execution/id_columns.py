@@ -13,8 +13,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray, NumberArray
+from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.text_columns import text_column
 
 Words = NDArray[np.uint32]

@@ -5,24 +5,12 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN
-from harmony_pipeline.features.lag_window import HEAD, load_lag, remember, save_lag
-from harmony_pipeline.features.rolling_moments import (
-    has_moments,
-    load_moments,
-    push_moment,
-    save_moments,
-    shape,
-)
-from harmony_pipeline.features.rolling_pairs import (
-    comoments,
-    correlation,
-    has_pairs,
-    load_pairs,
-    push_pair,
-    save_pairs,
-)
-from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
+from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, SCRATCH, SCRATCH_2
+from harmony_pipeline.features.lag_window import back, has_lag, load_lag, remember, save_lag
+from harmony_pipeline.features.rolling_moments import load_moments, roll_moments, shape
+from harmony_pipeline.features.rolling_pairs import PART, SUMS, roll_correlation
+from harmony_pipeline.features.rolling_sums import HEAD as SUM_HEAD
+from harmony_pipeline.features.rolling_two import roll_two_sums
 from harmony_pipeline.features.rolling_window import (
     is_full,
     load_cursor,
@@ -30,22 +18,24 @@ from harmony_pipeline.features.rolling_window import (
     save_cursor,
     variance,
 )
+from harmony_pipeline.features.whole_windows import weighted_sums
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
+_AT_ONCE = 512  # bars whose windows are summed together
 
-@inlined_kernel
+
+@kernel
 def roll_shape(bars: FloatArray, state: FloatArray, which: int, values: FloatArray) -> None:
     """Skewness (0) or excess kurtosis (1) of the last N log returns."""
-    cursor = load_moments(state)
-    for i in range(values.size):
-        change = bars[LOG_RETURN, i]
-        if not math.isnan(change):
-            cursor = push_moment(state, cursor, change)
-        values[i] = np.nan
-        if has_moments(cursor):
-            skew, kurt = shape(state, cursor)
-            values[i] = skew if which == 0 else kurt
-    save_moments(state, cursor)
+    sums, share = np.empty((4, min(values.size, _AT_ONCE))), 1.0 / load_moments(state).length
+    begin = 1 if values.size and math.isnan(bars[LOG_RETURN, 0]) else 0
+    values[:begin] = np.nan
+    for first in range(begin, values.size, _AT_ONCE):
+        part = values[first : first + _AT_ONCE]
+        roll_moments(bars[LOG_RETURN, first : first + _AT_ONCE], state, sums)
+        for i in range(part.size):
+            skew, kurt = shape(sums, share, i)
+            part[i] = skew if which == 0 else kurt
 
 
 @kernel
@@ -71,17 +61,23 @@ def autocorrelation(
     """Correlation of N log returns with the one before each; 0 in a flat window. State: the last
     return, whether there is one, pairs of N.
     """
-    window = state[2:]
-    cursor, previous, known = load_pairs(window), state[0], state[1]
-    for i in range(values.size):
-        change = bars[LOG_RETURN, i]
-        if not math.isnan(change):
-            if known > 0.0:
-                cursor = push_pair(window, cursor, change, previous)
-            previous, known = change, 1.0
-        values[i] = correlation(comoments(window, cursor)) if has_pairs(cursor) else np.nan
-    save_pairs(window, cursor)
-    state[0], state[1] = previous, known
+    fill_previous(bars[LOG_RETURN], state, bars[SCRATCH])
+    sums = np.empty((SUMS, min(values.size, PART)))
+    roll_correlation(bars[LOG_RETURN], bars[SCRATCH], state[2:], sums, values)
+
+
+@inlined_kernel
+def fill_previous(changes: FloatArray, state: FloatArray, previous: FloatArray) -> None:
+    """Write the log return before each, NaN before the first. State: the last one, whether there is
+    one.
+    """
+    for i in range(1, changes.size):
+        previous[i] = changes[i - 1]
+    if changes.size:
+        previous[0] = state[0] if state[1] > 0.0 else np.nan
+        last = changes[changes.size - 1]
+        if not math.isnan(last):
+            state[0], state[1] = last, 1.0
 
 
 @kernel
@@ -139,22 +135,26 @@ def sign_entropy(
     """Entropy of falls, rises and flat bars among N, over ln 3: 0 for one kind only, 1 for all
     alike. State: numbers of rises, of falls.
     """
-    split = state.size // 2
-    rises, falls = state[:split], state[split:]
-    up, down = load_sum(rises), load_sum(falls)
-    scale = 1.0 / math.log(3.0)
+    split, changes = state.size // 2, bars[LOG_RETURN]
+    rises, falls, length = bars[SCRATCH], bars[SCRATCH_2], state.size // 2 - SUM_HEAD
     for i in range(values.size):
-        change = bars[LOG_RETURN, i]
-        if not math.isnan(change):
-            up, down = add(rises, up, int(change > 0.0)), add(falls, down, int(change < 0.0))
-        values[i] = np.nan
-        if has_all(up):
-            share = 1.0 / up.length
-            rise, fall = rolling_sum(rises, up) * share, rolling_sum(falls, down) * share
-            flat = (up.length - rolling_sum(rises, up) - rolling_sum(falls, down)) * share
-            values[i] = scale * (information(rise) + information(fall) + information(flat))
-    save_sum(rises, up)
-    save_sum(falls, down)
+        rises[i], falls[i] = int(changes[i] > 0.0), int(changes[i] < 0.0)
+    begin = 1 if values.size and math.isnan(changes[0]) else 0
+    up, down = rises[begin:], falls[begin:]
+    roll_two_sums(up, down, state[:split], state[split:], up, down)
+    values[:begin] = np.nan
+    scale, share = 1.0 / math.log(3.0), 1.0 / length
+    terms = np.full(length + 1, -1.0)  # by number of bars, each made when it is first needed
+    for i in range(begin, values.size):
+        if math.isnan(rises[i]):
+            values[i] = np.nan
+            continue
+        rise, fall = int(rises[i]), int(falls[i])
+        flat = length - rise - fall
+        for count in (rise, fall, flat):
+            if terms[count] < 0.0:
+                terms[count] = information(count * share)
+        values[i] = scale * (terms[rise] + terms[fall] + terms[flat])
 
 
 @kernel
@@ -171,14 +171,19 @@ def fractional(
     weights[0] = 1.0
     for k in range(1, length):
         weights[k] = weights[k - 1] * (k - 1.0 - order) / k
-    for i in range(values.size):
-        cursor = remember(state, cursor, math.log(bars[CLOSE, i]))
-        values[i] = np.nan
-        if cursor.filled == length:
-            total, last = 0.0, cursor.at - 1
-            for k in range(last + 1):
-                total += weights[k] * state[HEAD + last - k]
-            for k in range(last + 1, length):
-                total += weights[k] * state[HEAD + last + length - k]
-            values[i] = total
+    # the logarithms of the N - 1 bars before some bars, in order of time, and their own
+    before, room = length - 1, min(values.size, _AT_ONCE)
+    history = np.empty(before + room)
+    for k in range(before):
+        history[before - 1 - k] = back(state, cursor, k + 1)
+    for first in range(0, values.size, _AT_ONCE):
+        part = values[first : first + _AT_ONCE]
+        for i in range(part.size):
+            history[before + i] = math.log(bars[CLOSE, first + i])
+        weighted_sums(weights, history[: before + part.size], part)
+        for i in range(part.size):
+            cursor = remember(state, cursor, history[before + i])
+            part[i] = part[i] if has_lag(cursor) else np.nan
+        for k in range(before if part.size == _AT_ONCE else 0):
+            history[k] = history[part.size + k]
     save_lag(state, cursor)

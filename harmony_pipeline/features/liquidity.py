@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.features.distribution import fill_previous
 from harmony_pipeline.features.kernel_inputs import (
     CLOSE,
     HIGH,
@@ -15,14 +16,15 @@ from harmony_pipeline.features.kernel_inputs import (
     VOLUME,
 )
 from harmony_pipeline.features.returns import fill_log_ratios, log_ratio, to_log_ratios
-from harmony_pipeline.features.rolling_pairs import (
-    comoments,
-    has_pairs,
-    load_pairs,
-    push_pair,
-    save_pairs,
+from harmony_pipeline.features.rolling_pairs import PART, SUMS, comoments, roll_pairs
+from harmony_pipeline.features.rolling_sums import (
+    add,
+    has_all,
+    load_sum,
+    roll_sum,
+    rolling_sum,
+    save_sum,
 )
-from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
@@ -55,21 +57,20 @@ def kyle_lambda(
 
     State: pairs of N, sums of volumes.
     """
-    split = 9 + 7 * int(parameters[0])
-    window, volumes = state[:split], state[split:]
-    cursor, total = load_pairs(window), load_sum(volumes)
+    length = int(parameters[0])
+    split, share = 9 + 7 * length, 1.0 / length
+    changes, volumes, signed, usual = bars[LOG_RETURN], bars[VOLUME], bars[SCRATCH], bars[SCRATCH_2]
     for i in range(values.size):
-        change, volume = bars[LOG_RETURN, i], bars[VOLUME, i]
-        if not math.isnan(change):
-            sign = int(change > 0.0) - int(change < 0.0)
-            cursor = push_pair(window, cursor, change, sign * volume)
-            total = add(volumes, total, volume)
-        values[i] = np.nan
-        if has_pairs(cursor):
-            found, usual = comoments(window, cursor), rolling_sum(volumes, total) / total.length
-            values[i] = found.xy / found.yy * usual if found.yy > 0.0 else 0.0
-    save_pairs(window, cursor)
-    save_sum(volumes, total)
+        signed[i] = (int(changes[i] > 0.0) - int(changes[i] < 0.0)) * volumes[i]
+    begin = 1 if values.size and math.isnan(changes[0]) else 0
+    roll_sum(volumes[begin:], state[split:], usual[begin:])
+    sums = np.empty((SUMS, min(values.size, PART)))
+    for first in range(0, values.size, PART):
+        part, means = values[first : first + PART], usual[first : first + PART]
+        roll_pairs(changes[first : first + PART], signed[first:], state[:split], sums)
+        for i in range(part.size):
+            _, yy, xy = comoments(sums, share, i)
+            part[i] = 0.0 if yy == 0.0 else xy / yy * (means[i] / length)
 
 
 @kernel
@@ -80,20 +81,15 @@ def roll_spread(
 
     State: the last return, whether there is one, pairs of N.
     """
-    window = state[2:]
-    cursor, previous, known = load_pairs(window), state[0], state[1]
-    for i in range(values.size):
-        change = bars[LOG_RETURN, i]
-        if not math.isnan(change):
-            if known > 0.0:
-                cursor = push_pair(window, cursor, change, previous)
-            previous, known = change, 1.0
-        values[i] = np.nan
-        if has_pairs(cursor):
-            covariance = comoments(window, cursor).xy / (cursor.length - 1.0)
-            values[i] = 2.0 * math.sqrt(max(-covariance, 0.0))
-    save_pairs(window, cursor)
-    state[0], state[1] = previous, known
+    fill_previous(bars[LOG_RETURN], state, bars[SCRATCH])
+    length = int(parameters[0])
+    sums, share = np.empty((SUMS, min(values.size, PART))), 1.0 / length
+    for first in range(0, values.size, PART):
+        part, changes = values[first : first + PART], bars[LOG_RETURN, first : first + PART]
+        roll_pairs(changes, bars[SCRATCH, first:], state[2:], sums)
+        for i in range(part.size):
+            covariance = comoments(sums, share, i)[2] / (length - 1.0)
+            part[i] = 2.0 * math.sqrt(0.0 if covariance > 0.0 else -covariance)
 
 
 @inlined_kernel
@@ -145,10 +141,37 @@ def corwin_schultz(
     """Mean over N bars of the spread that each shows with the bar before, which is moved by the gap
     where this bar opens beyond its close. State: previous high, low and close, a sum.
 
-    A loop for each step, since the compiler takes logarithms, roots and the rest several at once.
+    A loop for each step, since the compiler takes logarithms, roots and the rest several at once;
+    and some bars after the others, so that they stay in the nearest cache from step to step.
     """
-    high, low, close = bars[HIGH], bars[LOW], bars[CLOSE]
-    above, below = bars[SCRATCH], bars[SCRATCH_2]
+    window, length = state[3:], load_sum(state[3:]).length
+    for first in range(0, values.size, PART):
+        part = values[first : first + PART]
+        begin = 0 if state[2] > 0.0 else 1  # the first bar of all has none before it
+        _fill_spreads(
+            bars[HIGH, first : first + PART], bars[LOW, first : first + PART],
+            bars[CLOSE, first : first + PART], bars[SCRATCH, first : first + PART],
+            bars[SCRATCH_2, first : first + PART], state, part,
+        )  # fmt: skip
+        roll_sum(part[begin:], window, part[begin:])
+        part[:begin] = np.nan
+        for i in range(part.size):
+            part[i] = part[i] / length
+
+
+@inlined_kernel
+def _fill_spreads(
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    above: FloatArray,
+    below: FloatArray,
+    state: FloatArray,
+    values: FloatArray,
+) -> None:
+    """Write the spread that each bar shows with the one before, and remember the last one. `above`
+    and `below` are room.
+    """
     for i in range(values.size):
         earlier = close[i - 1] if i else state[2]
         gap = max(low[i] - earlier, 0.0) + min(high[i] - earlier, 0.0)
@@ -163,12 +186,5 @@ def corwin_schultz(
     to_log_ratios(above, below)  # of both bars together
     fill_before(above, high, low, state)
     to_spreads(values, above, below)
-    window, first = state[3:], 0 if state[2] > 0.0 else 1
-    cursor = load_sum(window)
-    for i in range(values.size):
-        if i >= first:
-            cursor = add(window, cursor, values[i])
-        values[i] = rolling_sum(window, cursor) / cursor.length if has_all(cursor) else np.nan
-    save_sum(window, cursor)
     if values.size:
         state[0], state[1], state[2] = high[-1], low[-1], close[-1]

@@ -5,26 +5,21 @@ The market's return is that of the same moment (`cross_section.py`). A bar on wh
 symbol's own, is not known has no value and takes no place in the window.
 """
 
-import math
-
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.rolling_pairs import (
-    Comoments,
+    PART,
+    WITH_REFERENCES,
+    X_REFERENCE,
+    Y_REFERENCE,
+    X,
+    Y,
     comoments,
-    has_pairs,
     load_pairs,
-    push_pair,
-    save_pairs,
+    roll_pairs,
 )
-from harmony_pipeline.kernel import inlined_kernel, kernel
-
-
-@inlined_kernel
-def _slope(found: Comoments) -> float:
-    """Of the second series on the first; 0 where the first does not move."""
-    return found.xy / found.xx if found.xx > 0.0 else 0.0
+from harmony_pipeline.kernel import kernel
 
 
 @kernel
@@ -34,18 +29,18 @@ def _regress(
     """Write the slope of the last N pairs, or what it leaves of their sum, at every bar that has
     both returns.
     """
-    cursor = load_pairs(state)
-    for i in range(values.size):
-        values[i] = np.nan
-        if math.isnan(own[i]) or math.isnan(market[i]):
-            continue
-        cursor = push_pair(state, cursor, market[i], own[i])
-        if has_pairs(cursor):
-            found = comoments(state, cursor)
-            slope = _slope(found)
-            left = cursor.length * (found.y_mean - slope * found.x_mean)
-            values[i] = left if residual else slope
-    save_pairs(state, cursor)
+    length = load_pairs(state).length
+    sums, share = np.empty((WITH_REFERENCES, min(values.size, PART))), 1.0 / length
+    for first in range(0, values.size, PART):
+        part = values[first : first + PART]
+        roll_pairs(market[first : first + PART], own[first : first + PART], state, sums)
+        for i in range(part.size):
+            xx, _, xy = comoments(sums, share, i)
+            slope = 0.0 if xx == 0.0 else xy / xx
+            x_mean = sums[X_REFERENCE, i] + sums[X, i] * share
+            y_mean = sums[Y_REFERENCE, i] + sums[Y, i] * share
+            left = length * (y_mean - slope * x_mean)
+            part[i] = left if residual else slope
 
 
 @kernel

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH, SCRATCH_2
 from harmony_pipeline.features.rolling_extremes import (
     highest,
     include,
@@ -13,7 +13,7 @@ from harmony_pipeline.features.rolling_extremes import (
     save_extreme,
     spans,
 )
-from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
+from harmony_pipeline.features.rolling_two import roll_two_sums
 from harmony_pipeline.features.rolling_window import (
     HEAD,
     is_full,
@@ -22,8 +22,12 @@ from harmony_pipeline.features.rolling_window import (
     push,
     save_cursor,
 )
+from harmony_pipeline.features.whole_windows import distance_sum, distance_sums
 from harmony_pipeline.features.wilder import true_range
 from harmony_pipeline.kernel import inlined_kernel, kernel
+
+_AT_ONCE = 512  # bars whose sums wait for their quotients
+_SHORT = 12  # windows in which taking bars together gains nothing
 
 
 @inlined_kernel
@@ -80,32 +84,44 @@ def cci(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     flat window.
 
     The distances are from a mean that moves with every bar, so all N are taken anew: the time grows
-    with N. State: a window of N.
+    with N. They are added up as they lie in the window, even and odd places apart. State: a window
+    of N.
     """
-    cursor = load_cursor(state)
+    cursor, typical, centres = load_cursor(state), bars[SCRATCH], bars[SCRATCH_2]
     length = cursor.length
+    ring = state[HEAD : HEAD + length]
     for i in range(values.size):
-        typical = (bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]) / 3.0
-        cursor = push(state, cursor, typical)
-        values[i] = np.nan
-        if is_full(cursor):
-            centre = mean(state, cursor)
-            even, odd = 0.0, 0.0  # two sums, of which neither waits for the other
-            for j in range(0, length - 1, 2):
-                even += abs(state[HEAD + j] - centre)
-                odd += abs(state[HEAD + j + 1] - centre)
-            if length % 2:
-                even += abs(state[HEAD + length - 1] - centre)
-            spread = 0.015 * ((even + odd) / length)
-            # what is left of a flat window is the rounding of the mean
-            values[i] = (typical - centre) / spread if spread > 1e-16 * centre else 0.0
+        typical[i] = (bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]) / 3.0
+    if length < _SHORT or values.size == 1:
+        for i in range(values.size):
+            cursor = push(state, cursor, typical[i])
+            centres[i] = mean(state, cursor) if is_full(cursor) else np.nan
+            values[i] = distance_sum(ring, centres[i])
+    else:
+        before, even, odd = np.empty(length), np.empty(length), np.empty(length)
+        first = 0
+        while first < values.size:
+            at, stop = cursor.at, min(first + length - cursor.at, values.size)
+            before[:] = ring
+            for i in range(first, stop):
+                cursor = push(state, cursor, typical[i])
+                centres[i] = mean(state, cursor) if is_full(cursor) else np.nan
+            distance_sums(before, ring, at, centres[first:stop], even, odd)
+            for i in range(first, stop):
+                values[i] = even[i - first] + odd[i - first]
+            first = stop
     save_cursor(state, cursor)
+    for i in range(values.size):  # quotients several at once
+        centre, spread = centres[i], 0.015 * (values[i] / length)
+        distance = (typical[i] - centre) / spread
+        # what is left of a flat window is the rounding of the mean
+        values[i] = 0.0 if spread <= 1e-16 * centre else distance
 
 
 @inlined_kernel
 def buying_share(pressure: float, gross: float) -> float:
-    """Share of the range; 0.5 without a range."""
-    return pressure / gross if gross > 0.0 else 0.5
+    """Share of the range; 0.5 without a range, NaN where the range is."""
+    return 0.5 if gross == 0.0 else pressure / gross
 
 
 @kernel
@@ -115,36 +131,33 @@ def ultimate(
     """100 * (4 a_F + 2 a_S + a_G) / 7, a_N = sum of (close - true low) / sum of true ranges of N
     bars. State: the previous close, two sums for each of F, S, G.
     """
-    f, s, g = int(parameters[0]) + 3, int(parameters[1]) + 3, int(parameters[2]) + 3
-    a, b, c = 1 + 2 * f, 1 + 2 * f + 2 * s, 1 + 2 * f + 2 * s + 2 * g
-    fast_gain, fast_all = state[1 : 1 + f], state[1 + f : a]
-    slow_gain, slow_all = state[a : a + s], state[a + s : b]
-    long_gain, long_all = state[b : b + g], state[b + g : c]
-    fg, fa = load_sum(fast_gain), load_sum(fast_all)
-    sg, sa = load_sum(slow_gain), load_sum(slow_all)
-    lg, la = load_sum(long_gain), load_sum(long_all)
-    previous = state[0]
-    for i in range(values.size):
-        high, low, close = bars[HIGH, i], bars[LOW, i], bars[CLOSE, i]
-        if previous > 0.0:
-            gain, full = close - min(low, previous), true_range(high, low, previous)
-            fg, fa = add(fast_gain, fg, gain), add(fast_all, fa, full)
-            sg, sa = add(slow_gain, sg, gain), add(slow_all, sa, full)
-            lg, la = add(long_gain, lg, gain), add(long_all, la, full)
-        previous = close
-        values[i] = np.nan
-        if has_all(fg) and has_all(sg) and has_all(lg):
-            fast = buying_share(rolling_sum(fast_gain, fg), rolling_sum(fast_all, fa))
-            slow = buying_share(rolling_sum(slow_gain, sg), rolling_sum(slow_all, sa))
-            long = buying_share(rolling_sum(long_gain, lg), rolling_sum(long_all, la))
-            values[i] = 100.0 * (4.0 * fast + 2.0 * slow + long) / 7.0
-    save_sum(fast_gain, fg)
-    save_sum(fast_all, fa)
-    save_sum(slow_gain, sg)
-    save_sum(slow_all, sa)
-    save_sum(long_gain, lg)
-    save_sum(long_all, la)
-    state[0] = previous
+    a, b = 2 * (int(parameters[0]) + 3), 2 * (int(parameters[1]) + 3)
+    c = 2 * (int(parameters[2]) + 3)
+    fast, slow, long = state[1 : 1 + a], state[1 + a : 1 + a + b], state[1 + a + b : 1 + a + b + c]
+    sums, previous = np.empty((6, min(values.size, _AT_ONCE))), state[0]
+    for first in range(0, values.size, _AT_ONCE):
+        part = values[first : first + _AT_ONCE]
+        gains, ranges = bars[SCRATCH, : part.size], bars[SCRATCH_2, : part.size]
+        begin = 1 if first == 0 and previous == 0.0 else 0  # the first bar of all has no gain
+        for i in range(part.size):
+            low, before = (
+                bars[LOW, first + i],
+                bars[CLOSE, first + i - 1] if first + i else previous,
+            )
+            gains[i] = bars[CLOSE, first + i] - min(low, before)
+            ranges[i] = true_range(bars[HIGH, first + i], low, before)
+        sums[:, :begin] = np.nan
+        known, moves, widths = sums[:, begin : part.size], gains[begin:], ranges[begin:]
+        roll_two_sums(moves, widths, fast[: a // 2], fast[a // 2 :], known[0], known[1])
+        roll_two_sums(moves, widths, slow[: b // 2], slow[b // 2 :], known[2], known[3])
+        roll_two_sums(moves, widths, long[: c // 2], long[c // 2 :], known[4], known[5])
+        for i in range(part.size):
+            quick = buying_share(sums[0, i], sums[1, i])
+            usual = buying_share(sums[2, i], sums[3, i])
+            calm = buying_share(sums[4, i], sums[5, i])
+            part[i] = 100.0 * (4.0 * quick + 2.0 * usual + calm) / 7.0
+    if values.size:
+        state[0] = bars[CLOSE, values.size - 1]
 
 
 @kernel

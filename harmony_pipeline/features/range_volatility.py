@@ -14,7 +14,7 @@ from harmony_pipeline.features.kernel_inputs import (
     SCRATCH,
     SCRATCH_2,
 )
-from harmony_pipeline.features.returns import fill_log_ratios
+from harmony_pipeline.features.returns import fill_log_ratios, is_far, log_near_one, log_ratio
 from harmony_pipeline.features.rolling_extremes import (
     highest,
     include,
@@ -22,17 +22,12 @@ from harmony_pipeline.features.rolling_extremes import (
     save_extreme,
     spans,
 )
-from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
-from harmony_pipeline.features.rolling_window import (
-    is_full,
-    load_cursor,
-    push,
-    save_cursor,
-    to_roots,
-    variance,
-)
+from harmony_pipeline.features.rolling_sums import load_sum, roll_sum
+from harmony_pipeline.features.rolling_two import roll_two_windows
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import inlined_kernel, kernel
+
+_AT_ONCE = 512  # bars whose sums wait for their roots
 
 
 @inlined_kernel
@@ -40,14 +35,11 @@ def root_mean(terms: FloatArray, window: FloatArray) -> None:
     """Root of the rolling mean of terms, in their place; 0 where the mean is below 0. NaN is passed
     over.
     """
-    cursor = load_sum(window)
-    share = 1.0 / cursor.length
+    roll_sum(terms, window, terms)
+    share = 1.0 / load_sum(window).length
     for i in range(terms.size):
-        if not math.isnan(terms[i]):
-            cursor = add(window, cursor, terms[i])
-        terms[i] = max(rolling_sum(window, cursor) * share, 0.0) if has_all(cursor) else np.nan
-    save_sum(window, cursor)
-    to_roots(terms)
+        mean = terms[i] * share
+        terms[i] = math.sqrt(0.0 if mean < 0.0 else mean)
 
 
 @kernel
@@ -79,16 +71,30 @@ def garman_klass(
 
 
 @inlined_kernel
-def rogers_satchell_terms(bars: FloatArray, values: FloatArray) -> None:
-    """Terms u (u - c) + d (d - c) with u, d, c the logarithms of high, low and close over open;
-    leaves c in SCRATCH.
+def rogers_satchell_terms(
+    opened: FloatArray,
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    values: FloatArray,
+    body: FloatArray,
+) -> None:
+    """Write the terms u (u - c) + d (d - c) with u, d, c the logarithms of high, low and close over
+    open, and c into `body`.
     """
-    up, down, body = values, bars[SCRATCH_2], bars[SCRATCH]
-    fill_log_ratios(bars[HIGH], bars[OPEN], up)
-    fill_log_ratios(bars[LOW], bars[OPEN], down)
-    fill_log_ratios(bars[CLOSE], bars[OPEN], body)
+    far = 0
     for i in range(values.size):
-        values[i] = up[i] * (up[i] - body[i]) + down[i] * (down[i] - body[i])
+        far += is_far(high[i], opened[i]) + is_far(low[i], opened[i]) + is_far(close[i], opened[i])
+    if far:
+        for i in range(values.size):
+            up, down = log_ratio(high[i], opened[i]), log_ratio(low[i], opened[i])
+            body[i] = log_ratio(close[i], opened[i])
+            values[i] = up * (up - body[i]) + down * (down - body[i])
+        return
+    for i in range(values.size):
+        up, down = log_near_one(high[i], opened[i]), log_near_one(low[i], opened[i])
+        whole = log_near_one(close[i], opened[i])
+        body[i], values[i] = whole, up * (up - whole) + down * (down - whole)
 
 
 @kernel
@@ -98,7 +104,7 @@ def rogers_satchell(
     """sqrt(mean of ln(high / close) ln(high / open) + ln(low / close) ln(low / open)) of N bars.
     State: a sum.
     """
-    rogers_satchell_terms(bars, values)
+    rogers_satchell_terms(bars[OPEN], bars[HIGH], bars[LOW], bars[CLOSE], values, bars[SCRATCH])
     root_mean(values, state)
 
 
@@ -115,23 +121,32 @@ def yang_zhang(
     length = int(parameters[0])
     split = 5 + 3 * length
     gaps, bodies, terms = state[:split], state[split : 2 * split], state[2 * split :]
-    gap, body, term = load_cursor(gaps), load_cursor(bodies), load_sum(terms)
-    rogers_satchell_terms(bars, values)
-    weight = 0.34 / (1.34 + (length + 1.0) / (length - 1.0))
-    for i in range(values.size):
-        within = bars[SCRATCH, i]
-        between = bars[LOG_RETURN, i] - within  # ln(open / previous close)
-        if not math.isnan(between):
-            gap, body = push(gaps, gap, between), push(bodies, body, within)
-            term = add(terms, term, values[i])
-        values[i] = np.nan
-        if is_full(gap):
-            inside = max(rolling_sum(terms, term) / length, 0.0)
-            mixed = weight * variance(bodies, body) + (1.0 - weight) * inside
-            values[i] = math.sqrt(variance(gaps, gap) + mixed)
-    save_cursor(gaps, gap)
-    save_cursor(bodies, body)
-    save_sum(terms, term)
+    sums, share = np.empty((4, min(values.size, _AT_ONCE))), 1.0 / length
+    unbiased, weight = 1.0 / (length - 1), 0.34 / (1.34 + (length + 1.0) / (length - 1.0))
+    for first in range(0, values.size, _AT_ONCE):
+        part, stop = values[first : first + _AT_ONCE], first + _AT_ONCE
+        changes, body, gap = (
+            bars[LOG_RETURN, first:stop], bars[SCRATCH, first:stop], bars[SCRATCH_2, first:stop],
+        )  # fmt: skip
+        rogers_satchell_terms(
+            bars[OPEN, first:stop], bars[HIGH, first:stop], bars[LOW, first:stop],
+            bars[CLOSE, first:stop], part, body,
+        )  # fmt: skip
+        for i in range(part.size):
+            gap[i] = changes[i] - body[i]  # ln(open / previous close)
+        begin = 1 if math.isnan(changes[0]) else 0
+        part[:begin] = np.nan
+        part = part[begin:]
+        roll_sum(part, terms, part)
+        roll_two_windows(gap[begin:], body[begin:], gaps, bodies, sums)
+        for i in range(part.size):  # roots and quotients several at once
+            outside = sums[1, i] - sums[0, i] * (sums[0, i] * share)
+            inside = sums[3, i] - sums[2, i] * (sums[2, i] * share)
+            outside = (0.0 if outside < 0.0 else outside) * unbiased
+            inside = (0.0 if inside < 0.0 else inside) * unbiased
+            term = part[i] / length
+            mixed = weight * inside + (1.0 - weight) * (0.0 if term < 0.0 else term)
+            part[i] = math.sqrt(outside + mixed)
 
 
 @kernel

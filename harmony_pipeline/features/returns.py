@@ -20,13 +20,19 @@ def log_ratio(above: float, below: float) -> float:
     Near 1 it is a series that takes a third of the time of a logarithm and loses nothing to the
     rounding of a quotient.
     """
-    if abs(above - below) > 0.125 * (above + below):
+    if is_far(above, below):
         return math.log(above / below)
-    return _near_one(above, below)
+    return log_near_one(above, below)
 
 
 @inlined_kernel
-def _near_one(above: float, below: float) -> float:
+def is_far(above: float, below: float) -> bool:
+    """Whether the series does not hold for above / below."""
+    return abs(above - below) > 0.125 * (above + below)
+
+
+@inlined_kernel
+def log_near_one(above: float, below: float) -> float:
     """2 artanh(s) with s = (above - below) / (above + below), |s| <= 1/8, by the series up to s^17:
     what follows is below the last place.
     """
@@ -52,15 +58,21 @@ def to_log_ratios(above: FloatArray, values: FloatArray) -> None:
             values[i] = log_ratio(above[i], values[i])
         return
     for i in range(values.size):
-        values[i] = _near_one(above[i], values[i])
+        values[i] = log_near_one(above[i], values[i])
 
 
 @inlined_kernel
 def fill_log_ratios(above: FloatArray, below: FloatArray, values: FloatArray) -> None:
     """`log_ratio` of each pair."""
+    far = 0
     for i in range(values.size):
-        values[i] = below[i]
-    to_log_ratios(above, values)
+        far += is_far(above[i], below[i])
+    if far:
+        for i in range(values.size):
+            values[i] = log_ratio(above[i], below[i])
+        return
+    for i in range(values.size):
+        values[i] = log_near_one(above[i], below[i])
 
 
 @kernel

@@ -143,29 +143,3 @@ def save_dated(window: FloatArray, cursor: DatedCursor) -> None:
     """Write the cursor to the head of its window."""
     window[0], window[1], window[2] = cursor.at, cursor.filled, cursor.highest
     window[3], window[4] = cursor.bar, cursor.bars
-
-
-@inlined_kernel
-def include_dated(window: FloatArray, cursor: DatedCursor, value: float) -> DatedCursor:
-    """Replace the oldest value by `value`."""
-    at, length, count = cursor.at, cursor.length, cursor.bars
-    filled = min(cursor.filled + 1, length)
-    window[DATED_HEAD + at] = value
-    newer = at == 0 or value >= cursor.highest
-    best, bar = value if newer else cursor.highest, count if newer else cursor.bar
-    if at + 1 < length:
-        return DatedCursor(at + 1, filled, length, best, bar, count + 1.0)
-    best, bar = value, count
-    for j in range(length - 1, -1, -1):
-        higher = window[DATED_HEAD + j] > best
-        bar = count - (length - 1 - j) if higher else bar
-        best = window[DATED_HEAD + j] if higher else best
-        window[DATED_HEAD + j], window[DATED_HEAD + length + j] = best, bar
-    return DatedCursor(0, filled, length, best, bar, count + 1.0)
-
-
-@inlined_kernel
-def bar_of_highest(window: FloatArray, cursor: DatedCursor) -> float:
-    """The number of the bar with the window's highest value; the latest of equal ones."""
-    before = window[DATED_HEAD + cursor.at] > cursor.highest
-    return float(window[DATED_HEAD + cursor.length + cursor.at]) if before else cursor.bar

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.rolling_window import after_last_nan
 from harmony_pipeline.kernel import inlined_kernel
 
 HEAD = 3
+_NEXT = np.uint64(1)
 
 
 class SumCursor(NamedTuple):
@@ -72,43 +72,46 @@ def rolling_sum(window: FloatArray, cursor: SumCursor) -> float:
 
 
 @inlined_kernel
-def roll_sums(series: FloatArray, window: FloatArray, sums: FloatArray) -> None:
-    """The sum of the last N values at each of them; NaN until there are N. NaN in the series is
-    passed over. `sums` and `series` share no memory.
+def roll_sum(series: FloatArray, window: FloatArray, sums: FloatArray) -> None:
+    """Write the sum of the window after each number of the series, NaN until there are N. NaN in
+    the series is passed over. `sums` may be the series itself.
 
-    The same as `add` and `rolling_sum` of each. Whole blocks of N are computed at once.
+    The same as `add` and `rolling_sum`, a block at a time.
     """
-    cursor = load_sum(window)
-    length, count, known = cursor.length, series.size, after_last_nan(series)
-    i = 0
-    while i < count:
-        stop = i + length
-        if i >= known and cursor.at == 0 and cursor.filled == length and stop <= count:
-            sum_block(series[i:stop], window[HEAD:], sums[i:stop])
-            i = stop
-            continue
-        if not math.isnan(series[i]):
-            cursor = add(window, cursor, series[i])
-        sums[i] = rolling_sum(window, cursor) if has_all(cursor) else np.nan
-        i += 1
+    cursor, first = load_sum(window), 0
+    while first < series.size:
+        stop = min(first + cursor.length - 1 - cursor.at, series.size)
+        total, full = cursor.total, has_all(cursor)
+        # unsigned, since a place that may be negative is tested at every use
+        bar, end, place = np.uint64(first), np.uint64(stop), np.uint64(HEAD + cursor.at)
+        while bar < end:
+            value = series[bar]
+            if math.isnan(value):
+                break
+            total += value
+            sums[bar] = window[place + _NEXT] + total if full else np.nan
+            window[place] = value
+            place += _NEXT
+            bar += _NEXT
+        known = int(bar) - first
+        filled = min(cursor.filled + known, cursor.length)
+        cursor = SumCursor(cursor.at + known, filled, cursor.length, total)
+        first += known
+        if first < series.size:  # the bar that ends the block, or one without a value
+            if not math.isnan(series[first]):
+                window[HEAD + cursor.length - 1] = series[first]
+                sum_block(window)
+                cursor = SumCursor(0, cursor.length, cursor.length, 0.0)
+            sums[first] = rolling_sum(window, cursor) if has_all(cursor) else np.nan
+            first += 1
     save_sum(window, cursor)
 
 
 @inlined_kernel
-def sum_block(block: FloatArray, window: FloatArray, sums: FloatArray) -> None:
-    """`roll_sums` of a whole block of N known values behind a full block. The sums from the front
-    are independent of those from the back.
-    """
-    length, total = block.size, 0.0
-    for j in range(length - 1):
-        total += block[j]
-        sums[j] = total
-    for j in range(length - 1):
-        sums[j] += window[1:][j]
-    total = 0.0
-    j = length
-    while j > 0:  # half the time of a range that falls
-        j -= 1
-        total += block[j]
-        window[j] = total
-    sums[length - 1] = total
+def sum_block(window: FloatArray) -> None:
+    """Write, in place of the values of a whole block, the sums of its last ones."""
+    total, place = 0.0, np.uint64(window.size)
+    for _ in range(np.uint64(window.size - HEAD)):
+        place -= _NEXT
+        total += window[place]
+        window[place] = total

@@ -26,14 +26,8 @@ from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.kernel_inputs import pairs_state_size, sums_state_size
 from harmony_pipeline.features.returns import log_ratio
-from harmony_pipeline.features.rolling_pairs import (
-    comoments,
-    has_pairs,
-    load_pairs,
-    push_pair,
-    save_pairs,
-)
-from harmony_pipeline.features.rolling_sums import add, load_sum, rolling_sum, save_sum
+from harmony_pipeline.features.rolling_pairs import PART, SUMS, comoments, roll_pairs
+from harmony_pipeline.features.rolling_sums import HEAD, roll_sum
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.text_columns import run_starts
@@ -245,15 +239,17 @@ def _slopes(
     """Slope of log returns on signed volume over the last bars that have one, times their mean
     volume. A bar without signed trades takes no place in the window and has no value.
     """
-    cursor, total = load_pairs(pairs), load_sum(volumes)
-    for i in range(values.size):
-        values[i] = np.nan
-        if i == 0 or math.isnan(signed[i]):
-            continue
-        cursor = push_pair(pairs, cursor, log_ratio(close[i], close[i - 1]), signed[i])
-        total = add(volumes, total, traded[i])
-        if has_pairs(cursor):
-            found, usual = comoments(pairs, cursor), rolling_sum(volumes, total) / total.length
-            values[i] = found.xy / found.yy * usual if found.yy > 0.0 else 0.0
-    save_pairs(pairs, cursor)
-    save_sum(volumes, total)
+    length, count = volumes.size - HEAD, values.size
+    changes, usual, share = np.empty(count), np.empty(count), 1.0 / length
+    for i in range(count):
+        known = i > 0 and not math.isnan(signed[i])
+        changes[i] = log_ratio(close[i], close[i - 1]) if known else np.nan
+        usual[i] = traded[i] if known else np.nan
+    roll_sum(usual, volumes, usual)
+    sums = np.empty((SUMS, min(count, PART)))
+    for first in range(0, count, PART):
+        part, means = values[first : first + PART], usual[first : first + PART]
+        roll_pairs(changes[first : first + PART], signed[first:], pairs, sums)
+        for i in range(part.size):
+            _, yy, xy = comoments(sums, share, i)
+            part[i] = 0.0 if yy == 0.0 else xy / yy * (means[i] / length)

@@ -6,7 +6,7 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.averages import relative_gap
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH
 from harmony_pipeline.features.lag_window import (
     has_lag,
     lagged,
@@ -16,27 +16,26 @@ from harmony_pipeline.features.lag_window import (
     save_lag,
 )
 from harmony_pipeline.features.rolling_extremes import (
-    bar_of_highest,
     highest,
     include,
-    include_dated,
-    load_dated,
     load_extreme,
-    save_dated,
     save_extreme,
     spans,
 )
 from harmony_pipeline.features.rolling_pairs import (
+    PART,
+    SUMS,
+    WITH_REFERENCES,
+    X_REFERENCE,
+    X,
     comoments,
-    has_pairs,
-    load_pairs,
-    push_pair,
-    save_pairs,
+    roll_pairs,
 )
 from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
+from harmony_pipeline.features.rolling_two import roll_lead
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.features.wilder import true_range
-from harmony_pipeline.kernel import kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
 @kernel
@@ -139,16 +138,12 @@ def aroon(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: F
 
     State: dated maxima of highs and of minus the lows.
     """
-    split = state.size // 2
-    highs, lows = state[:split], state[split:]
-    top, bottom = load_dated(highs), load_dated(lows)
+    split, lows, length = state.size // 2, bars[SCRATCH], parameters[0]
     for i in range(values.size):
-        top = include_dated(highs, top, bars[HIGH, i])
-        bottom = include_dated(lows, bottom, -bars[LOW, i])
-        lead = bar_of_highest(highs, top) - bar_of_highest(lows, bottom)
-        values[i] = 100.0 * lead / parameters[0] if top.filled == top.length else np.nan
-    save_dated(highs, top)
-    save_dated(lows, bottom)
+        lows[i] = -bars[LOW, i]
+    roll_lead(bars[HIGH], lows, state[:split], state[split:], values)
+    for i in range(values.size):  # quotients several at once
+        values[i] = 100.0 * values[i] / length
 
 
 @kernel
@@ -158,17 +153,23 @@ def regression_slope(
     """Slope of the line of least squares through N closes, per bar, over their mean. State: the
     number of bars, pairs of close and number.
     """
-    window = state[1:]
-    cursor, count = load_pairs(window), state[0]
-    for i in range(values.size):
-        cursor = push_pair(window, cursor, bars[CLOSE, i], count)
-        count += 1.0
-        values[i] = np.nan
-        if has_pairs(cursor):
-            found = comoments(window, cursor)
-            values[i] = found.xy / found.yy / found.x_mean
-    save_pairs(window, cursor)
-    state[0] = count
+    length = int(parameters[0])
+    sums, share = np.empty((WITH_REFERENCES, min(values.size, PART))), 1.0 / length
+    fill_numbers(state, bars[SCRATCH])
+    for first in range(0, values.size, PART):
+        part, close = values[first : first + PART], bars[CLOSE, first : first + PART]
+        roll_pairs(close, bars[SCRATCH, first:], state[1:], sums)
+        for i in range(part.size):
+            _, yy, xy = comoments(sums, share, i)
+            part[i] = xy / yy / (sums[X_REFERENCE, i] + sums[X, i] * share)
+
+
+@inlined_kernel
+def fill_numbers(state: FloatArray, numbers: FloatArray) -> None:
+    """Write the number of each bar. State: the number of bars."""
+    for i in range(numbers.size):
+        numbers[i] = state[0] + i
+    state[0] += numbers.size
 
 
 @kernel
@@ -178,18 +179,17 @@ def regression_fit(
     """Share of the variance of N closes that the line explains, 0 to 1; 0 in a flat window. State:
     as `regression_slope`.
     """
-    window = state[1:]
-    cursor, count = load_pairs(window), state[0]
-    for i in range(values.size):
-        cursor = push_pair(window, cursor, bars[CLOSE, i], count)
-        count += 1.0
-        values[i] = np.nan
-        if has_pairs(cursor):
-            found = comoments(window, cursor)
-            both = found.xx * found.yy
-            values[i] = min(found.xy * found.xy / both, 1.0) if both > 0.0 else 0.0
-    save_pairs(window, cursor)
-    state[0] = count
+    length = int(parameters[0])
+    sums, share = np.empty((SUMS, min(values.size, PART))), 1.0 / length
+    fill_numbers(state, bars[SCRATCH])
+    for first in range(0, values.size, PART):
+        part, close = values[first : first + PART], bars[CLOSE, first : first + PART]
+        roll_pairs(close, bars[SCRATCH, first:], state[1:], sums)
+        for i in range(part.size):
+            xx, yy, xy = comoments(sums, share, i)
+            both = xx * yy
+            explained = 0.0 if both == 0.0 else xy * xy / both
+            part[i] = 1.0 if explained > 1.0 else explained
 
 
 @kernel

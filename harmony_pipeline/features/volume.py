@@ -14,19 +14,12 @@ from harmony_pipeline.features.kernel_inputs import (
     SCRATCH_2,
     VOLUME,
 )
-from harmony_pipeline.features.rolling_pairs import (
-    comoments,
-    correlation,
-    has_pairs,
-    load_pairs,
-    push_pair,
-    save_pairs,
-)
+from harmony_pipeline.features.rolling_pairs import PART, SUMS, roll_correlation
 from harmony_pipeline.features.rolling_sums import (
     add,
     has_all,
     load_sum,
-    roll_sums,
+    roll_sum,
     rolling_sum,
     save_sum,
 )
@@ -87,8 +80,8 @@ def signed_volume(
         sign = int(change > 0.0) - int(change < 0.0)  # a branch would be guessed wrong
         volume[i] = np.nan if math.isnan(change) else bars[VOLUME, i]
         signed[i] = sign * volume[i]
-    roll_sums(signed, state[:split], values)
-    roll_sums(volume, state[split:], signed)
+    roll_sum(signed, state[:split], values)
+    roll_sum(volume, state[split:], signed)
     to_bounded_ratios(values, signed)
 
 
@@ -178,9 +171,5 @@ def volume_correlation(
     """Correlation of N log returns with the volumes of their bars; 0 where one does not move.
     State: pairs of N.
     """
-    cursor = load_pairs(state)
-    for i in range(values.size):
-        if not math.isnan(bars[LOG_RETURN, i]):
-            cursor = push_pair(state, cursor, bars[LOG_RETURN, i], bars[VOLUME, i])
-        values[i] = correlation(comoments(state, cursor)) if has_pairs(cursor) else np.nan
-    save_pairs(state, cursor)
+    sums = np.empty((SUMS, min(values.size, PART)))
+    roll_correlation(bars[LOG_RETURN], bars[VOLUME], state, sums, values)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.labels.resolution import NO_ENTRY, Outcomes
-from harmony_pipeline.market.text_columns import name_column
+from harmony_pipeline.market.text_columns import Views, name_views
 from harmony_pipeline.schemas import LABELS, TIME
 
 if TYPE_CHECKING:
@@ -65,11 +65,13 @@ def label_table(
     times: tuple[IntArray, IntArray],
     labels: NDArray[np.int8],
     weights: FloatArray,
+    touched_views: Views,
     keep: tuple[datetime | None, datetime | None],
     has_barriers: bool,
 ) -> pl.DataFrame:
     """The rows of `found`; `times` are those of the entries, by event, and of the ends. `labels`
-    and `weights` are by [horizon, event]. Rows are kept by `keep[0] <= timestamp < keep[1]`.
+    and `weights` are by [horizon, event], `touched_views` (array_columns.py) by [horizon, event,
+    2]. Rows are kept by `keep[0] <= timestamp < keep[1]`.
     Without barriers their columns are null.
     """
     parts, nothing = [], pl.lit(None, pl.Float64)
@@ -83,7 +85,7 @@ def label_table(
             "upper_barrier": _column(found.upper[row], entered) if has_barriers else nothing,
             "lower_barrier": _column(found.lower[row], entered) if has_barriers else nothing,
             "end_timestamp": _times(times[1][row], settled),
-            "touched": name_column(np.maximum(touched, -1), TOUCHED),
+            "touched": _text(touched_views[row], settled),
             "return": _column(found.gain[row], settled),
             "label": _column(labels[row], settled),
             "weight": _column(weights[row], settled),
@@ -137,6 +139,16 @@ def _column(values: NDArray[Any], valid: _Bits) -> pl.Series:
     kind = pa.from_numpy_dtype(values.dtype)
     buffers = [valid[0], pa.py_buffer(values)]
     series = pl.from_arrow(pa.Array.from_buffers(kind, values.size, buffers, valid[1]))
+    assert isinstance(series, pl.Series)
+    return series
+
+
+def _text(views: Views, valid: _Bits) -> pl.Series:
+    """The same of names' views."""
+    import pyarrow as pa
+
+    buffers = [valid[0], pa.py_buffer(views), *name_views(TOUCHED)[1]]
+    series = pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers, valid[1]))
     assert isinstance(series, pl.Series)
     return series
 

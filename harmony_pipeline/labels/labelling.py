@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.kernel import kernel_without_allocation
-from harmony_pipeline.labels.label_table import Labelled, label_table
+from harmony_pipeline.labels.label_table import TOUCHED, Labelled, label_table
 from harmony_pipeline.labels.market_arrays import (
     BarEnds,
     EventArrays,
@@ -32,6 +32,8 @@ from harmony_pipeline.labels.market_arrays import (
     session_near,
 )
 from harmony_pipeline.labels.resolution import (
+    AT_ONCE,
+    GLANCE,
     Barriers,
     Outcomes,
     Ranges,
@@ -45,8 +47,10 @@ from harmony_pipeline.labels.resolution import (
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.trend_scanning import scan_trends
 from harmony_pipeline.labels.weights import average_uniqueness
+from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.market.text_columns import Views, fill_views, name_views
 
 _SHARED_EVENTS = 50_000  # fewer are done before a second thread has begun
 
@@ -99,6 +103,7 @@ def label_events(
     found = work.found
     rows = label_table(
         table, barriers.horizons, found, (found.entry, found.end), work.labels, work.weights,
+        work.touched_views,
         (keep_from, keep_until), barriers.watched,
     )  # fmt: skip
     return Labelled(rows, events.height - table.height)
@@ -119,6 +124,7 @@ class _Work:
     found: Outcomes
     labels: NDArray[np.int8]
     weights: FloatArray
+    touched_views: Views
     shortest: int
 
     @staticmethod
@@ -129,9 +135,11 @@ class _Work:
         sessions = SessionStarts(np.empty(0, np.int32), np.empty(0, np.int64))
         if barriers.sessions:
             sessions = session_starts(market.session, market.starts)
+        room = _room(len(market.at), *shape)
         return _Work(
-            market, events, barriers, grids, sessions, empty_ranges(len(market.at)),
-            room_for(*shape), np.empty(shape, np.int8), np.empty(shape), shortest,
+            market, events, barriers, grids, sessions, empty_ranges(room, len(market.at)),
+            room_for(room, *shape), room.empty(shape, np.int8), room.empty(shape, np.float64),
+            room.empty((*shape, 2), np.uint64), shortest,
         )  # fmt: skip
 
     def run(self, *, trends: bool) -> None:
@@ -150,17 +158,31 @@ class _Work:
             self.events, first, stop, market.cuts, market.prices, barriers.horizons,
             barriers.sessions, self.sessions, self.shortest, self.found, self.labels, self.weights,
         )  # fmt: skip
-        _tell_moments(market.at, market.ends, self.found, first, stop)
+        self._tell(first, stop)
 
     def _resolve(self, first: int, stop: int) -> None:
         market, found = self.market, self.found
         resolve_events(
             self.events, first, stop, market.cuts, market.starts, market.at, market.ends,
             market.prices, self.ranges, self.grids, self.barriers, self.sessions, found,
+            np.empty(AT_ONCE, np.int64),
         )  # fmt: skip
         weigh_events(market, self.events, first, stop, found.entry, found.end, self.weights)
         judge_returns(found.gain, self.labels, first, stop)
-        _tell_moments(market.at, market.ends, found, first, stop)
+        self._tell(first, stop)
+
+    def _tell(self, first: int, stop: int) -> None:
+        """Write moments in place of positions, and names of what was touched."""
+        _tell_moments(self.market.at, self.market.ends, self.found, first, stop)
+        views, _ = name_views(TOUCHED)
+        for touched, column in zip(self.found.touched, self.touched_views, strict=True):
+            fill_views(touched[first:stop], views, column[first:stop])
+
+
+def _room(bars: int, horizons: int, events: int) -> ArrayRoom:
+    """Room for ranges, outcomes, labels, weights and names."""
+    of_a_label = 4 * 8 + 1 + 1 + 8 + 16
+    return ArrayRoom(events * (horizons * of_a_label + 16) + 8 * (bars + GLANCE))
 
 
 def barriers_of(settings: LabelSettings, calendar: Calendar, timeframe: str) -> Barriers:
@@ -227,8 +249,9 @@ def weigh_events(
 def judge_returns(gain: FloatArray, labels: NDArray[np.int8], first: int, stop: int) -> None:
     """Write 1 where the return is positive, else 0."""
     for row in range(gain.shape[0]):
-        for event in range(first, stop):
-            labels[row, event] = gain[row, event] > 0.0
+        gains, own = gain[row, first:stop], labels[row, first:stop]
+        for event in range(own.size):
+            own[event] = gains[event] > 0.0
 
 
 @kernel_without_allocation

@@ -20,31 +20,33 @@ from harmony_pipeline.labels.market_arrays import (
     BarEnds,
     EventArrays,
     Grids,
+    Positions,
     Prices,
     Sessions,
     session_near,
 )
+from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.price_grid import Record
 from harmony_pipeline.market.session_position import DAY
 from harmony_pipeline.portfolio.exit_rules import (
     NOTHING,
     TAKE,
     barrier_levels_of_many,
-    exit_at_bar,
     exit_at_close,
+    exit_by_choice,
     level_now,
     trade_return,
 )
 
 NO_ENTRY, UNRESOLVED, UPPER, LOWER, VERTICAL = -2, -1, 0, 1, 2  # what a label touched
-_GLANCE = 32  # bars; as fast for a horizon of 8
+GLANCE = 32  # bars; as fast for a horizon of 8
 # rounding to 32 bits moves a price by 6e-8 of itself: a glance may only err towards a closer look
 _SLACK = 1e-6
-_AT_ONCE = 512  # events whose barriers are set at once
+AT_ONCE = 512  # events that take each step together
 
 
 class Ranges(NamedTuple):
-    """Highest and lowest adjusted price of each bar, and `_GLANCE` more that no level touches."""
+    """Highest and lowest adjusted price of each bar, and `GLANCE` more that no level touches."""
 
     peak: NDArray[np.float32]
     trough: NDArray[np.float32]
@@ -88,19 +90,51 @@ class Outcomes(NamedTuple):
     gain: FloatArray
 
 
-def room_for(horizons: int, events: int) -> Outcomes:
+class Block(NamedTuple):
+    """Some events that take each step together, and their outcomes of one horizon: slices, so that
+    the place of an event in them needs no test. `start`: the bar from which each is watched.
+    """
+
+    side: NDArray[np.int8]
+    entry: IntArray
+    entry_price: FloatArray
+    end: IntArray
+    touched: NDArray[np.int8]
+    upper: FloatArray
+    lower: FloatArray
+    gain: FloatArray
+    start: IntArray
+
+
+@inlined_kernel
+def block_of(
+    events: EventArrays, found: Outcomes, row: int, first: int, stop: int, start: IntArray
+) -> Block:
+    """The events `first` to `stop` and a horizon."""
+    return Block(
+        events.side[first:stop],
+        found.entry[first:stop],
+        found.entry_price[first:stop],
+        found.end[row, first:stop],
+        found.touched[row, first:stop],
+        found.upper[row, first:stop],
+        found.lower[row, first:stop],
+        found.gain[row, first:stop],
+        start[: stop - first],
+    )
+
+
+def room_for(room: ArrayRoom, horizons: int, events: int) -> Outcomes:
     """Outcomes to be written."""
-    # in one piece, which the system hands out in larger pages than many small ones
-    numbers = np.empty((4 * horizons + 2, events))
-    entry_price, upper, lower, gain = numbers[0], *np.split(numbers[1:-1], 4)[:3]
+    shape = horizons, events
     return Outcomes(
-        numbers[-1].view(np.int64),
-        entry_price,
-        numbers[1 + 3 * horizons : -1].view(np.int64),
-        np.empty((horizons, events), np.int8),
-        upper,
-        lower,
-        gain,
+        room.empty(events, np.int64),
+        room.empty(events, np.float64),
+        room.empty(shape, np.int64),
+        room.empty(shape, np.int8),
+        room.empty(shape, np.float64),
+        room.empty(shape, np.float64),
+        room.empty(shape, np.float64),
     )
 
 
@@ -121,28 +155,29 @@ def adjusted_ranges(bars: Prices, first: int, stop: int, closes: bool, ranges: R
         trough[bar] = min(low[bar], opened[bar]) * factor[bar]
 
 
-def empty_ranges(bars: int) -> Ranges:
+def empty_ranges(room: ArrayRoom, bars: int) -> Ranges:
     """The ranges of so many bars, to be written."""
-    # in one piece, as the outcomes
-    peak, trough = np.empty((2, bars + _GLANCE), np.float32)
+    peak, trough = room.empty((2, bars + GLANCE), np.float32)
     peak[bars:], trough[bars:] = -np.inf, np.inf
     return Ranges(peak, trough)
 
 
 @inlined_kernel
 def bars_to_first_near(ranges: Ranges, start: int, ceiling: Any, floor: Any) -> int:
-    """How many of the next bars from `start` on are clear of both levels; `_GLANCE` where all
+    """How many of the next bars from `start` on are clear of both levels; `GLANCE` where all
     those that are looked at are.
 
     32-bit numbers without a branch, so that the compiler compares sixteen at once.
     """
-    peak, trough = ranges.peak[start : start + _GLANCE], ranges.trough[start : start + _GLANCE]
-    left = np.int32(0)
-    for bar in range(np.uint32(_GLANCE)):
-        near = np.int32(1) - np.int32((peak[bar] < ceiling) & (trough[bar] > floor))
-        here = near * (np.int32(_GLANCE) - np.int32(bar))
+    left, first = np.int32(0), np.uint64(start)
+    for bar in range(np.uint32(GLANCE)):
+        place = first + np.uint64(bar)
+        near = np.int32(1) - np.int32(
+            (ranges.peak[place] < ceiling) & (ranges.trough[place] > floor)
+        )
+        here = near * (np.int32(GLANCE) - np.int32(bar))
         left = max(left, here)
-    return int(_GLANCE - left)
+    return int(GLANCE - left)
 
 
 @kernel
@@ -161,6 +196,30 @@ def session_starts(session: Sessions, starts: IntArray) -> SessionStarts:
 
 
 @inlined_kernel
+def near_levels(stop: float, take: float, entry_factor: float) -> tuple[Any, Any]:
+    """(ceiling, floor): adjusted prices of 32 bits between which no bar touches a level."""
+    ceiling = np.float32(max(stop, take) * entry_factor * (1.0 - _SLACK))
+    return ceiling, np.float32(min(stop, take) * entry_factor * (1.0 + _SLACK))
+
+
+@inlined_kernel
+def exit_now(
+    side: int, stop: float, take: float, entry: int, bar: int, closes: bool, bars: Prices
+) -> tuple[int, float]:
+    """(kind, reference price) of what one bar does to a trade entered at the open of `entry`. Where
+    `closes` touch there is no reference price.
+    """
+    at, entry_factor = np.uint64(bar), bars.factor[np.uint64(entry)]
+    stop_now = level_now(stop, entry_factor, bars.factor[at])
+    take_now = level_now(take, entry_factor, bars.factor[at])
+    if closes:
+        return exit_at_close(side, bars.close[at], stop_now, take_now), np.nan
+    return exit_by_choice(
+        side, bars.open[at], bars.high[at], bars.low[at], stop_now, take_now, bar == entry
+    )
+
+
+@kernel_without_allocation
 def first_exit(
     side: int,
     stop: float,
@@ -172,30 +231,19 @@ def first_exit(
     bars: Prices,
     ranges: Ranges,
 ) -> tuple[int, int, float]:
-    """(bar, kind, reference price) of the first touch on bars `start` .. `last` of a trade entered
-    at the open of `entry`; kind is NOTHING when there is none. Where `closes` touch there is no
-    reference price.
+    """(bar, kind, reference price) of the first touch on bars `start` .. `last`; kind is NOTHING
+    when there is none.
     """
-    entry_factor = bars.factor[entry]
-    ceiling = np.float32(max(stop, take) * entry_factor * (1.0 - _SLACK))
-    floor = np.float32(min(stop, take) * entry_factor * (1.0 + _SLACK))
+    ceiling, floor = near_levels(stop, take, bars.factor[entry])
     bar = start
     while bar <= last:
         clear = bars_to_first_near(ranges, bar, ceiling, floor)
         bar += clear
-        if clear == _GLANCE:
+        if clear == GLANCE:
             continue
         if bar > last:
             break
-        stop_now = level_now(stop, entry_factor, bars.factor[bar])
-        take_now = level_now(take, entry_factor, bars.factor[bar])
-        if closes:
-            kind, reference = exit_at_close(side, bars.close[bar], stop_now, take_now), np.nan
-        else:
-            kind, reference = exit_at_bar(
-                side, bars.open[bar], bars.high[bar], bars.low[bar], stop_now, take_now,
-                bar == entry,
-            )  # fmt: skip
+        kind, reference = exit_now(side, stop, take, entry, bar, closes, bars)
         if kind != NOTHING:
             return bar, kind, reference
         bar += 1
@@ -217,19 +265,29 @@ def resolve_events(
     barriers: Barriers,
     own_sessions: SessionStarts,
     found: Outcomes,
+    starting: IntArray,
 ) -> None:
     """Write the outcomes of the events `first_event` to `end_event`, which lie in order of their
-    positions. `cuts`, `starts`, `at` and `ends`: MarketArrays.
+    positions. `cuts`, `starts`, `at` and `ends`: MarketArrays. `starting`: room for AT_ONCE.
 
-    The barriers of many events are set before the first of them is watched: the divisions of one
-    then need not wait for the branches of another.
+    Many events take one step before the first of them takes the next: what one computes then need
+    not wait for the branches of another.
     """
-    for first in range(first_event, end_event, _AT_ONCE):
-        stop = min(first + _AT_ONCE, end_event)
+    for first in range(first_event, end_event, AT_ONCE):
+        stop = min(first + AT_ONCE, end_event)
         _enter(events, first, stop, cuts, starts, at, ends, bars, grids, barriers, found)
-        for event in range(first, stop):
-            if found.entry[event] >= 0:
-                _watch(events.side[event], bars, ranges, barriers, own_sessions, found, event)
+        entries = found.entry[first:stop]
+        for event in range(entries.size):
+            starting[event] = entries[event]
+        for row in range(len(barriers.horizons)):
+            block = block_of(events, found, row, first, stop, starting)
+            if barriers.watched:
+                _glance(block, bars, ranges)
+            for event in range(block.entry.size):
+                if block.entry[event] >= 0:
+                    _settle(
+                        block, event, barriers.horizons[row], bars, ranges, barriers, own_sessions
+                    )
 
 
 @inlined_kernel
@@ -249,36 +307,68 @@ def _enter(
     """Write entries and barriers; and in place of each end the last bar of the event's segment."""
     segment = np.searchsorted(cuts, events.position[first_event], side="right")
     symbol = np.searchsorted(starts, events.position[first_event], side="right") - 1
-    session = term = known = 0
-    run = first_event  # the first event of those that share a tick
-    for event in range(first_event, end_event):
-        position = int(events.position[event])
+    first = first_event
+    while first < end_event:
+        position = int(events.position[first])
         while cuts[segment] <= position:
             segment += 1
         while starts[symbol + 1] <= position:
             symbol += 1
-        final, first = cuts[segment] - 1, position + 1
-        if first > final:
-            write_no_entry(found, event)
-            continue
-        term = 0
-        if len(grids.changes) > 0:
-            session = session_near(ends, session, at[first])
-            day = ends.sessions[DAY, session]
-            while term < len(grids.changes) and grids.changes[term] <= day:
-                term += 1
-        grid = term * grids.symbols + symbol
-        if grid != known:
-            _set_barriers(events, run, event, grids.records[known], barriers, found)
-            run, known = event, grid
-        found.entry[event], found.entry_price[event] = first, bars.open[first]
+        final = cuts[segment] - 1
+        # the events of the segment: but for its last bar each has a next one to be entered on
+        stop = first + int(np.searchsorted(events.position[first:end_event], final))
+        block = block_of(events, found, 0, first, stop, found.entry)
+        _enter_block(events.position[first:stop], bars.open, block)
         for row in range(len(barriers.horizons)):
-            found.end[row, event] = final
-    _set_barriers(events, run, end_event, grids.records[known], barriers, found)
+            found.end[row, first:stop] = final
+        _set_barriers(events, first, stop, symbol, at, ends, grids, barriers, found)
+        first = stop
+        while first < end_event and events.position[first] == final:
+            write_no_entry(found, first)
+            first += 1
+
+
+@inlined_kernel
+def _enter_block(positions: Positions, opened: FloatArray, block: Block) -> None:
+    """Enter each event at the open of the bar after its own."""
+    for event in range(positions.size):
+        bar = positions[event] + 1
+        block.entry[event] = bar
+        block.entry_price[event] = opened[np.uint64(bar)]
 
 
 @inlined_kernel
 def _set_barriers(
+    events: EventArrays,
+    first: int,
+    stop: int,
+    symbol: int,
+    at: IntArray,
+    ends: BarEnds,
+    grids: Grids,
+    barriers: Barriers,
+    found: Outcomes,
+) -> None:
+    """Write the barriers of the events `first` to `stop` of one symbol, run by run of those whose
+    prices are on one tick.
+    """
+    session, begin, known = 0, first, symbol
+    if len(grids.changes) > 0:
+        for event in range(first, stop):
+            entry = found.entry[event]
+            session = session_near(ends, session, at[entry])
+            day, term = ends.sessions[DAY, session], 0
+            while term < len(grids.changes) and grids.changes[term] <= day:
+                term += 1
+            grid = term * grids.symbols + symbol
+            if grid != known:
+                _set_levels(events, begin, event, grids.records[known], barriers, found)
+                begin, known = event, grid
+    _set_levels(events, begin, stop, grids.records[known], barriers, found)
+
+
+@inlined_kernel
+def _set_levels(
     events: EventArrays, first: int, stop: int, grid: Record, barriers: Barriers, found: Outcomes
 ) -> None:
     """Write the barriers of the events `first` to `stop`, whose prices are on one tick."""
@@ -295,48 +385,69 @@ def _set_barriers(
 
 
 @inlined_kernel
-def _watch(
-    side: int,
+def _glance(block: Block, bars: Prices, ranges: Ranges) -> None:
+    """Write, in place of what is touched, how many bars from the start on are clear of both
+    barriers; `GLANCE` where all those that are looked at are.
+    """
+    for event in range(block.entry.size):
+        if block.entry[event] >= 0:
+            ceiling, floor = near_levels(
+                block.lower[event], block.upper[event], bars.factor[np.uint64(block.entry[event])]
+            )
+            near = bars_to_first_near(ranges, block.start[event], ceiling, floor)
+            block.touched[event] = near
+
+
+@inlined_kernel
+def _settle(
+    block: Block,
+    event: int,
+    horizon: int,
     bars: Prices,
     ranges: Ranges,
     barriers: Barriers,
     own_sessions: SessionStarts,
-    found: Outcomes,
-    event: int,
 ) -> None:
-    """Walk from the entry of one event to the ends of all its horizons."""
-    first = found.entry[event]
-    start = first
-    for row in range(len(barriers.horizons)):
-        final = found.end[row, event]
-        above, below = found.upper[row, event], found.lower[row, event]
+    """Write how a horizon of one event ends, and where the next horizon goes on.
+
+    Mostly the first bar that is not clear of the barriers touches one, or lies behind the horizon:
+    then nothing here depends on a branch that is hard to foresee.
+    """
+    side, first, final = block.side[event], block.entry[event], block.end[event]
+    start = block.start[event]
+    limit = last_bar_of_horizon(first, horizon, barriers.sessions, own_sessions)
+    watched = min(limit, final)
+    bar, kind, reference = watched, NOTHING, np.nan
+    if barriers.watched:
+        above, below = block.upper[event], block.lower[event]
         stop, take = (below, above) if side > 0 else (above, below)
-        limit = last_bar_of_horizon(first, barriers.horizons[row], barriers.sessions, own_sessions)
-        watched = min(limit, final)
-        bar, kind, reference = -1, NOTHING, np.nan
-        if barriers.watched:
+        clear = int(block.touched[event])
+        near = start + clear
+        seen = near <= watched
+        bar = near if seen else watched
+        kind, reference = exit_now(side, stop, take, first, bar, barriers.closes, bars)
+        if seen and (kind == NOTHING or clear == GLANCE):
             bar, kind, reference = first_exit(
-                side, stop, take, first, start, watched, barriers.closes, bars, ranges
+                side, stop, take, first, near, watched, barriers.closes, bars, ranges
             )
-        start = bar if kind != NOTHING else watched + 1
-        touched = VERTICAL
-        if kind != NOTHING:
-            touched = UPPER if (kind == TAKE) == (side > 0) else LOWER
-        else:
-            bar = limit
-        # what a close has touched, and the end of the horizon, are left at the next open
-        if kind == NOTHING or barriers.closes:
-            bar += 1
-            if bar > final:
-                bar, touched = -1, UNRESOLVED
-            else:
-                reference = bars.open[bar]
-        found.end[row, event], found.touched[row, event] = bar, touched
-        found.gain[row, event] = np.nan
-        if bar >= 0:
-            found.gain[row, event] = trade_return(
-                side, found.entry_price[event], bars.factor[first], reference, bars.factor[bar]
-            )
+        kind = kind if seen else NOTHING
+    touch = kind != NOTHING
+    block.start[event] = bar if touch else watched + 1
+    touched = VERTICAL
+    if touch:
+        touched = UPPER if (kind == TAKE) == (side > 0) else LOWER
+    # what a close has touched, and the end of the horizon, are left at the next open
+    left = not touch or barriers.closes
+    bar = (bar if touch else limit) + left
+    if bar > final:
+        block.end[event], block.touched[event], block.gain[event] = -1, UNRESOLVED, np.nan
+        return
+    exit_bar, entry_bar = np.uint64(bar), np.uint64(first)
+    reference = bars.open[exit_bar] if left else reference
+    block.end[event], block.touched[event] = bar, touched
+    block.gain[event] = trade_return(
+        side, block.entry_price[event], bars.factor[entry_bar], reference, bars.factor[exit_bar]
+    )
 
 
 @inlined_kernel

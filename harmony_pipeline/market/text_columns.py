@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray, NumberArray
+from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
+from harmony_pipeline.lent_memory import ArrayRoom
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,16 +96,31 @@ def name_column(
     """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
     column is made.
     """
-    import pyarrow as pa
-
-    known = pa.array([*names, ""], pa.string_view())
-    views = np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2)
+    views, texts = name_views(names)
     filled = np.array([bool(name) for name in (*names, "")])
     place = ArrayRoom() if room is None else room
     column = place.empty((len(numbers), 2), np.uint64)
     bits = place.empty(-(-len(numbers) // 8), np.uint8)
     empty = _gather_views(numbers, views, filled, column, bits)
-    return _text_series(column, bits if empty else None, known.buffers()[2:])
+    return _text_series(column, bits if empty else None, texts)
+
+
+def name_views(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
+    """The string view of each name, and last that of an empty text; and what longer ones point
+    into.
+    """
+    import pyarrow as pa
+
+    known = pa.array([*names, ""], pa.string_view())
+    return np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2), known.buffers()[2:]
+
+
+@kernel_without_allocation
+def fill_views(numbers: npt.NDArray[np.int8], views: Views, column: Views) -> None:
+    """Write the view of each number, of one below 0 the last: `column` [rows, 2]."""
+    for row in range(numbers.size):
+        number = np.uint64(numbers[row] if numbers[row] >= 0 else len(views) - 1)
+        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
 
 
 def text_column(

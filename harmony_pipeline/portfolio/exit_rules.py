@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.kernel import kernel_without_allocation
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import (
     Record,
     is_near,
@@ -176,6 +176,34 @@ def exit_at_bar(
         if low <= take_now:
             return TAKE, min(take_now, open_price)
     return NOTHING, 0.0
+
+
+@inlined_kernel
+def exit_by_choice(
+    side: int,
+    open_price: float,
+    high: float,
+    low: float,
+    stop_now: float,
+    take_now: float,
+    is_entry_bar: bool,
+) -> tuple[int, float]:
+    """`exit_at_bar`, to the last bit, without a branch: for many trades one after the other, whose
+    exits cannot be foreseen. A short is a long in negative prices.
+    """
+    long = side > 0
+    opened, stop, take = (
+        (open_price, stop_now, take_now) if long else (-open_price, -stop_now, -take_now)
+    )
+    bottom, top = (low, high) if long else (-high, -low)
+    gaps = not is_entry_bar
+    stopped = gaps & (opened <= stop)
+    taken = gaps & (opened >= take) & (not stopped)
+    stopped |= (bottom <= stop) & (not taken)
+    taken |= (top >= take) & (not stopped)
+    price = min(stop, opened) if stopped else max(take, opened)
+    price = price if long else -price
+    return (STOP if stopped else TAKE if taken else NOTHING), price if stopped | taken else 0.0
 
 
 @kernel_without_allocation

@@ -50,6 +50,23 @@ def test_any_cut_gives_the_same_bits(seed, cuts):
         assert np.array_equal(bits(state), bits(cut_state))
 
 
+def test_windows_of_every_length_are_the_same_over_many_bars_as_over_few():
+    """Kernels that take bars together do so in parts of 512: several of them, cut elsewhere."""
+    kinds = (
+        "cci", "aroon", "sign_entropy", "yang_zhang", "autocorrelation", "volume_correlation",
+        "kyle_lambda", "roll_spread", "regression_slope", "regression_fit", "skewness", "kurtosis",
+        "corwin_schultz", "parkinson", "fractional_40",
+    )  # fmt: skip
+    names = [f"{kind}_{length}" for kind in kinds for length in (3, 8, 11, 12, 17, 600)]
+    chosen = FeatureSet.of([*names, "ultimate_3_11_600"])
+    arrays = random_arrays(7, 1_700)
+    state, whole = chosen.fold(chosen.initial_state(), in_order(arrays))
+    cut_state, pieces = in_pieces(chosen, arrays, [*range(590, 620), 1_000, 1_001, 1_607])
+    assert np.isfinite(whole[-1]).all()
+    assert np.array_equal(bits(whole), bits(pieces))
+    assert np.array_equal(bits(state), bits(cut_state))
+
+
 def test_one_bar_at_a_time_gives_the_same_bits():
     arrays = random_arrays(3, BARS)
     _, whole = SMALL.fold(SMALL.initial_state(), in_order(arrays))

@@ -2,6 +2,7 @@
 
 import math
 from datetime import date
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from harmony_pipeline.portfolio.exit_rules import (
     barrier_levels,
     barrier_levels_of_many,
     exit_at_bar,
+    exit_by_choice,
     level_now,
     trade_return,
 )
@@ -146,3 +148,11 @@ def test_compiled_and_plain_python_agree_to_the_last_bit(price, volatility, hori
     assert compiled == barrier_levels.py_func(US, 1, price, volatility, horizon, 2.0, 1.0, 15.0)
     assert all(math.isfinite(level) for level in compiled)
     assert np.isfinite(trade_return(1, price, 1.0, compiled[0], 1.0))
+
+
+@pytest.mark.parametrize("exit_of", [exit_by_choice, exit_by_choice.py_func])
+def test_an_exit_by_choice_is_the_exit_at_the_bar(exit_of):
+    levels = (1.0, 2.0, 3.0, 4.0)
+    for side, entry_bar in product((-1, 1), (False, True)):
+        for bar in product(levels, repeat=5):  # open, high, low, stop, take, in any order
+            assert exit_of(side, *bar, entry_bar) == exit_at_bar(side, *bar, entry_bar), bar

@@ -1,6 +1,5 @@
-"""Memory of a result is used again, and never while anything can still read it."""
+"""Features lie in memory of earlier ones, which no table that is kept may notice."""
 
-import gc
 import threading
 
 import numpy as np
@@ -8,11 +7,10 @@ import polars as pl
 import pytest
 from features.feature_markets import STANDARD, XNYS, random_bars
 
-from harmony_pipeline.features import lent_memory
+from harmony_pipeline import lent_memory
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.features.lent_memory import lend_floats
+from harmony_pipeline.lent_memory import lend_floats
 
-ROWS, COLUMNS = 4, 1 << 18  # 8 MB
 BARS = random_bars(1)
 
 
@@ -20,30 +18,6 @@ BARS = random_bars(1)
 def nothing_waits(monkeypatch):
     lent_memory._waiting.clear()
     monkeypatch.setattr(lent_memory, "_LEAST", 1024)
-
-
-@pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
-def test_memory_comes_back_when_its_last_reader_is_gone():
-    first = lend_floats(ROWS, COLUMNS)
-    place, row = first.ctypes.data, first[2]
-    del first
-    assert lend_floats(ROWS, COLUMNS).ctypes.data != place  # a row still reads it
-    del row
-    gc.collect()
-    again = lend_floats(ROWS, COLUMNS)
-    assert again.ctypes.data == place
-    again[:] = 1.0
-    assert lend_floats(ROWS, COLUMNS).ctypes.data != place
-
-
-@pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
-def test_one_piece_waits_at_most_and_much_less_does_not_take_it():
-    pieces = [lend_floats(ROWS, COLUMNS) for _ in range(3)]
-    places = {piece.ctypes.data for piece in pieces}
-    del pieces
-    gc.collect()
-    assert len(lent_memory._waiting) == 1
-    assert lend_floats(ROWS, COLUMNS // 4).ctypes.data not in places
 
 
 def features_of(scale):
@@ -78,12 +52,6 @@ def test_threads_that_compute_at_once_do_not_share_memory():
         thread.join()
     for scale, table in found.items():
         assert table.equals(features_of(scale))
-
-
-def test_small_arrays_are_left_to_numpy(monkeypatch):
-    monkeypatch.undo()
-    assert lend_floats(2, 3).base is None
-    assert lend_floats(0, 0).shape == (0, 0)
 
 
 def test_a_column_of_lent_memory_is_a_column_as_any_other():

@@ -1,4 +1,4 @@
-"""Room for arrays: large ones lie in blocks that are used again once nothing refers to them."""
+"""Memory of a result is used again, and never while anything can still read it."""
 
 import gc
 import threading
@@ -8,16 +8,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from harmony_pipeline import arrays
-from harmony_pipeline.arrays import ArrayRoom
+from harmony_pipeline import lent_memory
+from harmony_pipeline.lent_memory import ArrayRoom, lend_floats
 
 LARGE = 40_000_000
+ROWS, COLUMNS = 4, 1 << 18  # 8 MB
+lends = pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
 
 
 @pytest.fixture(autouse=True)
-def own_blocks(monkeypatch):
-    """Blocks that no other test has used."""
-    monkeypatch.setattr(arrays, "_blocks", arrays._Blocks())
+def nothing_waits(monkeypatch):
+    """No memory that another test has used."""
+    lent_memory._waiting.clear()
 
 
 def address(array):
@@ -33,10 +35,12 @@ def test_arrays_of_a_room_do_not_overlap_and_begin_at_lines_of_the_cache():
     assert [set(np.unique(array)) for array in cut] == [{number} for number in range(len(cut))]
 
 
+@lends
 def test_a_block_begins_with_a_large_page():
     assert address(ArrayRoom(LARGE).empty(100, np.uint8)) % (1 << 21) == 0
 
 
+@lends
 def test_memory_is_used_again_when_the_last_array_is_gone():
     first = ArrayRoom(LARGE).empty(6_000_000, np.uint8)
     where, part = address(first), first[5:100]
@@ -61,12 +65,43 @@ def test_a_column_over_an_array_keeps_its_memory():
     assert (column == pl.Series(np.arange(1_000_000))).all()
 
 
-def test_no_more_than_a_few_blocks_are_kept(monkeypatch):
-    monkeypatch.setattr(arrays, "_MOST_KEPT_BYTES", 30_000_000)
+@lends
+def test_a_matrix_comes_back_when_its_last_reader_is_gone():
+    first = lend_floats(ROWS, COLUMNS)
+    place, row = address(first), first[2]
+    del first
+    assert address(lend_floats(ROWS, COLUMNS)) != place  # a row still reads it
+    del row
+    gc.collect()
+    again = lend_floats(ROWS, COLUMNS)
+    assert address(again) == place
+    again[:] = 1.0
+    assert address(lend_floats(ROWS, COLUMNS)) != place
+
+
+@lends
+@pytest.mark.parametrize(("most", "waiting"), [(1, 2), (30_000_000, 2), (45_000_000, 4)])
+def test_two_pieces_of_any_size_wait_and_more_while_they_are_small(monkeypatch, most, waiting):
+    monkeypatch.setattr(lent_memory, "_MOST_WAITING_BYTES", most)
     held = [ArrayRoom(LARGE).empty(8_000_000, np.uint8) for _ in range(9)]
     held.clear()
     gc.collect()
-    assert len(arrays._blocks._left) == 2
+    assert len(lent_memory._waiting) == waiting
+
+
+@lends
+def test_much_less_does_not_take_a_large_piece():
+    piece = lend_floats(ROWS, 8 * COLUMNS)
+    place = address(piece)
+    del piece
+    gc.collect()
+    assert address(lend_floats(ROWS, COLUMNS)) != place
+    assert address(lend_floats(ROWS, 8 * COLUMNS)) == place  # it waited on meanwhile
+
+
+def test_small_arrays_are_left_to_numpy():
+    assert lend_floats(2, 3).base is None
+    assert lend_floats(0, 0).shape == (0, 0)
 
 
 def test_threads_never_share_a_block():
