@@ -382,7 +382,7 @@ def result_of(
         equity = equity_table(logs.curve, name)
         metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
         orders = of_orders.result()
-    row = _row(label, logs, initial, rules, metrics)
+    row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
     applied = position_actions_table(logs.applied, now, name)
     silent = _silent_positions(now, logs.last_date)
     history = OrderHistory(
@@ -650,20 +650,23 @@ def _roomier(log: Records, used: int, spare: int) -> Records:
     return grown
 
 
-def _row(
+def backtest_row(
     label: RunLabel,
-    logs: Logs,
+    start: int,
+    end: int,
     cash: float,
     rules: TradingRules,
     metrics: Mapping[str, float | None],
 ) -> pl.DataFrame:
-    """The row of schemas.BACKTESTS; an empty run starts and ends at the epoch."""
+    """The row of schemas.BACKTESTS, of a run from `start` to `end` (microseconds UTC); an empty one
+    starts and ends at the epoch.
+    """
     row = {
         "backtest_id": label.backtest_id,
         "strategy": label.strategy,
         "parameters": json.dumps(dict(label.parameters), sort_keys=True, default=str),
-        "start": logs.start,
-        "end": logs.end,
+        "start": start,
+        "end": end,
         "initial_cash": cash,
         "participation": rules.costs.max_participation,
         "zero_volume": rules.costs.zero_volume,

@@ -128,8 +128,13 @@ def fills_table(log: Records, state: TradingState, backtest_id: str, book: str) 
     return schemas.FILLS.conform(table, in_order=True)
 
 
-def trades_table(log: Records, state: TradingState, backtest_id: str, book: str) -> pl.DataFrame:
-    """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
+def trades_table(
+    log: Records, state: TradingState, backtest_id: str, book: str, *, numbered: bool = False
+) -> pl.DataFrame:
+    """schemas.TRADES: closed round trips, and those that are still open with a null exit. An id
+    says when the entry was decided; `numbered`: it is the number of the symbol's trade, where many
+    may be decided in one second.
+    """
     still_open = _open_trades(state)
     # as bytes: NumPy copies records field by field
     both = np.concatenate([log.view(np.uint8), still_open.view(np.uint8)]).view(TRADE)
@@ -141,7 +146,7 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     ids = IdParts(book, state.symbols, columns["entry_symbol"], columns["entry_at"], room=room)
     table = pl.DataFrame(
         {
-            "trade_id": ids.column(),
+            "trade_id": _numbered(book, state.symbols, columns) if numbered else ids.column(),
             "symbol": name_column(columns["symbol"], state.symbols, room),
             "side": name_column(_is_positive(columns["side"]), ("short", "long"), room),
             "quantity": columns["quantity"],
@@ -165,6 +170,17 @@ def trades_table(log: Records, state: TradingState, backtest_id: str, book: str)
     entries = columns["entry_bar"]
     alike = (entries[1:] == entries[:-1]) & (columns["symbol"][1:] == columns["symbol"][:-1])
     return schemas.TRADES.conform(table, in_order=not alike.any())
+
+
+def _numbered(book: str, symbols: Sequence[str], columns: "_Columns") -> pl.Series:
+    """The ids of trades that are numbered by symbol, in the order of the rows."""
+    symbol = name_column(columns["symbol"], symbols)
+    number = pl.int_range(1, pl.len() + 1).over("symbol").cast(pl.String()).str.zfill(6)
+    return (
+        pl.DataFrame({"symbol": symbol})
+        .select(pl.concat_str(pl.lit(f"{book}-"), "symbol", pl.lit("-trade-"), number))
+        .to_series()
+    )
 
 
 def _open_trades(state: TradingState) -> Records:
