@@ -15,13 +15,14 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.backtest.logs import APPLICATIONS, EQUITIES, PLACES, TRADES, Curve
 from harmony_pipeline.backtest.loop import log_equity
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.market.price_grid import snap_to_lot
+from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot
 from harmony_pipeline.portfolio.corporate_actions import apply_unseen_action, next_due
 from harmony_pipeline.portfolio.decisions import apply_report, mark
 from harmony_pipeline.portfolio.kernel_types import (
     ACTIVE,
     APPLIED,
     BAR,
+    DUPLICATE_INTENT,
     ENTRY,
     EXIT,
     FILL,
@@ -29,8 +30,10 @@ from harmony_pipeline.portfolio.kernel_types import (
     NO_MODEL,
     NO_REASON,
     ORDER,
+    QUEUE,
     REFUSE,
     REPORT,
+    RESIZE,
     TRADE,
     Record,
     Records,
@@ -254,7 +257,7 @@ def judge(
 ) -> Verdict:
     """What the risk engine answers to a limit order at `price` that `rests`, of `quantity` shares
     (0: as many as the rule of size wants) beside `working` shares of its side; or to an entry at
-    the market. `middle` is that of the quote.
+    the market, of which `working` shares are on their way already. `middle` is that of the quote.
     """
     bar, account = books.bars[0], books.accounts[0]
     bar["symbol"], bar["signal"], bar["at"], bar["end"], bar["date"] = symbol, side, at, at, date
@@ -271,8 +274,21 @@ def judge(
         )
     else:
         verdict = judge_entry(books.positions, account, books.rules, bar, at)
+        if working > 0.0 and verdict.quantity > 0.0:
+            verdict = _less(verdict, working, rules["lot_size"])
     adds = not rests or side * position["quantity"] + working + verdict.quantity > 0.0
     if verdict.quantity > 0.0 and adds and rules["duplicate_window"] > 0:
         position["intent_side"] = side
         position["intent_until"] = at + rules["duplicate_window"]
     return verdict
+
+
+@inlined_kernel
+def _less(verdict: Verdict, working: float, lot_size: float) -> Verdict:
+    """An entry without the shares that are on their way."""
+    quantity = max(0.0, floor_to_lot(verdict.quantity - working, lot_size))
+    if quantity == 0.0:
+        return Verdict(REFUSE, 0.0, DUPLICATE_INTENT, 0, verdict.wanted)
+    answer = QUEUE if verdict.answer == QUEUE else RESIZE
+    reason = DUPLICATE_INTENT if verdict.reason == NO_REASON else verdict.reason
+    return Verdict(answer, quantity, reason, verdict.release_at, verdict.wanted)

@@ -5,7 +5,8 @@
               size (`risk.sizing`) says how many shares
     Withdraw  cancels it
     Enter     a market order (day) of the size that the rule of size wants, where the symbol is not
-              held on that side; what is held on the other side is left first
+              held on that side; both sides are canceled, and what is held on the other one is left.
+              Where it is, an order that leaves it is canceled
     Leave     cancels both sides and sends a market order for what is held; what it could not fill
               (a reject, the close) is sent again at the symbol's next quote
 
@@ -38,7 +39,6 @@ from harmony_pipeline.strategies.events import Enter, Post
 
 SIDES = (1, -1)
 _SIDE_NAMES = {1: "buy", -1: "sell"}
-_NOTHING_ELSE = (0.0, 0)
 _UNJUDGED = Verdict(0, 0.0, NO_REASON, 0, 0.0)
 
 
@@ -145,15 +145,23 @@ class QuoteOrders:
                 return
             del self._entering[symbol]
             self._cancel(entering, now)
-        held = self._account.held(row)
-        if held * side > 0.0 and self._leaving[row] is None:
+        held, leaving = self._account.held(row), self._leaving[row]
+        if held != 0.0 and leaving is not None and leaving.reason != BY_SIGNAL:
+            return  # the account closes it
+        if held * side > 0.0:
+            self.must_leave.pop(symbol, None)
+            if leaving is not None:
+                self._cancel(leaving, now)
             return
         if held != 0.0:
             self.leave(symbol, now)
+        for one in SIDES:
+            self.withdraw(symbol, one, now)
         self.must_leave.pop(symbol, None)
         price = self._account.middles[row]
+        under_way = sum(one.remaining for one in self._working[row] if one.ticket.side == side)
         verdict = self._account.judge(
-            row, side, price, 0.0, _NOTHING_ELSE, intent.strength, at, rests=False
+            row, side, price, 0.0, (under_way, 0), intent.strength, at, rests=False
         )
         ticket = OrderTicket(
             order_id=self._next_id(symbol, side), symbol=symbol, side=side,
@@ -345,8 +353,14 @@ class QuoteOrders:
         self._account.set_orders(row, bought, sold, leaving=leaves)
 
     def _under_way(self, row: int, side: int) -> tuple[float, int]:
-        """Shares, and money units, of the side's orders that may be filled yet."""
+        """Shares, and money units, of the side's orders that may be filled yet, one that closes the
+        position included.
+        """
         shares, value = 0.0, 0
+        leaving = self._leaving[row]
+        if leaving is not None and leaving.ticket.side == side:
+            shares, middle = leaving.remaining, self._account.middles[row]
+            value = 0 if np.isnan(middle) else self._account.value(row, middle, shares)
         for order in self._working[row]:
             if order.ticket.side == side:
                 shares, value = shares + order.remaining, value + order.value

@@ -181,9 +181,10 @@ def restate_orders(position: Record, account: Record, bought: int, sold: int) ->
     sales of `sold`, any of which may be filled, beside an order that closes it (`exit_working`).
     """
     value = position["value"]
-    lowest, highest = value - sold, value + bought
+    lowest = highest = value
     if position["exit_working"] == 1:
-        lowest, highest = min(lowest, 0), max(highest, 0)
+        lowest, highest = min(value, 0), max(value, 0)
+    lowest, highest = lowest - sold, highest + bought
     adds = lowest < min(value, 0) or highest > max(value, 0)
     position["entry_working"] = 1 if adds else 0
     position["pending_value"] = bought

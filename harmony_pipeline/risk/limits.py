@@ -121,10 +121,10 @@ def judge_order(
     """What the risk engine answers to a limit order of `quantity` shares (0: as many as the rule of
     size wants) on the side of the bar's signal, at its close, at the moment `end`.
 
-    `working` shares of the same side, of `working_value` money units, may be filled beside it. What
-    makes the position smaller, whatever is filled, is approved as it is; of an order that turns the
-    position only that part is, where the rest is refused. The limits are those of `judge_entry`, on
-    the position that the order leads to.
+    `working` shares of the same side, of `working_value` money units, may be filled beside it, also
+    by an order that closes the position. What makes the position smaller, whatever is filled, is
+    approved as it is; of an order that turns the position only that part is, where the rest is
+    refused. The limits are those of `judge_entry`, on the position that the order leads to.
     """
     symbol, side = bar["symbol"], bar["signal"]
     own, position = rules[symbol], positions[symbol]
@@ -151,7 +151,7 @@ def judge_order(
     if release_at == NEVER:
         return Verdict(REFUSE, 0.0, ORDER_RATE, 0, wanted)
     if own["account_kind"] != UNRESTRICTED:
-        value = notional(unit, max(held, 0.0) + added) + working_value
+        value = notional(unit, max(held + working, 0.0) + added)
         note_entry(positions, account, own, symbol, value)
     answer = QUEUE if release_at > 0 else APPROVE if reason == NO_REASON else RESIZE
     return Verdict(answer, reducing + added, reason, release_at, wanted)
@@ -188,7 +188,7 @@ def _added_quantity(
     if added <= 0.0:
         return wanted, 0.0, NO_REASON
     room, limit = _room(positions, account, rules, bar)
-    room -= max(side * positions[bar["symbol"]]["value"], 0) + working_value
+    room -= max(side * positions[bar["symbol"]]["value"] + working_value, 0)
     if unit * added * MONEY <= _MOST and notional(unit, added) <= room:
         return wanted, added, NO_REASON
     added = _fitting(own, unit, room)
