@@ -31,7 +31,7 @@ from harmony_pipeline.backtest.quote_books import CANCEL_ENTRIES, CLOSE_ALL, MIN
 from harmony_pipeline.backtest.quote_orders import QuoteOrders
 from harmony_pipeline.backtest.quote_sessions import QuoteSessions, known_symbols
 from harmony_pipeline.backtest.quote_tables import QuoteTables
-from harmony_pipeline.backtest.simulator import RunLabel
+from harmony_pipeline.backtest.simulator import BacktestResult, RunLabel
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import (
@@ -120,6 +120,14 @@ class QuoteBacktest:
             for symbol, shares in self.positions.items()
             if shares
         ]
+
+    def result(self) -> BacktestResult:
+        """The same as the other backtests give it: tables, figures, and the state at the end."""
+        made = self.tables
+        return BacktestResult(
+            made.orders_table, made.fills_table, made.trades, made.equity, made.row, made.metrics,
+            made.state.pruned(), made.position_actions, self.notes, made,
+        )  # fmt: skip
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """The public tables by name."""

@@ -95,6 +95,10 @@ class QuoteTables:
             )
         )
 
+    def table(self) -> pl.DataFrame:
+        """schemas.ORDER_EVENTS, as a BacktestResult asks for it."""
+        return self.order_events
+
     @cached_property
     def order_events(self) -> pl.DataFrame:
         """schemas.ORDER_EVENTS."""

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -106,6 +106,14 @@ _MOST_THREADS, _SHORT_RUN = 4, 50_000  # bars of a run
 _SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
+class OrderLives(Protocol):
+    """What knows every transition of every order."""
+
+    def table(self) -> pl.DataFrame:
+        """schemas.ORDER_EVENTS."""
+        ...
+
+
 @dataclass(frozen=True)
 class BacktestResult:
     """`orders`, `fills`, `trades`, `equity`, `position_actions` and `row` are the tables of
@@ -127,7 +135,7 @@ class BacktestResult:
     state: TradingState = field(repr=False)
     position_actions: pl.DataFrame
     notes: list[str]
-    history: OrderHistory = field(repr=False)
+    history: OrderLives = field(repr=False)
 
     @property
     def order_events(self) -> pl.DataFrame:
