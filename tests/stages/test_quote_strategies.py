@@ -24,22 +24,36 @@ from harmony_pipeline.stages import (
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.quote_backtests import quote_backtest
-from harmony_pipeline.strategies.events import Enter, Leave
+from harmony_pipeline.strategies.events import Enter, Leave, Post
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
 DAYS = [date(2024, 1, 3), date(2024, 1, 4)]
-MAKER = StrategySettings(
-    use="harmony_pipeline.strategies.market_maker:MarketMaker",
-    parameters={"quantity": 20.0, "maximum_inventory": 60.0, "risk_aversion": 0.5},
-    grid={"risk_aversion": (0.5, 2.0)},
-)
+
+
+class Quoter:
+    """Bid and ask at the best prices, now and then."""
+
+    def __init__(self, every: int = 60) -> None:
+        self.every, self.count = every, 0
+
+    def required_features(self):
+        return ()
+
+    def on_bar(self, bar):
+        return ()
+
+    def on_quote(self, quote):
+        self.count += 1
+        if self.count % self.every or not 0.0 < quote.bid < quote.ask:
+            return ()
+        return (Post(quote.symbol, 1, quote.bid, 20.0), Post(quote.symbol, -1, quote.ask, 20.0))
 
 
 class Swinger:
     """In and out of the market by the number of the quote; sized by the rule of size."""
 
-    def __init__(self, every: int = 40) -> None:
+    def __init__(self, every: int = 400) -> None:
         self.every, self.count = every, 0
 
     def required_features(self):
@@ -56,17 +70,24 @@ class Swinger:
         return (Enter(quote.symbol, side),) if side else (Leave(quote.symbol),)
 
 
-SWINGER = StrategySettings(use=f"{__name__}:Swinger", data="quotes", parameters={"every": 40})
+MAKER = StrategySettings(
+    use=f"{__name__}:Quoter", data="quotes", parameters={"every": 60}, grid={"every": (60, 90)}
+)
+SWINGER = StrategySettings(use=f"{__name__}:Swinger", data="quotes", parameters={"every": 400})
 
 
 def context(folder, **changes):
-    settings = tiny_settings(folder, start=date(2023, 12, 4), end=date(2024, 1, 10))
+    settings = tiny_settings(folder, start=date(2023, 12, 11), end=date(2024, 1, 5))
+    simulated = settings.market.simulated.model_copy(update={"symbols": 1, "low_float_symbols": 0})
+    own_market = settings.market.model_copy(update={"simulated": simulated})
     rsi = settings.strategies["rsi_momentum"]
     chosen = {"rsi_momentum": rsi, "maker": MAKER, "swinger": SWINGER, **changes}
     session = settings.session.model_copy(update={"strategy": "rsi_momentum"})
     risk = settings.risk.model_copy(update={"minimum_order_value": 0.0})
     return PipelineContext(
-        settings.model_copy(update={"strategies": chosen, "session": session, "risk": risk})
+        settings.model_copy(
+            update={"strategies": chosen, "session": session, "risk": risk, "market": own_market}
+        )
     )
 
 
@@ -123,8 +144,8 @@ def test_it_counts_as_a_trial_and_its_grid_too(made):
     assert made.lake.read("trials", ["swinger"]).height == 1
     sensitivity.parameter_sensitivity(made, ["maker"])
     trials = made.lake.read("trials", ["maker"])
-    tried = [json.loads(one)["risk_aversion"] for one in trials["parameters"]]
-    assert sorted(tried) == [0.5, 2.0]
+    tried = [json.loads(one)["every"] for one in trials["parameters"]]
+    assert sorted(tried) == [60, 90]
     returns = made.lake.read("trial_returns", ["maker"])
     assert returns.height == 2 * len(DAYS)
 
