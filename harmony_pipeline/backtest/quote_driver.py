@@ -200,22 +200,13 @@ def run_quote_backtest(
     """
     name = strategy or type(machine).__name__
     _refuse(machine, name, rules)
-    stamps = pl.concat([quotes["timestamp"].cast(TIME), trades["timestamp"].cast(TIME)])
-    first, last = stamps.min(), stamps.max()
-    day = first.date() if isinstance(first, datetime) else date.max
-    until = last.date() if isinstance(last, datetime) else date.max
+    first, last = _ends(quotes, trades)
+    day, until = (date.max if one is None else one.date() for one in (first, last))
     events = empty_events() if lives is None else lives
     traded = {*quotes["symbol"].unique(), *trades["symbol"].unique()}
     symbols = known_symbols(traded, events, until)
     engine = MatchingEngine(symbols, rules.records(symbols, day), calendar, settings)
-    columns = {
-        symbol: engine.tick_columns(
-            quotes.filter(pl.col("symbol") == symbol),
-            trades.filter(pl.col("symbol") == symbol),
-            codes,
-        )
-        for symbol in sorted(traded)
-    }
+    columns = _columns(engine, quotes, trades, sorted(traded), codes)
     account = QuoteAccount(symbols, rules, day, _room_for_curve(columns), volatilities)
     orders = QuoteOrders(engine, account, book)
     known = CORPORATE_ACTIONS.empty() if actions is None else actions
@@ -226,7 +217,7 @@ def run_quote_backtest(
     lifecycle, fills = engine.lifecycle(), engine.fills()
     tables = QuoteTables(
         list(orders.sent.values()), lifecycle, fills, account.state, account.books, rules, calendar,
-        label, _span(first, last),
+        label, None if first is None or last is None else (micros(first), micros(last)),
     )  # fmt: skip
     return QuoteBacktest(
         lifecycle, fills, account.table(), account.positions, rules.initial_cash, tables
@@ -245,11 +236,31 @@ def _refuse(machine: StateMachine, name: str, rules: TradingRules) -> None:
         )
 
 
-def _span(first: object, last: object) -> tuple[int, int] | None:
-    """The first and the last moment, in microseconds UTC."""
+def _ends(quotes: pl.DataFrame, trades: pl.DataFrame) -> tuple[datetime | None, datetime | None]:
+    """The first and the last moment of the tape."""
+    stamps = pl.concat([quotes["timestamp"].cast(TIME), trades["timestamp"].cast(TIME)])
+    first, last = stamps.min(), stamps.max()
     if isinstance(first, datetime) and isinstance(last, datetime):
-        return micros(first), micros(last)
-    return None
+        return first, last
+    return None, None
+
+
+def _columns(
+    engine: MatchingEngine,
+    quotes: pl.DataFrame,
+    trades: pl.DataFrame,
+    symbols: Sequence[str],
+    codes: str,
+) -> dict[str, TickColumns]:
+    """The ticks of each symbol as the engine takes them."""
+    return {
+        symbol: engine.tick_columns(
+            quotes.filter(pl.col("symbol") == symbol),
+            trades.filter(pl.col("symbol") == symbol),
+            codes,
+        )
+        for symbol in symbols
+    }
 
 
 def _room_for_curve(columns: Mapping[str, TickColumns]) -> Curve:
