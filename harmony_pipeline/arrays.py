@@ -1,7 +1,7 @@
 """The array types of the kernels: one name for each element type; and room for many arrays."""
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 _BLOCK_BYTES = 1 << 23
 _LARGE = 1 << 22  # bytes from which on NumPy asks for large pages
@@ -41,3 +42,13 @@ class ArrayRoom:
         begin = self._used
         self._used = begin + -(-size // _ALIGNMENT) * _ALIGNMENT
         return self._block[begin : begin + size].view(kind).reshape(shape)
+
+
+def read_only(array: Array) -> Array:
+    """`array`, made read-only.
+
+    Polars' own memory and a copy are two types to the compiler, and a kernel is compiled for each
+    combination of types that it meets. Read-only, they are one.
+    """
+    array.flags.writeable = False
+    return array

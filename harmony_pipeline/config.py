@@ -33,7 +33,7 @@ from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.lake.settings import LakeSettings
 from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
 from harmony_pipeline.market.news.settings import NewsSettings
-from harmony_pipeline.market.settings import MarketSettings, lake_path
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.models.settings import CrossValidationSettings, GateSettings, ModelSettings
 from harmony_pipeline.portfolio.settings import BacktestSettings, SharedAccountSettings
 from harmony_pipeline.risk.settings import RiskSettings
@@ -44,7 +44,7 @@ from harmony_pipeline.robustness.settings import (
 )
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.session.settings import SessionSettings
-from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.settings_base import FrozenSettings, absolute_path
 from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.settings_sources import (
     DEFAULT_FILE,
@@ -186,7 +186,9 @@ class Settings(BaseSettings):
     def lake_root(self) -> Path | str:
         """Root of the lake: a folder, or the URL of an object store."""
         return (
-            self.paths.lake if "://" in self.paths.lake else lake_path(self.paths.lake, self.folder)
+            self.paths.lake
+            if "://" in self.paths.lake
+            else absolute_path(self.paths.lake, self.folder)
         )
 
     @property
@@ -203,7 +205,7 @@ class Settings(BaseSettings):
     @property
     def present_state_root(self) -> Path:
         """The state folder of the present, whatever `as_of` says."""
-        return lake_path(self.paths.state, self.folder)
+        return absolute_path(self.paths.state, self.folder)
 
     @property
     def active_strategies(self) -> dict[str, StrategySettings]:

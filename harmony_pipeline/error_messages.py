@@ -156,7 +156,8 @@ def _memory(_error: BaseException) -> str:
 
 
 def _value(error: BaseException) -> str | None:
-    return "a path holds a NUL character: take it out" if "null byte" in str(error) else None
+    # "embedded null byte", and "embedded null character in path" from Python 3.13 on
+    return "a path holds a NUL character: take it out" if "embedded null" in str(error) else None
 
 
 def _runtime(error: BaseException) -> str | None:

@@ -1,7 +1,10 @@
-"""`FrozenSettings`: the frozen base of every settings class; each class sits in the `settings.py`
-of the room it configures.
+"""`FrozenSettings`: the frozen base of every settings class.
+
+Each class sits in the `settings.py` of the room it configures. The market, which has many, keeps
+those of its sources and of validation in `source_settings.py` and `quality_settings.py`.
 """
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import (
@@ -61,3 +64,9 @@ class FrozenSettings(BaseModel):
             name: None if value == NOTHING and name in absent else value
             for name, value in values.items()
         }
+
+
+def absolute_path(text: str, base: Path) -> Path:
+    """`text` as an absolute path, relative ones taken from the folder of the settings file."""
+    path = Path(text).expanduser()
+    return path if path.is_absolute() else (base / path).resolve()

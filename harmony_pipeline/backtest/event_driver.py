@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray, read_only
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start
 from harmony_pipeline.backtest.curve_spans import CurveDrawing
@@ -52,7 +52,6 @@ from harmony_pipeline.backtest.simulator import (
 )
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.kernel import machine_code
-from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY, NO_SIGNAL, Record, Records
 from harmony_pipeline.portfolio.parameters import TradingRules

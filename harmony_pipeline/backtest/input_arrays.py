@@ -14,12 +14,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.arrays import FloatArray, IntArray, read_only
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.kernel import inlined_kernel, kernel
-from harmony_pipeline.market.array_columns import read_only, run_starts
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.text_columns import run_starts
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.portfolio.kernel_types import NO_MODEL, NO_SIGNAL
 from harmony_pipeline.schemas import TIME
 

@@ -25,9 +25,8 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.arrays import FloatArray, read_only
 from harmony_pipeline.backtest.curve_figures import curve_figures
-from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.schemas import METRICS, TIME

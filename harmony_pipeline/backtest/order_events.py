@@ -22,7 +22,7 @@ from harmony_pipeline.backtest.input_arrays import SessionColumns
 from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.array_columns import name_column
+from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     ADJUST,
     APPROVE,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import read_only
 from harmony_pipeline.backtest.event_driver import SignalsSaid, SteppedBooks, fill_of, heard_rows
 from harmony_pipeline.backtest.input_arrays import NEVER
 from harmony_pipeline.backtest.simulator import Logs, Run
-from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.portfolio.kernel_types import Records
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.sleeves import rank_of, symbol_of

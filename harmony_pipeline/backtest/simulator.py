@@ -75,7 +75,7 @@ from harmony_pipeline.market.lives import (
     symbols_of,
 )
 from harmony_pipeline.market.multipliers import contract_multipliers
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.portfolio.corporate_actions import (
     first_actions,
     packed_actions,

@@ -18,7 +18,7 @@ from harmony_pipeline.arrays import ArrayRoom, BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest.logs import Curve
 from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.kernel import kernel, kernel_without_allocation
-from harmony_pipeline.market.array_columns import name_column
+from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     CHANGE,

@@ -27,7 +27,7 @@ from harmony_pipeline.cli.demo_process import CommandProcess
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.errors import HarmonyError
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.process_variables import variables_restored
 from harmony_pipeline.session.divergence_causes import with_causes
 from harmony_pipeline.session.exchange_books import compare_with_exchange

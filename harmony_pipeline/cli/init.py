@@ -112,7 +112,8 @@ class _Files:
 
     def read(self, calendar: str, timeframe: str, zone: str) -> pl.DataFrame:
         """The rows, on this calendar and clock."""
-        from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
+        from harmony_pipeline.market.settings import MarketSettings
+        from harmony_pipeline.market.source_settings import FileSourceSettings
         from harmony_pipeline.market.sources.registry import build_source
 
         files = FileSourceSettings.model_validate(

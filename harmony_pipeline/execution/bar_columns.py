@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
+from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray, read_only
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.array_columns import read_only
 
 S = TypeVar("S", bound=np.generic)
 

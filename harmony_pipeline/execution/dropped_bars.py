@@ -17,7 +17,7 @@ from harmony_pipeline.execution.random_draws import (
     uniform,
 )
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.array_columns import run_starts
+from harmony_pipeline.market.text_columns import run_starts
 from harmony_pipeline.schemas import TIME
 
 

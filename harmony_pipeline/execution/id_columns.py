@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
-from harmony_pipeline.market.array_columns import text_column
+from harmony_pipeline.market.text_columns import text_column
 
 Words = NDArray[np.uint32]
 _STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from harmony_pipeline.arrays import read_only
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.queue_position import (
     FILLED,
@@ -26,7 +27,6 @@ from harmony_pipeline.execution.queue_position import (
     find_hit_sides,
     rest_orders,
 )
-from harmony_pipeline.market.array_columns import read_only
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks.conditions import HIGH_LOW, LAST, eligibility
 from harmony_pipeline.schemas import TIME

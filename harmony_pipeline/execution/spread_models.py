@@ -24,9 +24,9 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.market.text_columns import run_starts
 
 Model = Literal["measured", "corwin_schultz", "abdi_ranaldo", "volatility"]
 WYART = 1.58  # of the paper's shares; the order of magnitude elsewhere

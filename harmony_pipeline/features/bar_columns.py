@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray, read_only
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.kernel_inputs import (
     CLOSE,
@@ -26,9 +26,9 @@ from harmony_pipeline.features.kernel_inputs import (
     VOLUME,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel
-from harmony_pipeline.market.array_columns import read_only, run_starts
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.text_columns import run_starts
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.text import clock_time
 
 REGULAR_SESSION = "regular"

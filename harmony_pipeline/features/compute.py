@@ -36,7 +36,7 @@ from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.value_columns import count_nan, value_column
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.text import clock_time
 
 T = TypeVar("T")

@@ -27,8 +27,8 @@ from harmony_pipeline.features.state import States
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.hashing import hash_of_parts, short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
-from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.text_columns import run_starts
 
 _KEY = ("symbol", "timestamp")
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")

@@ -20,8 +20,8 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.indicators import Indicator
 from harmony_pipeline.features.kernel_inputs import lag_state_size
 from harmony_pipeline.hashing import hash_of_parts
-from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.text_columns import run_starts
 
 HEADLINES, SCORES = "news_total", "news_score_total"
 TOTALS = (HEADLINES, SCORES)

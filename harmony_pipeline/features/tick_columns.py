@@ -35,8 +35,8 @@ from harmony_pipeline.features.rolling_pairs import (
 )
 from harmony_pipeline.features.rolling_sums import add, load_sum, rolling_sum, save_sum
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.text_columns import run_starts
 from harmony_pipeline.market.ticks.asof import with_spreads
 
 _KEYS = ("symbol", "timestamp")

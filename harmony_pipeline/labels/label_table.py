@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.labels.resolution import NO_ENTRY, Outcomes
-from harmony_pipeline.market.array_columns import name_column
+from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.schemas import LABELS, TIME
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import FloatArray, IntArray
+from harmony_pipeline.arrays import FloatArray, IntArray, read_only
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
-from harmony_pipeline.market.array_columns import read_only, run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.session_position import (
@@ -31,6 +30,7 @@ from harmony_pipeline.market.session_position import (
     seconds_of,
     sessions_of,
 )
+from harmony_pipeline.market.text_columns import run_starts
 from harmony_pipeline.schemas import TIME
 
 _PRICES = ("open", "high", "low", "close", "adjustment_factor")

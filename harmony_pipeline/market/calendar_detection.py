@@ -18,8 +18,8 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import CURRENCIES, METALS, ROUND_THE_CLOCK, Calendar
 from harmony_pipeline.market.file_clock import file_clock
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 Read = Callable[[str, str, str], pl.DataFrame]
 """(calendar, timeframe, zone of stamps that carry none) -> rows with symbol and timestamp."""

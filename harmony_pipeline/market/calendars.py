@@ -35,7 +35,7 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.calendar_exceptions import with_exceptions
 from harmony_pipeline.market.kept_calendars import CalendarParts, kept_or_built
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 ROUND_THE_CLOCK = "24/7"

@@ -20,7 +20,6 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market import session_position
-from harmony_pipeline.market.array_columns import run_starts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
 from harmony_pipeline.market.session_position import (
@@ -31,6 +30,7 @@ from harmony_pipeline.market.session_position import (
     seconds_of,
     sessions_of,
 )
+from harmony_pipeline.market.text_columns import run_starts
 from harmony_pipeline.schemas import DAILY_SUMMARY, TIME
 
 # all that a summary looks at

@@ -13,7 +13,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 # what counts as the same time of day: activity changes little within half an hour

@@ -37,7 +37,8 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.frames import format_columns, join_latest, sort_rows
 from harmony_pipeline.market.expected_bars import Slots
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, GapSettings
+from harmony_pipeline.market.settings import GapSettings
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.market.trading_activity import ActivityProfile, expected_silences
 from harmony_pipeline.schemas import GAPS, TIME
 

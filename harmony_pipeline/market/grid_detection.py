@@ -15,7 +15,7 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 _SESSION = BarGrid("session")

@@ -15,7 +15,7 @@ import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC)

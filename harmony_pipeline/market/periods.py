@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 
 KEY_FORMATS = {
     "hour": "%Y-%m-%dT%H",

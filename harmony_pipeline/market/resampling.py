@@ -29,7 +29,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_time import DAY_SECONDS, floor_to_clock, slot_end, slots
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 _SECONDS = {"Sec": 1, "Min": 60, "Hour": 3600}

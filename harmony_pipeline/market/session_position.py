@@ -14,7 +14,7 @@ from harmony_pipeline.arrays import ByteArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import OUTSIDE, POST, PRE, REGULAR
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 _NEVER = np.iinfo(np.int64).max
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000

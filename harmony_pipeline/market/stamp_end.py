@@ -17,7 +17,7 @@ from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.bar_time import slots
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 Evidence = Literal["none", "likely", "certain"]

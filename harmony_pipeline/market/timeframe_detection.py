@@ -19,7 +19,7 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 
 SAMPLE_ROWS = 20_000
 _CLEARLY = 0.75  # of a bar's length: weeks lose a day to a holiday, days an hour to the clock

@@ -16,12 +16,14 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, ByteArray, FloatArray, IntArray
-from harmony_pipeline.market.array_columns import count_in_runs, run_starts
+from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.file_clock import file_clock
 from harmony_pipeline.market.session_parts import REGULAR
 from harmony_pipeline.market.session_position import NEAR_CLOSE, NEAR_OPEN, edges, sessions_of
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
+from harmony_pipeline.market.text_columns import run_starts
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.schemas import TIME
 
 # fractions of an origin's bars, or volume, in regular hours
@@ -133,7 +135,7 @@ def _suspects(rows: pl.DataFrame, part: ByteArray, calendar: Calendar) -> pl.Dat
     )
     number = runs["number"].to_numpy().astype(np.int64)
     counted = np.bincount(number, np.diff(starts))
-    regular = np.bincount(number, count_in_runs(starts, part, REGULAR)) / counted
+    regular = np.bincount(number, _count_in_runs(starts, part, REGULAR)) / counted
     by_rows = (regular < _SUSPICIOUS_BELOW) & (counted >= _FEWEST_ROWS)
     volume = _volume_shares(rows, part, calendar, number, starts, counted.size)
     by_volume = (volume.odd) & ~by_rows
@@ -257,3 +259,13 @@ def _sentence(
             " stamps name a zone themselves)"
         )
     return f"{seen}; {found} {row['score']:.0%} would: if {they} should, {cure}"
+
+
+@kernel
+def _count_in_runs(starts: IntArray, numbers: ByteArray, wanted: int) -> IntArray:
+    """The number of times that `wanted` occurs in each run."""
+    counts = np.zeros(starts.size - 1, np.int64)
+    for run in range(counts.size):
+        for row in range(starts[run], starts[run + 1]):
+            counts[run] += numbers[row] == wanted
+    return counts

@@ -16,7 +16,7 @@ import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instrument
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.reports.number_format import money_text, price_text, quantity_text
 from harmony_pipeline.reports.page import DASH
 from harmony_pipeline.text import clock_time

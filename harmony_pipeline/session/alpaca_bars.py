@@ -15,12 +15,8 @@ from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
 from harmony_pipeline.execution.coins import is_pair, withheld
 from harmony_pipeline.execution.costs import fee, notional
-from harmony_pipeline.market.settings import (
-    TIMEFRAME_MINUTES,
-    AlpacaSourceSettings,
-    MarketSettings,
-    RetrySettings,
-)
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.client import (
     COIN_QUOTES,
     KEY,
@@ -31,6 +27,7 @@ from harmony_pipeline.market.sources.alpaca.client import (
 from harmony_pipeline.market.sources.alpaca.longer import Longer
 from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
 from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.portfolio.kernel_types import MONEY, Record
 from harmony_pipeline.session.live_bars import LiveBars
 from harmony_pipeline.session.plan import SessionPlan

@@ -18,7 +18,7 @@ from harmony_pipeline.features.state import State
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules

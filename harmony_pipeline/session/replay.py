@@ -34,7 +34,7 @@ from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import State, States, states_by_symbol
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events, symbols_of
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN
 from harmony_pipeline.portfolio.parameters import TradingRules

@@ -28,9 +28,9 @@ from harmony_pipeline.market.periods import (
     period_of,
     periods_between,
 )
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.models.registry import ModelRegistry
 from harmony_pipeline.schemas import features_table
 from harmony_pipeline.stages.code_identity import library_versions

@@ -13,7 +13,7 @@ from harmony_pipeline.exchange.store import Store
 from harmony_pipeline.exchange.venue import Venue
 from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.market.instrument_defaults import asset_class_of
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.session.plan import SCALE
 from harmony_pipeline.stages.backtests import trading_rules
 from harmony_pipeline.stages.context import PipelineContext

@@ -13,7 +13,7 @@ from harmony_pipeline.market.forward_fill import fill_forward
 from harmony_pipeline.market.gaps import find_gaps, mark_refused_bars
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult

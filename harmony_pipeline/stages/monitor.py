@@ -10,7 +10,7 @@ import polars as pl
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.log import log_file
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.monitor.access import TokenCheck
 from harmony_pipeline.monitor.application import Monitor
 from harmony_pipeline.monitor.changes import milliseconds

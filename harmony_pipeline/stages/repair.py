@@ -13,8 +13,8 @@ import polars as pl
 from harmony_pipeline.market.gap_requests import repair_requests
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past

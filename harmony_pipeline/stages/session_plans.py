@@ -19,7 +19,7 @@ from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.state import State
 from harmony_pipeline.market.instrument_defaults import asset_class_of
 from harmony_pipeline.market.news.settings import NewsSettings
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.models.demotion import diverges
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.allocation import weight_schedule

@@ -92,6 +92,7 @@ def panic() -> BaseException:
         (sqlite3.DatabaseError("file is not a database"), "move that file away"),
         (MemoryError(), "the machine has no memory left"),
         (ValueError("open: embedded null byte"), "NUL character"),
+        (ValueError("stat: embedded null character in path"), "NUL character"),
         (ImportError("No module named 'ccxt'", name="ccxt"), "the module ccxt cannot be imported"),
         (KeyError("x\x1b[31m"), "KeyError: 'x\\x1b[31m'"),
         (NotImplementedError(), "NotImplementedError: no text"),

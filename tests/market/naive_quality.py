@@ -16,7 +16,8 @@ import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 VALUES = ("volume", "trade_count", "vwap", "close", "open", "high", "low")
 SPLITS = (1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50)

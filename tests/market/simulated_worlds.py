@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import MarketSettings, SimulatedSourceSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
 from harmony_pipeline.market.validation.validate import Validated, validate
 

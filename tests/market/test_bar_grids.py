@@ -21,7 +21,8 @@ from harmony_pipeline.market.grid_detection import detect_grid, grids_differ
 from harmony_pipeline.market.resampling import resample
 from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.session_position import first_session, on_grid, part_of, sessions_of
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 
 SESSION = BarGrid("session")

@@ -11,10 +11,12 @@ import pytest
 from market.raw_rows import LEARNED, NOTHING_BEFORE, actions
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline.market.array_columns import run_starts, split_chunks, split_in_halves
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.settings import MarketSettings, QualitySettings
+from harmony_pipeline.market.quality_settings import QualitySettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.text_columns import run_starts
+from harmony_pipeline.market.validation.batch import split_chunks, split_in_halves
 from harmony_pipeline.market.validation.kernel import judge_rows
 from harmony_pipeline.market.validation.validate import Validated, validate
 from harmony_pipeline.schemas import RAW_BARS

@@ -13,7 +13,7 @@ from market.raw_rows import utc
 from market.vendor_markets import write
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 
 CLOCK = Calendar.of("24/7")

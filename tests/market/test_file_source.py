@@ -13,7 +13,8 @@ from market.files.writing import ALWAYS, FOREVER, HEADER, NYSE, ROWS, read, sour
 from market.raw_rows import utc
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     MarketDataSource,

@@ -11,7 +11,8 @@ from market.venues.clocks import Hours
 from market.venues.coins import minute_candles
 
 from harmony_pipeline.config import load_settings
-from harmony_pipeline.market.settings import CryptoSettings, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import CryptoSettings
 from harmony_pipeline.market.sources.alpaca import translate
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,

@@ -20,7 +20,7 @@ from harmony_pipeline.market.listings import (
     members,
     new_rows,
 )
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import LISTINGS, UNIVERSE
 

@@ -10,7 +10,8 @@ import pytest
 from market.raw_rows import LEARNED, NO_ACTIONS, NOTHING_BEFORE, actions, bar, raw, utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import MarketSettings, QualitySettings
+from harmony_pipeline.market.quality_settings import QualitySettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
 WAVE = (1.0, 1.011, 0.988, 1.004, 1.019, 0.985, 1.0, 0.994)

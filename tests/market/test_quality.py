@@ -26,7 +26,9 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings, QualitySettings
+from harmony_pipeline.market.quality_settings import QualitySettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.validation.validate import Validated, validate
 from harmony_pipeline.schemas import BARS, QUARANTINE, RAW_BARS

@@ -18,7 +18,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.settings import Allowance, MarketSettings, QualitySettings
+from harmony_pipeline.market.quality_settings import Allowance, QualitySettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.validate import Validated, validate
 
 NYSE = Calendar.of("XNYS")

@@ -12,7 +12,8 @@ from market.raw_rows import NO_ACTIONS, NOTHING_BEFORE, bar, raw, utc
 from harmony_pipeline.config import described, load_settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import MarketSettings, QualitySettings
+from harmony_pipeline.market.quality_settings import QualitySettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.catalog import CHOOSABLE, RULES
 from harmony_pipeline.market.validation.validate import Validated, validate
 

@@ -11,7 +11,8 @@ from market.raw_rows import LEARNED, NOTHING_BEFORE, utc
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.daily_summary import summarise
-from harmony_pipeline.market.settings import FileSourceSettings, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.validation.validate import Validated, validate
 

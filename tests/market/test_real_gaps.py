@@ -11,7 +11,8 @@ from market.raw_rows import utc
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import find_slots
 from harmony_pipeline.market.gaps import find_gaps
-from harmony_pipeline.market.settings import FileSourceSettings, GapSettings
+from harmony_pipeline.market.settings import GapSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 
 NYSE = Calendar.of("XNYS")

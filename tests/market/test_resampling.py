@@ -16,7 +16,7 @@ from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_time import floor_to_clock, slot_end
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.resampling import Size, resample
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import BARS, TIME
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.settings import RetrySettings
+from harmony_pipeline.market.source_settings import RetrySettings
 from harmony_pipeline.market.sources.retry import (
     NoAnswer,
     RetriesExhausted,

@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import SimulatedSourceSettings
 from harmony_pipeline.market.simulation.companies import LOW_FLOAT, listings, symbol_name
+from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
 from harmony_pipeline.testing.source_contract import SourceContract
 

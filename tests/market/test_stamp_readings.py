@@ -17,7 +17,7 @@ from market.vendor_markets import every, ingested, iso, write
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
 from harmony_pipeline.market.timeframe_detection import Spacing, other_timeframe

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.market.array_columns import name_column
+from harmony_pipeline.market.text_columns import name_column
 
 
 @given(

@@ -10,12 +10,8 @@ from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.market.settings import (
-    FileSourceSettings,
-    MarketSettings,
-    SimulatedSourceSettings,
-    TickSettings,
-)
+from harmony_pipeline.market.settings import MarketSettings, TickSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings, SimulatedSourceSettings
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.testing.source_contract import SourceContract
 

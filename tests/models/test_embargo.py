@@ -16,7 +16,7 @@ from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.market.bar_grid import BarGrid
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import DayCut, period_at, period_of, periods_between
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.cross_validation import folds, group_numbers
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.samples import Samples

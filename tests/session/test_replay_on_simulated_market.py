@@ -11,7 +11,8 @@ from session.days import rules
 
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import MarketSettings, SimulatedSourceSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
 from harmony_pipeline.market.validation.validate import validate
 from harmony_pipeline.session.divergence import compare

@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.base import SOURCE_QUOTE_DTYPES, SOURCE_TRADE_DTYPES
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.schemas import TRADE_TICKS

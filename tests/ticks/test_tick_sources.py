@@ -6,7 +6,7 @@ import pytest
 from market.simulated_worlds import world
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.testing.tick_contract import TickContract
 

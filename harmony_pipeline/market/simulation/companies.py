@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harmony_pipeline.market.settings import SimulatedSourceSettings
 from harmony_pipeline.market.simulation.random_keys import COMPANIES, key_of, normal, uniform
+from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 
 SECTORS = (
     "Technology",

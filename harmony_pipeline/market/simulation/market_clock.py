@@ -21,7 +21,7 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_parts import POST, PRE, REGULAR
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 
 MINUTE_US = 60_000_000
 DAY_MINUTES = 1440

@@ -16,7 +16,7 @@ from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.file_clock import UTC_CLOCK, file_clock
 from harmony_pipeline.market.session_placement import session_midnights
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, TIMEFRAME_SECONDS, FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
     cell_texts,
     drop_overflowing,
@@ -34,6 +34,7 @@ from harmony_pipeline.market.timeframe_detection import (
     other_timeframe,
     refusal_message,
 )
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.text import NAME, excerpt
 

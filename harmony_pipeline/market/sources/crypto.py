@@ -24,7 +24,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import format_columns
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
@@ -38,6 +38,7 @@ from harmony_pipeline.market.sources.base import (
 from harmony_pipeline.market.sources.crypto_client import CryptoClient
 from harmony_pipeline.market.sources.polling import poll_bars
 from harmony_pipeline.market.sources.retry import RetryPolicy
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import TRADE_TICKS, UNIVERSE
 
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import CryptoSettings
+from harmony_pipeline.market.source_settings import CryptoSettings
 from harmony_pipeline.market.sources.retry import (
     NoAnswer,
     RetryPolicy,

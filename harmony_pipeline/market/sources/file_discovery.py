@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import lake_path
 from harmony_pipeline.market.sources.table_sniffing import SNIFFED, looks_like_bars
+from harmony_pipeline.settings_base import absolute_path
 from harmony_pipeline.text import NAME, excerpt
 
 PARQUET = (".parquet", ".pq")
@@ -69,7 +69,7 @@ def expand_path(text: str, base: Path, key: str) -> Path:
                 " write the path out"
             )
     try:
-        path = lake_path(".", base) / Path(os.path.expandvars(text)).expanduser()
+        path = absolute_path(".", base) / Path(os.path.expandvars(text)).expanduser()
         return path.resolve() if path.name in {"", "..", "."} else path.parent.resolve() / path.name
     except (RuntimeError, OSError) as error:  # a loop of links; an unknown home
         raise DataError(

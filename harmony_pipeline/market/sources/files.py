@@ -15,7 +15,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_ORDER,
     MarketDataSource,
@@ -37,6 +37,7 @@ from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, Reading
 from harmony_pipeline.market.sources.reference import ReferenceFiles
 from harmony_pipeline.market.sources.row_batch import NAME_OF_SOURCE, ParsedTable, parse_table
 from harmony_pipeline.market.sources.unpacking import TextLimits, read_text_tables
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by

@@ -27,7 +27,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
@@ -42,6 +42,7 @@ from harmony_pipeline.market.sources.mt5_terminal import HistoryNotThere, Termin
 from harmony_pipeline.market.sources.polling import poll_bars
 from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.market.sources.server_clock import ServerClock
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import QUOTE_TICKS, TIME, UNIVERSE
 from harmony_pipeline.text import listing
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import Mt5Settings
+from harmony_pipeline.market.source_settings import Mt5Settings
 from harmony_pipeline.market.sources.retry import NoAnswer, RetryPolicy
 from harmony_pipeline.text import one_line, printable
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 # a daily bar ends at its exchange's close, which the grid of days knows nothing of; its trade is
 # the next morning's

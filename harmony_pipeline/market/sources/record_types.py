@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,

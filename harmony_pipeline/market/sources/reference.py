@@ -22,7 +22,7 @@ from harmony_pipeline.market.listings import (
     listings_from_universe,
     new_rows,
 )
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import read_stamps, strip_names, strip_texts
 from harmony_pipeline.market.sources.columns import doubled_names, plain
 from harmony_pipeline.market.sources.delimited_text import TextTable

@@ -18,7 +18,7 @@ import polars as pl
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS, MarketSettings, lake_path
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
@@ -26,7 +26,9 @@ from harmony_pipeline.market.sources.base import (
     SourceCapabilities,
     SourceResult,
 )
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
+from harmony_pipeline.settings_base import absolute_path
 
 # rows of a partition that the stream holds (about 120 MB); a partition is read once for every so
 # many
@@ -66,7 +68,7 @@ class ReplaySource(MarketDataSource):
     def of(cls, market: MarketSettings, base: Path) -> "ReplaySource":
         """The source that `market.replay` describes. Raises ConfigError when no lake lies there."""
         text = market.replay.lake
-        lake = Lake(text if "://" in text else lake_path(text, base))
+        lake = Lake(text if "://" in text else absolute_path(text, base))
         if not lake.partitions("raw_bars"):
             raise ConfigError(
                 f"market.replay.lake is '{text}', but {lake.root} holds no raw bars: name the"

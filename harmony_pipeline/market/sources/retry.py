@@ -19,7 +19,7 @@ from typing import TypeVar
 import tenacity
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.settings import RetrySettings
+from harmony_pipeline.market.source_settings import RetrySettings
 from harmony_pipeline.text import one_line, printable
 
 Answer = TypeVar("Answer")

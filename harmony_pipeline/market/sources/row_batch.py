@@ -12,7 +12,6 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.file_clock import UTC_CLOCK, file_clock
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.bar_starts import read_bar_starts
 from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts, strip_names
 from harmony_pipeline.market.sources.clock_numbers import clock_column
@@ -33,6 +32,7 @@ from harmony_pipeline.market.sources.vendors.profiles import (
     venues_note,
 )
 from harmony_pipeline.market.sources.vendors.volumes import choose_volume
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.text import NAME, excerpt
 
 NO_VOLUME = (

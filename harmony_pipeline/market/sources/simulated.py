@@ -31,11 +31,7 @@ from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import format_columns
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import (
-    TIMEFRAME_MINUTES,
-    MarketSettings,
-    SimulatedSourceSettings,
-)
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.simulation import trades_and_quotes as tape
 from harmony_pipeline.market.simulation.companies import Listing, listings
 from harmony_pipeline.market.simulation.market_clock import MarketClock, build_clock
@@ -51,6 +47,7 @@ from harmony_pipeline.market.simulation.random_keys import PATHS, VOLATILITY, ke
 from harmony_pipeline.market.simulation.reference_data import corporate_actions, universe
 from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.simulation.volatility import LEVELS, STAYS, market_volatility
+from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_QUOTE_DTYPES,
@@ -58,6 +55,7 @@ from harmony_pipeline.market.sources.base import (
     MarketDataSource,
     SourceCapabilities,
 )
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 
 # regular bars in which the planted drift falls to 1/e: half of it is gone after six
 EDGE_MEMORY_BARS = 9.0

@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
@@ -42,6 +42,7 @@ from harmony_pipeline.market.sources.yahoo_chart import (
     read_chart,
 )
 from harmony_pipeline.market.sources.yahoo_client import YahooClient
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 
 # Yahoo answers 30m with bars of an hour

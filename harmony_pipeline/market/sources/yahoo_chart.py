@@ -20,8 +20,8 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.frames import format_columns
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 
 PRICES = ("open", "high", "low", "close")

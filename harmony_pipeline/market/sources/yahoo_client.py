@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import YahooSettings
+from harmony_pipeline.market.source_settings import YahooSettings
 from harmony_pipeline.market.sources.retry import NoAnswer, RetryPolicy, retry_after_seconds
 from harmony_pipeline.text import one_line, printable
 

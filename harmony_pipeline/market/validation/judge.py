@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, IntArray
-from harmony_pipeline.market.array_columns import Piece, split_in_halves
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_position import seconds_of, sessions_of
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.validation.batch import Batch, Piece, split_in_halves
 from harmony_pipeline.market.validation.history import Limits
 from harmony_pipeline.market.validation.kernel import (
     Rows,
@@ -21,7 +21,6 @@ from harmony_pipeline.market.validation.kernel import (
     judge_rows,
     select_rules,
 )
-from harmony_pipeline.market.validation.kernel_input import Batch
 from harmony_pipeline.market.validation.symbol_state import Actions
 
 _WORTH_TWO_THREADS = 100_000  # rows

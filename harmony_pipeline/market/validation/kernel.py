@@ -24,6 +24,7 @@ from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import DayCut
+from harmony_pipeline.market.quality_settings import QualitySettings
 from harmony_pipeline.market.session_parts import OUTSIDE, REGULAR
 from harmony_pipeline.market.session_position import (
     DAY,
@@ -34,7 +35,7 @@ from harmony_pipeline.market.session_position import (
     on_grid,
     part_of,
 )
-from harmony_pipeline.market.settings import MarketSettings, QualitySettings
+from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.catalog import NUMBER, RULES
 from harmony_pipeline.market.validation.fast_path import is_uneventful, keep_uneventful_rows
 from harmony_pipeline.market.validation.history import (

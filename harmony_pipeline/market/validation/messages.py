@@ -16,7 +16,8 @@ from harmony_pipeline.market.bar_grid import CLOCK, CLOCK_GRID, SESSION_GRID
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.grid_detection import grids_differ
 from harmony_pipeline.market.ingest.versions import WITHDRAWN
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, QualitySettings
+from harmony_pipeline.market.quality_settings import QualitySettings
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 
 PRICES = ("open", "high", "low", "close")
 VALUES = (*PRICES, "volume", "trade_count", "vwap")

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.market.array_columns import name_column
 from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.market.validation import symbol_state
+from harmony_pipeline.market.validation.batch import null_non_finite, rows_at
 from harmony_pipeline.market.validation.catalog import NAME, NOT_A_FAULT
 from harmony_pipeline.market.validation.kernel import KEPT, Verdicts
-from harmony_pipeline.market.validation.kernel_input import null_non_finite, rows_at
 from harmony_pipeline.market.validation.messages import VALUES, row_origin
 from harmony_pipeline.schemas import BARS, QUALITY_WARNINGS, QUARANTINE
 

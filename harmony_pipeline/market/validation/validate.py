@@ -22,10 +22,10 @@ from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.timezone_detection import zone_hints
 from harmony_pipeline.market.validation import symbol_state
+from harmony_pipeline.market.validation.batch import arrange_rows
 from harmony_pipeline.market.validation.catalog import NUMBER
 from harmony_pipeline.market.validation.judge import judge_batch
 from harmony_pipeline.market.validation.kernel import Verdicts
-from harmony_pipeline.market.validation.kernel_input import arrange_rows
 from harmony_pipeline.market.validation.messages import build_messages
 from harmony_pipeline.market.validation.outcome import (
     count_rows,

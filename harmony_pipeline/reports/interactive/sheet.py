@@ -13,7 +13,7 @@ import polars as pl
 from harmony_pipeline.analytics import Analysis
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.reports.interactive import charts
 from harmony_pipeline.reports.interactive.candles import packed_candles
 from harmony_pipeline.reports.interactive.document import figure_groups, interactive_page, rows_of

@@ -32,7 +32,7 @@ from harmony_pipeline.exchange import wire
 from harmony_pipeline.exchange.data_stream import StreamHub
 from harmony_pipeline.exchange.local_server import Fault, LocalServer
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import AlpacaSourceSettings
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_QUOTE_DTYPES,

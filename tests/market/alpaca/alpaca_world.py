@@ -12,7 +12,8 @@ import polars as pl
 from market.simulated_worlds import EVER, world
 
 from harmony_pipeline.exchange import wire
-from harmony_pipeline.market.settings import MarketSettings, RetrySettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import RetrySettings
 from harmony_pipeline.market.sources.alpaca.client import AlpacaClient
 from harmony_pipeline.market.sources.alpaca.source import AlpacaSource
 from harmony_pipeline.testing.servers.alpaca import ENVIRONMENT, AlpacaServer

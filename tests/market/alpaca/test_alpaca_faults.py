@@ -26,7 +26,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.exchange.local_server import RESET, Fault
-from harmony_pipeline.market.settings import RetrySettings
+from harmony_pipeline.market.source_settings import RetrySettings
 from harmony_pipeline.market.sources.alpaca.client import RateLimiter
 from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER
 from harmony_pipeline.testing.servers.alpaca import (

@@ -26,8 +26,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.simulation.resample import resample_session_bars
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.longer import Longer
 from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES

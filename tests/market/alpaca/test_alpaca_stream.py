@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.exchange.local_server import RESET
-from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.stream import AlpacaBarStream, _Connected
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES

@@ -10,7 +10,7 @@ from market.files.writing import ALWAYS, FOREVER, HEADER, read, source, write
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.sources.number_parsing import read_numbers
 

@@ -6,7 +6,7 @@ import polars as pl
 from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.files import FileSource
 
 NYSE = Calendar.of("XNYS")

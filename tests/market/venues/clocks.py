@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from harmony_pipeline.market.settings import RetrySettings
+from harmony_pipeline.market.source_settings import RetrySettings
 from harmony_pipeline.market.sources.retry import RetryPolicy
 
 

@@ -15,7 +15,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from harmony_pipeline.market.settings import MarketSettings, SimulatedSourceSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
 from harmony_pipeline.testing.source_contract import SourceContract
 

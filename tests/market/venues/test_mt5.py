@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import MarketSettings, Mt5Settings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import Mt5Settings
 from harmony_pipeline.market.sources.mt5 import Mt5Source
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.sources.retry import RetriesExhausted

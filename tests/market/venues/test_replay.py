@@ -12,7 +12,8 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.periods import periods_between
-from harmony_pipeline.market.settings import MarketSettings, ReplaySettings, SimulatedSourceSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import ReplaySettings, SimulatedSourceSettings
 from harmony_pipeline.market.sources import replay
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER
 from harmony_pipeline.market.sources.registry import build_source

@@ -16,7 +16,8 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.exchange.local_server import RESET, Fault
-from harmony_pipeline.market.settings import MarketSettings, YahooSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import YahooSettings
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.sources.retry import RetriesExhausted
 from harmony_pipeline.market.sources.yahoo import YahooSource

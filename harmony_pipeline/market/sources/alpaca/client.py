@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.retry import (
     NoAnswer,
     RetryPolicy,

@@ -12,9 +12,9 @@ import polars as pl
 
 from harmony_pipeline.market.bar_time import floor_to_clock, slot_end
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_SECONDS
 from harmony_pipeline.market.simulation.resample import resample_session_bars
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 _KEY = ("symbol", "timestamp")
 _REMEMBERED = timedelta(days=1)

@@ -21,7 +21,8 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.settings import TIMEFRAME_MINUTES, AlpacaSourceSettings, MarketSettings
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings
 from harmony_pipeline.market.sources.alpaca import translate
 from harmony_pipeline.market.sources.alpaca.client import COIN_BARS, AlpacaClient
 from harmony_pipeline.market.sources.base import (
@@ -32,6 +33,7 @@ from harmony_pipeline.market.sources.base import (
     SourceResult,
     split_requests,
 )
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
 
 _EXTENDED_MINUTES = 960  # 04:00 to 20:00 New York: the most minute bars that a session can have
 _ACTION_PAGE = 1_000  # the most that Alpaca gives

@@ -28,7 +28,7 @@ from alpaca.data.live.stock import StockDataStream
 from alpaca.data.live.websocket import DataStream
 
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
-from harmony_pipeline.market.settings import AlpacaSourceSettings, RetrySettings
+from harmony_pipeline.market.source_settings import AlpacaSourceSettings, RetrySettings
 from harmony_pipeline.market.sources.alpaca.longer import Longer, floor_to
 from harmony_pipeline.market.sources.alpaca.minutes import Minutes, Voice
 from harmony_pipeline.market.sources.alpaca.translate import bars_of_messages

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from harmony_pipeline.market.file_clock import UTC_CLOCK
-from harmony_pipeline.market.settings import LONG_TIMEFRAMES, FileSourceSettings
+from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.columns import plain
 from harmony_pipeline.market.sources.file_name_symbols import AUTO
 from harmony_pipeline.market.sources.vendors.nameless_tables import METATRADER_4, METATRADER_CHART
+from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 
 SERVER_CLOCK = "America/New_York+7"
 """That of most MetaTrader servers: their day begins at 17:00 in New York."""

@@ -5,26 +5,47 @@ holds them, with the versions of a bar ranked.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.arrays import ByteArray, IntArray
+from harmony_pipeline.arrays import ByteArray, IntArray, read_only
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.array_columns import (
-    Piece,
-    check_order,
-    read_only,
-    run_starts,
-    split_chunks,
-)
+from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.ingest.versions import VALUE_ORDER, WITHDRAWN
+from harmony_pipeline.market.text_columns import run_starts
 from harmony_pipeline.market.validation.kernel import TAKEN_BACK, UNREAD
 from harmony_pipeline.schemas import RAW_BARS
 
 _TIES = ("symbol", "timestamp", "ingested_at", "origin", "row", "source")
+# rows a piece on average; smaller ones cost more in calls than their copies in memory
+_SMALLEST = 10_000
+_LONG_AGO = np.iinfo(np.int64).min
 _FEW = 50  # rows that are cut out of a batch one by one
 _JUDGED_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume", "vwap")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows from `first` on, with their `columns` as read-only arrays (times as integers, null as
+    NaN).
+
+    The rows belong to the symbols `segments`. `begin` has the start of each within the piece.
+    `goes_on` is true when the first of these symbols has rows in the piece before.
+    """
+
+    first: int
+    columns: dict[str, npt.NDArray[Any]]
+    segments: slice
+    begin: IntArray
+    goes_on: bool
+
+    @property
+    def rows(self) -> slice:
+        """The position of the piece in the frame."""
+        return slice(self.first, self.first + int(self.begin[-1]))
 
 
 @dataclass(frozen=True)
@@ -94,23 +115,24 @@ def null_non_finite(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _sort_and_split(rows: pl.DataFrame) -> tuple[pl.DataFrame, IntArray, list[Piece], int]:
-    """Sorted rows, the start of each symbol, their pieces, and the number of repeated starts.
+def _sort_and_split(
+    rows: pl.DataFrame, whole: bool = False
+) -> tuple[pl.DataFrame, IntArray, list[Piece], int]:
+    """Sorted rows, the start of each symbol, their pieces (a single one if `whole`), and the number
+    of repeated starts.
 
-    Rows of the lake are already sorted, so the order is checked first.
+    Rows of the lake are already sorted, so the order is checked first. The versions of a bar may
+    not lie in two pieces.
     """
     begin = run_starts(rows["symbol"])
-    parts = split_chunks(rows, begin, _JUDGED_COLUMNS)
-    ordered, repeated, cut = check_order(parts)
+    pieces = split_chunks(rows, begin, _JUDGED_COLUMNS, whole)
+    in_time, repeated, cut = check_order(pieces)
     names = rows["symbol"].gather(begin[:-1])
-    if not (ordered and bool((names.slice(1) > names.head(-1)).all())):
-        rows = rows.sort(_TIES, maintain_order=True)
-        begin = run_starts(rows["symbol"])
-        parts = split_chunks(rows, begin, _JUDGED_COLUMNS, whole=True)
-        repeated = check_order(parts)[1]
-    elif cut:
-        parts = split_chunks(rows, begin, _JUDGED_COLUMNS, whole=True)
-    return rows, begin, parts, repeated
+    if not (in_time and bool((names.slice(1) > names.head(-1)).all())):
+        return _sort_and_split(rows.sort(_TIES, maintain_order=True), whole=True)
+    if cut:
+        return _sort_and_split(rows, whole=True)
+    return rows, begin, pieces, repeated
 
 
 def _defects(messages: pl.Series) -> ByteArray:
@@ -171,3 +193,107 @@ def rows_at(rows: pl.DataFrame, places: IntArray) -> pl.DataFrame:
     return pl.concat(
         [rows.clear(), *(rows.slice(place, 1) for place in places.tolist())], rechunk=True
     )
+
+
+# --- pieces --------------------------------------------------------------------------------------
+
+
+def split_chunks(
+    rows: pl.DataFrame, begin: IntArray, names: Sequence[str], whole: bool = False
+) -> list[Piece]:
+    """The columns `names` of `rows` in pieces, or in a single one if `whole`.
+
+    `begin` has the first row of each symbol, and the number of rows at the end.
+    """
+    if not rows.height:
+        return []
+    columns = [rows[name].to_physical() for name in names]
+    lengths = columns[0].chunk_lengths()
+    if (
+        whole
+        or len(lengths) * _SMALLEST > rows.height
+        or any(column.chunk_lengths() != lengths for column in columns)
+    ):
+        columns, lengths = [column.rechunk() for column in columns], [rows.height]
+    found, start = [], 0
+    for length, *chunks in zip(lengths, *(column.get_chunks() for column in columns), strict=True):
+        arrays = {
+            name: read_only(chunk.to_numpy()) for name, chunk in zip(names, chunks, strict=True)
+        }
+        found.append(_piece(arrays, begin, start, start + length))
+        start += length
+    return found
+
+
+def _piece(arrays: dict[str, npt.NDArray[Any]], begin: IntArray, start: int, end: int) -> Piece:
+    first, last = (
+        int(np.searchsorted(begin, start, side="right")) - 1,
+        int(np.searchsorted(begin, end, side="left")),
+    )
+    return Piece(
+        start,
+        arrays,
+        slice(first, last),
+        np.clip(begin[first : last + 1], start, end) - start,
+        bool(begin[first] < start),
+    )
+
+
+def check_order(pieces: Sequence[Piece]) -> tuple[bool, int, bool]:
+    """Whether every symbol is in time order, how many rows repeat a start, and whether a repetition
+    spans two pieces.
+    """
+    ordered, repeated, cut, last = True, 0, False, _LONG_AGO
+    for piece in pieces:
+        stamps, before = piece.columns["timestamp"], last if piece.goes_on else _LONG_AGO
+        in_order, again = _check_starts(piece.begin, stamps, before)
+        cut = cut or int(stamps[0]) == before
+        ordered, repeated, last = ordered and in_order, repeated + again, int(stamps[-1])
+    return ordered, repeated, cut
+
+
+@kernel
+def _check_starts(begin: IntArray, stamp: IntArray, before: int) -> tuple[bool, int]:
+    """Whether every segment is in time order, and how many rows share their start with the row
+    before.
+
+    `before` is the start before the first row.
+    """
+    falling, repeated = int(stamp[0] < before), int(stamp[0] == before)
+    for segment in range(begin.size - 1):
+        starts = stamp[begin[segment] : begin[segment + 1]]
+        # counted from 0 in both, which the compiler turns into wide instructions
+        earlier, later = starts[:-1], starts[1:]
+        for row in range(later.size):
+            falling += later[row] < earlier[row]
+            repeated += later[row] == earlier[row]
+    return falling == 0, repeated
+
+
+def split_in_halves(parts: Sequence[Piece], begin: IntArray) -> tuple[list[Piece], list[Piece]]:
+    """The pieces in two parts of about equal rows that share no symbol, for two threads.
+
+    The second part is empty if there is one symbol.
+    """
+    cut = int(begin[np.searchsorted(begin, int(begin[-1]) // 2)])
+    first, second = list[Piece](), list[Piece]()
+    for part in parts:
+        start, end = part.rows.start, part.rows.stop
+        if start < cut < end:
+            within = cut - start
+            first.append(
+                _piece(
+                    {name: array[:within] for name, array in part.columns.items()},
+                    begin,
+                    start,
+                    cut,
+                )
+            )
+            second.append(
+                _piece(
+                    {name: array[within:] for name, array in part.columns.items()}, begin, cut, end
+                )
+            )
+        else:
+            (first if end <= cut else second).append(part)
+    return first, second

@@ -1,0 +1,148 @@
+"""Text columns that kernels read and write, as Polars' 16-byte string views (Arrow's layout
+"string view").
+
+A text of up to 12 bytes is stored in its view. A longer text is stored as length, prefix and an
+offset elsewhere. Equal views are equal texts, and unequal views of short texts are unequal texts.
+Longer texts may be equal although their views differ, so `run_starts` compares those again.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
+from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_COMPARED_ROWS = 256  # of a text column, before it is known that they hold one text
+Views = npt.NDArray[np.uint64]
+
+
+def run_starts(texts: pl.Series) -> IntArray:
+    """The first row of every run of equal texts, and the number of rows at the end. `texts` has no
+    null.
+    """
+    suspected, begin = [], 0
+    for chunk in texts.get_chunks():
+        array = chunk.to_arrow(compat_level=pl.CompatLevel.newest())
+        views = np.frombuffer(array.buffers()[1], np.uint64).reshape(-1, 2)[
+            array.offset : array.offset + len(array)
+        ]
+        room = np.empty(1024, np.int64)
+        count = _find_changes(views, room)
+        if count > room.size:
+            room = np.empty(count, np.int64)
+            count = _find_changes(views, room)
+        suspected.append(room[:count] + begin)
+        begin += len(array)
+    starts = np.concatenate([np.empty(0, np.int64), *suspected])
+    # long texts that lie in another place for every row: their views tell nothing
+    if starts.size > texts.len() // 8:
+        starts = np.concatenate(
+            [
+                starts[:1],
+                (texts.slice(1) != texts.head(max(texts.len() - 1, 0)))
+                .arg_true()
+                .cast(pl.Int64)
+                .to_numpy()
+                + 1,
+            ]
+        )
+    elif starts.size > 1:
+        differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
+        starts = np.concatenate([starts[:1], starts[1:][differs]])
+    return np.append(starts, texts.len())
+
+
+@kernel
+def _find_changes(views: Views, room: IntArray) -> int:
+    """Write the rows whose view differs from the row before into `room`; return how many there are.
+
+    The count goes beyond the size of `room` when there are more.
+    """
+    count, rows = 0, views.shape[0]
+    for start in range(0, rows, _COMPARED_ROWS):
+        stop = min(start + _COMPARED_ROWS, rows)
+        if start > 0 and _all_alike(views[start - 1 : stop]):
+            continue
+        for row in range(start, stop):
+            if row == 0 or views[row, 0] != views[row - 1, 0] or views[row, 1] != views[row - 1, 1]:
+                if count < room.size:
+                    room[count] = row
+                count += 1
+    return count
+
+
+@inlined_kernel
+def _all_alike(views: Views) -> bool:
+    """Whether all views are equal. Nothing is left early, so that the compiler compares many at
+    once.
+    """
+    first, second, differs = views[0, 0], views[0, 1], np.uint64(0)
+    for row in range(views.shape[0]):
+        differs |= (views[row, 0] ^ first) | (views[row, 1] ^ second)
+    return bool(differs == np.uint64(0))
+
+
+def name_column(
+    numbers: ByteArray | IntArray, names: Sequence[str], room: ArrayRoom | None = None
+) -> pl.Series:
+    """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
+    column is made.
+    """
+    import pyarrow as pa
+
+    known = pa.array([*names, ""], pa.string_view())
+    views = np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2)
+    filled = np.array([bool(name) for name in (*names, "")])
+    place = ArrayRoom() if room is None else room
+    column = place.empty((len(numbers), 2), np.uint64)
+    bits = place.empty(-(-len(numbers) // 8), np.uint8)
+    empty = _gather_views(numbers, views, filled, column, bits)
+    return _text_series(column, bits if empty else None, known.buffers()[2:])
+
+
+def text_column(
+    views: npt.NDArray[Any], valid: BoolArray | None, texts: "Sequence[pa.Buffer]"
+) -> pl.Series:
+    """A text column of string views, 16 bytes a row; null where `valid` is false.
+
+    `texts` are the buffers that the views of longer texts point into.
+    """
+    bits = None if valid is None else np.packbits(valid, bitorder="little")
+    return _text_series(views, bits, texts)
+
+
+def _text_series(
+    views: npt.NDArray[Any], bits: ByteArray | None, texts: "Sequence[pa.Buffer]"
+) -> pl.Series:
+    import pyarrow as pa
+
+    known = None if bits is None else pa.py_buffer(bits)
+    buffers = [known, pa.py_buffer(views), *texts]
+    series = pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
+    assert isinstance(series, pl.Series)
+    return series
+
+
+@kernel_without_allocation
+def _gather_views(
+    numbers: ByteArray | IntArray, views: Views, filled: BoolArray, column: Views, bits: ByteArray
+) -> int:
+    """Write the views into `column` and which of them are filled into `bits`; returns how many are
+    not.
+    """
+    empty = 0
+    for row in range(len(numbers)):
+        number = numbers[row] if numbers[row] >= 0 else len(views) - 1
+        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
+        if row % 8 == 0:
+            bits[row // 8] = 0
+        bits[row // 8] |= np.uint8(filled[number]) << np.uint8(row % 8)
+        empty += not filled[number]
+    return empty
