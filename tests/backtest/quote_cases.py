@@ -245,8 +245,8 @@ def ledger_events(result, quotes, codes=()):
 
 
 def recompute(result, quotes, actions, days, cash=100_000, **terms):
-    """(ledger at the end, cash after each fill, (minute, cash, equity) rows) of a run."""
-    ledger, after_fills, rows = Ledger(cash, **terms), [], {}
+    """(ledger at the end, cash after each moment with fills, (cash, equity) of each minute)."""
+    ledger, after_fills, rows = Ledger(cash, **terms), {}, {}
     events, place = ledger_events(result, quotes), 0
     for day in days:
         ledger.session(day, actions)
@@ -258,7 +258,7 @@ def recompute(result, quotes, actions, days, cash=100_000, **terms):
             else:
                 fee = Decimal(str(rest[-1]))
                 assert ledger.fill(*rest[:-1], fee) == fee
-                after_fills.append(ledger.cash)
+                after_fills[at] = ledger.cash
             minute = at.replace(second=0, microsecond=0)
             rows[minute] = (ledger.cash, ledger.equity)
     assert place == len(events)
