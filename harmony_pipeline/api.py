@@ -3,7 +3,8 @@ report.
 
 Nothing heavy is imported before it is used, so that `import harmony_pipeline` stays cheap. A
 backtest made here runs the code of `harmony backtest`, writes no table of results, and counts as a
-trial: whoever tries many configurations must say so (docs/gate.md). One over quotes counts as none.
+trial: whoever tries many configurations must say so (docs/gate.md). One by `backtest_quotes` counts
+as none.
 
 >>> import harmony_pipeline as h
 >>> lake = h.open_lake("harmony.toml")

@@ -1,34 +1,29 @@
-"""The account of a machine on quotes, and what it may post.
+"""The account of a machine on quotes: the portfolio of the other backtests, one event at a time.
 
-Money is whole money units (1/10000 of the currency), as in the bar backtest: a fill moves cash by
-the value of its shares (`costs.notional`) and its fee, and by nothing else. Positions are valued at
-the middle of the last quote that has two sides.
-
-`judge` applies the limits of `[risk]` that concern an account which posts its own sizes. An order
-that would exceed one is refused whole; getting smaller is always allowed.
-
-    allow_short, shortable     no sale of more than is held
-    max_position               value of the symbol's position once the order is filled, of equity
-    max_gross_exposure         the same over all symbols
-    cash_buffer                cash once the order is filled
-    max_daily_loss             no new risk for the rest of the session
-    max_drawdown               everything is left, and no new risk for good
-
-The orders that rest count as if they were filled: of each symbol the side that adds most to its
-position, and every purchase in the cash.
+What it may hold, what an order is answered and what a night costs is decided by the kernels of
+portfolio/ and risk/ (backtest/quote_books.py calls them). A position is valued at the middle of the
+last quote of regular hours that has two sides. Money is whole money units (1/10000 of the
+currency).
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.execution.costs import notional
+from harmony_pipeline.backtest import quote_books
+from harmony_pipeline.backtest.logs import APPLICATIONS, TRADES, Curve
+from harmony_pipeline.backtest.quote_books import QuoteBooks
+from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.matching_engine import Execution
-from harmony_pipeline.execution.order_types import Refusal
-from harmony_pipeline.portfolio.kernel_types import MONEY, Record, Records
+from harmony_pipeline.kernel import machine_code
+from harmony_pipeline.portfolio.kernel_types import MONEY, Records
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.portfolio.state import TradingState
+from harmony_pipeline.risk.limits import Verdict
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 
 ACCOUNT_COLUMNS = {
@@ -43,96 +38,180 @@ ACCOUNT_COLUMNS = {
 """One row a fill, and a last one at the end, without symbol and order: the symbol's shares after
 it, the account's cash, all fees so far, cash and positions at their last prices.
 """
+VOLATILITY_COLUMNS = ("symbol", "known_at", "volatility")
+_BIDS, _ASKS = 0, 1
+_NEUTRAL = 1.0  # a volatility where none is known and the size does not depend on it
 
 
-class Resting(NamedTuple):
-    """What rests of an order."""
+class Volatilities:
+    """What was known of each symbol's volatility (of one bar's log return), and since when."""
 
-    symbol: str
-    side: int
-    price: float
-    quantity: float
+    def __init__(self, frame: pl.DataFrame | None) -> None:
+        self._known: dict[str, tuple[list[int], list[float]]] = {}
+        if frame is None:
+            return
+        missing = [name for name in VOLATILITY_COLUMNS if name not in frame.columns]
+        if missing:
+            raise DataError(f"the volatilities lack {', '.join(missing)}")
+        rows = frame.select(
+            "symbol", pl.col("known_at").cast(TIME).to_physical(), pl.col("volatility").cast(REAL)
+        ).filter(pl.col("volatility").is_finite())
+        parts = rows.sort("symbol", "known_at").partition_by("symbol", as_dict=True)
+        for (symbol,), part in parts.items():
+            self._known[symbol] = part["known_at"].to_list(), part["volatility"].to_list()
+
+    def at(self, symbol: str, moment: int) -> float:
+        """The last value known at the moment, NaN where there is none."""
+        known = self._known.get(symbol)
+        if known is None:
+            return np.nan
+        place = bisect_right(known[0], moment)
+        return known[1][place - 1] if place else np.nan
 
 
 class QuoteAccount:
-    """Cash and positions. One owner."""
+    """Cash, positions, and the limits on them. One owner. `symbols` are sorted."""
 
-    def __init__(self, symbols: Sequence[str], rules: Records, initial_cash: float) -> None:
-        self.cash = self._day_equity = self._peak = round(initial_cash * MONEY)
-        self.fees = 0
-        self.positions: dict[str, float] = dict.fromkeys(symbols, 0.0)
-        self.halted = False  # by the drawdown, for good
-        self._rules: Mapping[str, Record] = {name: rules[row] for row, name in enumerate(symbols)}
-        self._prices = dict.fromkeys(symbols, np.nan)
-        self._values = dict.fromkeys(symbols, 0)
-        self._stopped = False  # by the loss of the day
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        rules: TradingRules,
+        day: date,
+        curve: Curve,
+        volatilities: pl.DataFrame | None = None,
+    ) -> None:
+        self.symbols = tuple(symbols)
+        self.row = {name: row for row, name in enumerate(symbols)}
+        self.state = TradingState.opening(symbols, rules.initial_cash)
+        self._positions, self._account = (
+            self.state.portfolio.positions,
+            self.state.portfolio.account,
+        )
+        self.date, self.fees = 0, 0
+        self.middles = [np.nan] * len(symbols)
+        self._rules, self._day, self._changes = rules, day, sorted(rules.changes(symbols))
+        self._volatilities = Volatilities(volatilities)
+        self._sized_by_volatility = not rules.risk.sizing.startswith("fixed_")
+        self._multipliers = [float(one) for one in rules.records(symbols, day)["multiplier"]]
         self._rows: list[tuple[datetime, str | None, str | None, float | None, int, int, int]] = []
+        records = rules.records(symbols, day)
+        self.use(quote_books.quote_books(self._positions, self._account, records, curve))
+        one, no = 1, 0.0
+        self._restate = machine_code(quote_books.restate, self.books, one)
+        self._quote = machine_code(quote_books.take_quote, self.books, one, no, one, one)
+        self._fill: Callable[..., int] = machine_code(
+            quote_books.take_fill, self.books, one, one, no, no, no, one, True, one, one, one, one,
+            one,
+        )  # fmt: skip
+        self._judge: Callable[..., Verdict] = machine_code(
+            quote_books.judge, self.books, one, one, no, no, no, no, one, no, no, True, one, one
+        )
+
+    def use(self, books: QuoteBooks) -> None:
+        """Go on with these books: other arrays of the same state."""
+        self.books = books
+        self.places = memoryview(books.at.data)  # its numbers as Python's own
+        self._orders = memoryview(books.orders.data)
+
+    @property
+    def rules(self) -> Records:
+        """The terms of today, one record a symbol."""
+        return self.books.rules
+
+    @property
+    def cash(self) -> int:
+        """Money units."""
+        return int(self._account["cash"][0])
 
     @property
     def equity(self) -> int:
         """Cash and positions at their last prices, in money units."""
-        return self.cash + sum(self._values.values())
+        account: Any = self._account[0]
+        return int(account["cash"] + account["net_value"])
 
-    def begin_session(self) -> None:
-        """The equity of now is the base of the loss of the day."""
-        self._day_equity, self._stopped = self.equity, False
+    @property
+    def positions(self) -> dict[str, float]:
+        """Signed shares by symbol."""
+        return dict(zip(self.symbols, self._positions["quantity"].tolist(), strict=True))
 
-    def mark(self, symbol: str, price: float) -> bool:
-        """Value a symbol's position; whether the drawdown halts the account now."""
-        self._prices[symbol] = price
-        held = self.positions[symbol]
-        if held == 0.0:
-            return False
-        self._values[symbol] = self._value(symbol, price, held)
-        return self._judge_equity()
+    def held(self, row: int) -> float:
+        """Signed shares of the symbol of a row."""
+        return float(self._positions[row]["quantity"])
 
-    def book(self, symbol: str, execution: Execution, at: datetime) -> None:
-        """Take in a fill."""
-        signed = execution.side * execution.quantity
-        self.cash -= self._value(symbol, execution.price, signed) + execution.fee
-        self.fees += execution.fee
-        held = self.positions[symbol] = self.positions[symbol] + signed
-        price = self._prices[symbol]
-        self._values[symbol] = self._value(
-            symbol, execution.price if np.isnan(price) else price, held
+    def terms_of(self, day: date) -> bool:
+        """Take the terms that hold on `day`; whether they are others than before."""
+        changed = any(self._day < one <= day for one in self._changes)
+        self._day = day
+        if changed:
+            self.books.rules[:] = self._rules.records(self.symbols, day)
+            self._multipliers = [float(one) for one in self.books.rules["multiplier"]]
+        return changed
+
+    def value(self, row: int, price: float, quantity: float) -> int:
+        """Money units of shares of a symbol, as execution/costs.py `notional` has them."""
+        return round(price * self._multipliers[row] * quantity * MONEY)
+
+    def set_orders(self, row: int, bought: int, sold: int, *, leaving: bool) -> None:
+        """What the symbol's orders at work may buy and sell, in money units, and whether one closes
+        its position.
+        """
+        self._orders[row, _BIDS], self._orders[row, _ASKS] = bought, sold
+        self._positions[row]["exit_working"] = leaving
+        self._restate(self.books, row)
+
+    def mark(self, row: int, price: float, at: int) -> int:
+        """Value a symbol at a quote of regular hours: what the account asks for now, as bits of
+        quote_books.py.
+        """
+        return self._quote(self.books, row, price, at, self.date)
+
+    def judge(
+        self,
+        row: int,
+        side: int,
+        price: float,
+        quantity: float,
+        working: tuple[float, int],
+        strength: float,
+        at: int,
+        *,
+        rests: bool,
+    ) -> Verdict:
+        """The risk engine's answer to an order: `quote_books.judge`."""
+        volatility = self._volatilities.at(self.symbols[row], at)
+        sized = quantity == 0.0 and self._sized_by_volatility
+        if not sized and not volatility > 0.0:
+            volatility = _NEUTRAL
+        middle = self.middles[row]
+        return self._judge(
+            self.books, row, side, price, price if np.isnan(middle) else middle, quantity,
+            *working, strength, volatility, rests, at, self.date,
+        )  # fmt: skip
+
+    def book(
+        self, row: int, one: Execution, number: int, decided_at: int, reason: int, at: datetime
+    ) -> int:
+        """Take in a fill, the `number`-th of its order; the answer is that of `mark`."""
+        self.make_room()
+        answer = self._fill(
+            self.books, row, one.side, one.quantity, one.price, one.reference, one.fee, one.maker,
+            number, one.at, self.date, decided_at, reason,
+        )  # fmt: skip
+        self.fees += one.fee
+        symbol = self.symbols[row]
+        self._rows.append(
+            (at, symbol, one.order_id, self.held(row), self.cash, self.fees, self.equity)
         )
-        self._rows.append((at, symbol, execution.order_id, held, self.cash, self.fees, self.equity))
+        return answer
+
+    def begin_session(self, day: int) -> None:
+        """The nights before the session of `day` (since 1970), and the bases of its limits."""
+        self.date = day
+        quote_books.begin_session(self.books, day)
 
     def close(self, at: datetime) -> None:
         """Write down how it stands at the end."""
         self._rows.append((at, None, None, None, self.cash, self.fees, self.equity))
-
-    def judge(
-        self, symbol: str, side: int, price: float, quantity: float, resting: Sequence[Resting]
-    ) -> Refusal | None:
-        """Why an order must not be posted beside those that rest, or None."""
-        held, own = self.positions[symbol], self._rules[symbol]
-        after = held + side * quantity
-        if abs(after) <= abs(held) and after * held >= 0.0:
-            return None
-        if self.halted or self._stopped:
-            limit = "max_drawdown" if self.halted else "max_daily_loss"
-            return Refusal(limit, f"{limit} was exceeded: no order may add to a position")
-        if after < 0.0 and not (own["allow_short"] and own["shortable"]):
-            limit = "shortable" if own["allow_short"] else "allow_short"
-            return Refusal(limit, f"{quantity:g} shares to sell and {held:g} are held")
-        equity, value = self.equity, abs(self._value(symbol, price, after))
-        others = sum(self._worst_value(name, resting) for name in self.positions if name != symbol)
-        for limit, found in (("max_position", value), ("max_gross_exposure", others + value)):
-            if found > float(own[limit]) * equity:
-                return Refusal(
-                    limit,
-                    f"{found / MONEY:.2f} once it is filled, of {equity / MONEY:.2f} in all: more"
-                    f" than {limit} = {float(own[limit]):g}",
-                )
-        usable = float(own["usable_cash"])
-        left = self.cash - self._value(symbol, price, quantity)
-        left -= sum(
-            self._value(one.symbol, one.price, one.quantity) for one in resting if one.side > 0
-        )
-        if side > 0 and usable > 0.0 and left < (1.0 - usable) * equity:
-            return Refusal("cash_buffer", f"{left / MONEY:.2f} would be left of the cash")
-        return None
 
     def table(self) -> pl.DataFrame:
         """ACCOUNT_COLUMNS."""
@@ -148,24 +227,14 @@ class QuoteAccount:
             pl.Series(name, rows[name].to_numpy() / MONEY) for name in ("cash", "fees", "equity")
         )
 
-    def _worst_value(self, symbol: str, resting: Sequence[Resting]) -> int:
-        """The largest value of a position, whichever of its orders fill."""
-        held, worst = self.positions[symbol], abs(self._values[symbol])
-        for one in resting:
-            if one.symbol == symbol:
-                after = held + one.side * one.quantity
-                worst = max(worst, abs(self._value(symbol, one.price, after)))
-        return worst
+    def make_room(self) -> None:
+        """Room in the logs for one more event."""
+        books, at = self.books, self.places
+        if at[TRADES] + 2 > len(books.trade_log):
+            self.use(books._replace(trade_log=_doubled(books.trade_log)))
+        if at[APPLICATIONS] + 2 > len(books.applied_log):
+            self.use(self.books._replace(applied_log=_doubled(books.applied_log)))
 
-    def _value(self, symbol: str, price: float, quantity: float) -> int:
-        return int(notional(price * float(self._rules[symbol]["multiplier"]), quantity))
 
-    def _judge_equity(self) -> bool:
-        equity, own = self.equity, next(iter(self._rules.values()))
-        self._peak = max(self._peak, equity)
-        if equity < self._day_equity * (1.0 - float(own["max_daily_loss"])):
-            self._stopped = True
-        if not self.halted and equity < self._peak * (1.0 - float(own["max_drawdown"])):
-            self.halted = True
-            return True
-        return False
+def _doubled(log: Records) -> Records:
+    return np.concatenate([log, np.zeros_like(log)])

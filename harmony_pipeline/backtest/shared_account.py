@@ -23,6 +23,7 @@ from harmony_pipeline.backtest.input_arrays import (
     checked_signals,
     market_bars,
 )
+from harmony_pipeline.backtest.order_events import OrderHistory
 from harmony_pipeline.backtest.shared_machines import (
     HeardMachine,
     MachineInputs,
@@ -165,6 +166,7 @@ def simulate_shared(
         if entry.name in TABLES and "symbol" in TABLES[entry.name].columns
     }
     shown = tuple(symbol_of(slot) for slot in run.state.symbols)
+    assert isinstance(found.history, OrderHistory)
     found = replace(found, history=replace(found.history, shown=shown))
     return replace(found, **named, state=run.state.pruned())
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -111,6 +111,14 @@ _MOST_THREADS, _SHORT_RUN = 4, 50_000  # bars of a run
 _SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
+class OrderLives(Protocol):
+    """What knows every transition of every order."""
+
+    def table(self) -> pl.DataFrame:
+        """schemas.ORDER_EVENTS."""
+        ...
+
+
 @dataclass(frozen=True)
 class BacktestResult:
     """`orders`, `fills`, `trades`, `equity`, `position_actions` and `row` are the tables of
@@ -132,7 +140,7 @@ class BacktestResult:
     state: TradingState = field(repr=False)
     position_actions: pl.DataFrame
     notes: list[str]
-    history: OrderHistory = field(repr=False)
+    history: OrderLives = field(repr=False)
 
     @property
     def order_events(self) -> pl.DataFrame:
@@ -378,7 +386,7 @@ def result_of(
         equity = equity_table(logs.curve, label)
         figures = of_curve.result()
         metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
-        row = _row(label, logs, initial, rules, metrics)
+        row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
         applied = position_actions_table(logs.applied, now, label)
         silent = _silent_positions(now, logs.last_date)
         history = OrderHistory(
@@ -651,20 +659,23 @@ def _roomier(log: Records, used: int, spare: int) -> Records:
     return grown
 
 
-def _row(
+def backtest_row(
     label: RunLabel,
-    logs: Logs,
+    start: int,
+    end: int,
     cash: float,
     rules: TradingRules,
     metrics: Mapping[str, float | None],
 ) -> pl.DataFrame:
-    """The row of schemas.BACKTESTS; an empty run starts and ends at the epoch."""
+    """The row of schemas.BACKTESTS, of a run from `start` to `end` (microseconds UTC); an empty one
+    starts and ends at the epoch.
+    """
     row = {
         "backtest_id": label.backtest_id,
         "strategy": label.strategy,
         "parameters": json.dumps(dict(label.parameters), sort_keys=True, default=str),
-        "start": _moment(logs.start),
-        "end": _moment(logs.end),
+        "start": _moment(start),
+        "end": _moment(end),
         "initial_cash": cash,
         "participation": rules.costs.max_participation,
         "zero_volume": rules.costs.zero_volume,

@@ -136,9 +136,17 @@ def fills_table(log: Records, trips: Records, state: TradingState, label: RunLab
 
 
 def trades_table(
-    log: Records, trips: Records, state: TradingState, label: RunLabel
+    log: Records,
+    trips: Records,
+    state: TradingState,
+    label: RunLabel,
+    *,
+    numbered: bool = False,
 ) -> pl.DataFrame:
-    """schemas.TRADES: closed round trips, and those that are still open with a null exit."""
+    """schemas.TRADES: closed round trips, and those that are still open with a null exit. An id
+    says when the entry was decided; `numbered`: it is the number of the symbol's trade, where many
+    may be decided in one second.
+    """
     symbols, models = state.symbols, state.portfolio.models
     still_open = _open_trades(state)
     room = ArrayRoom(_TRADE_BYTES * (len(log) + len(trips)))
@@ -148,7 +156,9 @@ def trades_table(
     table = _frame(
         schemas.TRADES,
         {
-            "trade_id": ids.column(),
+            "trade_id": _numbered(label.book, columns.symbol, symbols)
+            if numbered
+            else ids.column(),
             "symbol": _names(columns.symbol, symbols, room),
             "side": name_column(columns.is_long, ("short", "long"), room),
             "quantity": _in_place(columns.quantity),
@@ -167,6 +177,17 @@ def trades_table(
     )
     alike = (entries[1:] == entries[:-1]) & (columns.symbol[1:] == columns.symbol[:-1])
     return schemas.TRADES.conform(table, in_order=not alike.any())
+
+
+def _numbered(book: str, numbers: NumberArray, symbols: Sequence[str]) -> pl.Series:
+    """The ids of trades that are numbered by symbol, in the order of the rows."""
+    symbol = name_column(numbers, symbols)
+    number = pl.int_range(1, pl.len() + 1).over("symbol").cast(pl.String()).str.zfill(6)
+    return (
+        pl.DataFrame({"symbol": symbol})
+        .select(pl.concat_str(pl.lit(f"{book}-"), "symbol", pl.lit("-trade-"), number))
+        .to_series()
+    )
 
 
 def _open_trades(state: TradingState) -> Records:

@@ -30,6 +30,7 @@ def main() -> None:
         _rest_orders(pipeline)
         _match_tickets(pipeline)
         _fill_a_machine(pipeline)
+        _quote_a_machine(pipeline)
     _match_orders()
     _draw_events()
     _fold_every_indicator()
@@ -184,6 +185,43 @@ def _fill_a_machine(pipeline: PipelineContext) -> None:
         trading_rules(pipeline, pipeline.settings.session.strategy),
         pipeline.calendar,
         pipeline.timeframe,
+    )
+
+
+def _quote_a_machine(pipeline: PipelineContext) -> None:
+    """A machine on quotes over those of that day, with a split before them."""
+    from dataclasses import replace
+
+    import polars as pl
+
+    from harmony_pipeline.backtest.quote_driver import run_quote_backtest
+    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.strategies.events import Bar, Enter, Intent, Post, Quote
+
+    class Quoter:
+        def required_features(self) -> tuple[str, ...]:
+            return ()
+
+        def on_bar(self, bar: Bar) -> tuple[Intent, ...]:
+            return ()
+
+        def on_quote(self, quote: Quote) -> tuple[Intent, ...]:
+            return (Post(quote.symbol, 1, 1.0, 1.0), Enter(quote.symbol, 1))
+
+    quotes, trades = (
+        pipeline.lake.read(table).head(400) for table in ("quote_ticks", "trade_ticks")
+    )
+    symbol, day = quotes["symbol"][0], quotes["timestamp"][0].date()
+    split = {"symbol": [symbol], "date": [day], "kind": ["split"], "value": [2.0]}
+    rules = trading_rules(pipeline, pipeline.settings.session.strategy)
+    run_quote_backtest(
+        Quoter(),
+        quotes,
+        trades,
+        replace(rules, barriers=False),
+        pipeline.exchange,
+        actions=pl.DataFrame(split),
+        volatilities=quotes.select("symbol", known_at="timestamp", volatility=0.01).head(1),
     )
 
 

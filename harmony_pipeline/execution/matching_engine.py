@@ -33,7 +33,7 @@ from harmony_pipeline.execution.bar_matching import (
 )
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle_table import Refused, fills_of, lifecycle_frame
-from harmony_pipeline.execution.order_splits import split_orders
+from harmony_pipeline.execution.order_splits import lower_orders, split_orders
 from harmony_pipeline.execution.order_store import OrderStore
 from harmony_pipeline.execution.order_timing import room_needed
 from harmony_pipeline.execution.order_types import (
@@ -53,10 +53,16 @@ from harmony_pipeline.execution.quote_matching import (
 )
 from harmony_pipeline.execution.session_times import SessionTimes
 from harmony_pipeline.execution.tick_columns import tick_columns
-from harmony_pipeline.execution.working_orders import E_FILLED, E_PARTIALLY_FILLED, NO_ROW
+from harmony_pipeline.execution.working_orders import (
+    E_FILLED,
+    E_PARTIALLY_FILLED,
+    FILLED,
+    NO_ROW,
+)
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.portfolio.kernel_types import Records
+from harmony_pipeline.portfolio.kernel_types import Record, Records
 
+_EXECUTIONS = (E_FILLED, E_PARTIALLY_FILLED)
 _PATHS = {"pessimistic": PESSIMISTIC, "bar_direction": BAR_DIRECTION}
 _QUEUE = {"none": NO_CANCELS, "quoted": QUOTED, "pro_rata": PRO_RATA}
 _RESTING = {"touch": TOUCH, "through": THROUGH}
@@ -95,7 +101,9 @@ class EngineSettings:
 
 
 class Execution(NamedTuple):
-    """One execution: quantity above 0, `fee` in money units, `at` in microseconds UTC."""
+    """One execution: quantity above 0, `fee` in money units, `at` in microseconds UTC; `reference`
+    is the price before costs.
+    """
 
     order_id: str
     side: Literal[-1, 1]
@@ -103,6 +111,8 @@ class Execution(NamedTuple):
     price: float
     fee: int
     at: int
+    reference: float
+    maker: bool
 
 
 class MatchingEngine:
@@ -209,6 +219,34 @@ class MatchingEngine:
         split_orders(store.group, ratio, micros(at))
         store.clock = max(store.clock, micros(at))
         _after_kernels(store)
+
+    def dividend(self, symbol: str, value: float, at: datetime) -> None:
+        """A dividend of `value` a share, before the open at `at`: purchases with a limit and sales
+        with a stop are lowered by it (FINRA Rule 5330).
+        """
+        store = self._store(symbol)
+        store.queue()
+        pass_time(store.group, micros(at))
+        lower_orders(store.group, value, micros(at))
+        store.clock = max(store.clock, micros(at))
+        _after_kernels(store)
+
+    def move_position(self, symbol: str, shares: float) -> None:
+        """What is held of a symbol from now on: another security has taken its name, or it is gone.
+        Its orders are canceled before.
+        """
+        self._store(symbol).state["position"] = shares
+
+    def use_rules(self, rules: Records) -> None:
+        """Other terms from now on, of the same symbols in the same order; of orders that work,
+        too.
+        """
+        for number, store in enumerate(self._stores.values()):
+            store.group.rules[0] = rules[number]
+
+    def latency(self, symbol: str) -> timedelta:
+        """How long orders and cancels of a symbol are on their way."""
+        return self._store(symbol).latency
 
     # --- the market -------------------------------------------------------------------------------
 
@@ -350,29 +388,34 @@ class MatchingEngine:
         store = self._stores[symbol]
         return 0.0 if store.is_final(row) else float(store.group.orders[row]["remaining"])
 
+    def limit_price(self, order_id: str) -> float | None:
+        """The limit of an order as it is now, after splits and dividends; None: it has none."""
+        symbol, row = self._where[order_id]
+        return float(self._stores[symbol].group.orders[row]["limit_price"]) or None
+
     def is_open(self, order_id: str) -> bool:
         """Whether an order that was taken has not ended."""
         symbol, row = self._where[order_id]
         return not self._stores[symbol].is_final(row)
 
-    def executions(self, symbol: str, since: int = 0) -> tuple[list[Execution], int]:
-        """Executions of one symbol from row `since` of its log on, and the row to go on with."""
+    def progress(self, symbol: str, since: int = 0) -> tuple[list[Execution], list[str], int]:
+        """Executions of one symbol from row `since` of its log on, the orders that have ended since
+        then, with or without a fill, and the row to go on with.
+        """
         store = self._store(symbol)
-        log = store.log
-        found = []
-        for line in _executed(log[since:]):
-            ticket = store.tickets[line["row"]]
-            found.append(
-                Execution(
-                    ticket.order_id,
-                    1 if ticket.side > 0 else -1,
-                    float(line["quantity"]),
-                    float(line["price"]),
-                    int(line["fee"]),
-                    int(line["at"]),
-                )
-            )
-        return found, len(log)
+        rows = int(store.state["log_rows"])
+        executed: list[Execution] = []
+        ended: list[str] = []
+        if rows == since:
+            return executed, ended, rows
+        log, tickets = store.group.log[since:rows], store.tickets
+        codes = (log[name].tolist() for name in ("row", "event", "to_status"))
+        for place, (row, event, status) in enumerate(zip(*codes, strict=True)):
+            if event in _EXECUTIONS:
+                executed.append(_execution(tickets[row], log[place]))
+            if status >= FILLED:
+                ended.append(tickets[row].order_id)
+        return executed, ended, rows
 
     def open_orders(self, symbol: str) -> list[str]:
         """Orders that have been submitted and have not ended, in order of submission."""
@@ -454,6 +497,19 @@ class MatchingEngine:
         if at < store.tickets[row].submitted_at:
             return Refusal("time", f"the request lies before order {order_id} itself")
         return store, row
+
+
+def _execution(ticket: OrderTicket, line: Record) -> Execution:
+    return Execution(
+        ticket.order_id,
+        1 if ticket.side > 0 else -1,
+        float(line["quantity"]),
+        float(line["price"]),
+        int(line["fee"]),
+        int(line["at"]),
+        float(line["reference"]),
+        bool(line["maker"]),
+    )
 
 
 def _executed(log: Records) -> Records:

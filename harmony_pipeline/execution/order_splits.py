@@ -1,4 +1,4 @@
-"""What a split does to the working orders of its symbol."""
+"""What a split or a dividend does to the working orders of its symbol."""
 
 import numpy as np
 
@@ -9,12 +9,19 @@ from harmony_pipeline.execution.working_orders import (
     CANCELED,
     E_ADJUSTED,
     FILLED,
+    R_DIVIDEND,
     R_SPLIT,
     SymbolOrders,
     record,
 )
 from harmony_pipeline.kernel import kernel_without_allocation
-from harmony_pipeline.market.price_grid import floor_to_lot, least_price, round_to_tick, whole_unit
+from harmony_pipeline.market.price_grid import (
+    floor_to_lot,
+    least_price,
+    round_to_tick,
+    tick_down,
+    whole_unit,
+)
 from harmony_pipeline.portfolio.kernel_types import Record
 
 
@@ -48,6 +55,36 @@ def split_orders(group: SymbolOrders, ratio: float, at: int) -> None:
             end(group, row, at, at, CANCELED, R_SPLIT)
     settle(group, at, at, BEFORE, 0.0)
     refresh(group)
+
+
+@kernel_without_allocation
+def lower_orders(group: SymbolOrders, value: float, at: int) -> None:
+    """A dividend of `value` a share: limits of purchases and stops of sales are lowered by it, to
+    the tick below, so that the fall of the price alone does not fill them; other orders stay (FINRA
+    Rule 5330, orders that are not marked "do not reduce").
+    """
+    state, rules = group.state[0], group.rules[0]
+    for k in range(state["active_count"]):
+        row = group.active[k]
+        order = group.orders[row]
+        if order["status"] >= FILLED:
+            continue
+        buys, before = order["side"] > 0, order["limit_price"] + order["stop_price"]
+        if buys and order["limit_price"] > 0.0 and order["stop_price"] == 0.0:
+            order["limit_price"] = _lowered(rules, order["limit_price"], value)
+        elif not buys and order["stop_price"] > 0.0:
+            order["stop_price"] = _lowered(rules, order["stop_price"], value)
+            if order["limit_price"] > 0.0:
+                order["limit_price"] = _lowered(rules, order["limit_price"], value)
+        if order["limit_price"] + order["stop_price"] != before:
+            status, price = order["status"], max(order["limit_price"], order["stop_price"])
+            record(group, row, at, at, E_ADJUSTED, status, order["quantity"], price, R_DIVIDEND)
+    refresh(group)
+
+
+@kernel_without_allocation
+def _lowered(rules: Record, price: float, value: float) -> float:
+    return max(tick_down(rules, price - value), least_price(rules))
 
 
 @kernel_without_allocation

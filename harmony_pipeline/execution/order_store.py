@@ -109,9 +109,9 @@ class OrderStore:
 
     def cancel(self, row: int, asked_at: datetime) -> None:
         """Ask for a cancel, which arrives `latency` later."""
-        order = self.group.orders[row]
-        order["cancel_asked_at"] = micros(asked_at)
-        order["cancel_at"] = micros(asked_at + self.latency)
+        order, at = self.group.orders[row], micros(asked_at)
+        order["cancel_asked_at"] = at
+        order["cancel_at"] = at + self.latency // timedelta(microseconds=1)
         refresh(self.group)
         self.remember()
 

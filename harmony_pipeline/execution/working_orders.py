@@ -55,12 +55,12 @@ EVENTS = (
 REASONS = (
     "", "requested", "oco", "parent", "reduce_only", "ioc", "fok", "no_volume",
     "max_participation", "halted", "limit_band", "chance", "time_in_force", "auction", "split",
-    "replaced", "late", "post_only",
+    "replaced", "late", "post_only", "dividend",
 )  # fmt: skip
 (
     NO_REASON, R_REQUESTED, R_OCO, R_PARENT, R_REDUCE_ONLY, R_IOC, R_FOK, R_NO_VOLUME,
     R_MAX_PARTICIPATION, R_HALTED, R_LIMIT_BAND, R_CHANCE, R_TIME_IN_FORCE, R_AUCTION, R_SPLIT,
-    R_REPLACED, R_LATE, R_POST_ONLY,
+    R_REPLACED, R_LATE, R_POST_ONLY, R_DIVIDEND,
 ) = range(len(REASONS))  # fmt: skip
 
 # At which point of the current bar an order began to work (`activation`, with `activated_at`).

@@ -172,6 +172,27 @@ def restate(position: Record, account: Record) -> None:
             max(highest, pending),
             max(gross, abs(pending)),
         )
+    _set_outcomes(position, account, lowest, highest, gross)
+
+
+@kernel_without_allocation
+def restate_orders(position: Record, account: Record, bought: int, sold: int) -> None:
+    """`restate` where several orders of the symbol work: purchases of `bought` money units and
+    sales of `sold`, any of which may be filled, beside an order that closes it (`exit_working`).
+    """
+    value = position["value"]
+    lowest = highest = value
+    if position["exit_working"] == 1:
+        lowest, highest = min(value, 0), max(value, 0)
+    lowest, highest = lowest - sold, highest + bought
+    adds = lowest < min(value, 0) or highest > max(value, 0)
+    position["entry_working"] = 1 if adds else 0
+    position["pending_value"] = bought
+    _set_outcomes(position, account, lowest, highest, max(abs(lowest), abs(highest)))
+
+
+@inlined_kernel
+def _set_outcomes(position: Record, account: Record, lowest: int, highest: int, gross: int) -> None:
     counted = 1 if position["entry_working"] == 1 or position["quantity"] != 0.0 else 0
     account["lowest"] += lowest - position["lowest"]
     account["highest"] += highest - position["highest"]

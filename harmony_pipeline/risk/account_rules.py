@@ -88,8 +88,10 @@ def _is_pattern(account: Record, more_day_trades: int, more_trades: int) -> bool
 
 
 @kernel_without_allocation
-def barred(positions: Records, account: Record, rules: Record, side: int) -> int:
-    """Why the account may not enter on `side` whatever the size, or NO_REASON."""
+def barred(positions: Records, account: Record, rules: Record, own: int, side: int) -> int:
+    """Why the account may not enter the symbol `own` on `side` whatever the size, or NO_REASON. To
+    add to a position is no day trade of its own.
+    """
     if rules["account_kind"] == UNRESTRICTED:
         return NO_REASON
     if rules["account_kind"] == CASH:
@@ -104,6 +106,8 @@ def barred(positions: Records, account: Record, rules: Record, side: int) -> int
     day_trades, trades = 1, 2
     for symbol in range(len(positions)):
         position = positions[symbol]
+        if symbol == own and position["side"] == side:
+            continue
         opened = position["quantity"] != 0.0 and position["opened_on"] == account["date"]
         if opened and position["day_traded"] == 0:
             day_trades, trades = day_trades + 1, trades + 1
@@ -116,8 +120,8 @@ def barred(positions: Records, account: Record, rules: Record, side: int) -> int
 def account_room(
     positions: Records, account: Record, rules: Record, symbol: int, side: int
 ) -> tuple[float, int]:
-    """(money units, reason): the value that an entry into `symbol` may have; unlimited where the
-    account is. May be negative.
+    """(money units, reason): the value that a position in `symbol` may have once an entry is
+    filled; unlimited where the account is. What is held already is paid. May be negative.
     """
     if rules["account_kind"] == MARGIN:
         others = account["gross"] - positions[symbol]["gross"]
@@ -128,7 +132,8 @@ def account_room(
             if other != symbol and positions[other]["entry_working"] == 1:
                 kept = max(positions[other]["pending_value"], 0) * (1.0 + rules["price_reserve"])
                 settled -= math.ceil(kept)
-        return settled / (1.0 + rules["price_reserve"]), UNSETTLED_CASH
+        paid = max(positions[symbol]["value"], 0)
+        return settled / (1.0 + rules["price_reserve"]) + paid, UNSETTLED_CASH
     return math.inf, NO_REASON
 
 

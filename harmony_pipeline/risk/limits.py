@@ -90,19 +90,10 @@ def judge_entry(
     the symbol contributes to the account's sums now does not count. An approved entry takes its
     place in the order rate.
     """
-    own_rules, position = rules[bar["symbol"]], positions[bar["symbol"]]
-    halted = _stopped(own_rules, account)
-    if halted != NO_REASON:
-        return Verdict(HALT, 0.0, halted, 0, 0.0)
-    blocked = _blocked(own_rules, account, positions, bar)
-    if blocked == NO_REASON:
-        blocked = _paused(own_rules, account, position, bar, end)
-    if blocked == NO_REASON and own_rules["sleeve_symbols"] > 0:
-        blocked = _blocked_by_others(positions, own_rules, bar, end)
-    if blocked == NO_REASON:
-        blocked = barred(positions, account, own_rules, bar["signal"])
+    own_rules = rules[bar["symbol"]]
+    answer, blocked = _forbidden(positions, account, own_rules, bar, end)
     if blocked != NO_REASON:
-        return Verdict(REFUSE, 0.0, blocked, 0, 0.0)
+        return Verdict(answer, 0.0, blocked, 0, 0.0)
     quantity, reason, wanted = _permitted_quantity(positions, account, rules, bar)
     if quantity == 0.0:
         return Verdict(REFUSE, 0.0, reason, 0, wanted)
@@ -114,6 +105,116 @@ def judge_entry(
         note_entry(positions, account, own_rules, bar["symbol"], value)
     answer = QUEUE if release_at > 0 else APPROVE if reason == NO_REASON else RESIZE
     return Verdict(answer, quantity, reason, release_at, wanted)
+
+
+@kernel_without_allocation
+def judge_order(
+    positions: Records,
+    account: Record,
+    rules: Records,
+    bar: Record,
+    quantity: float,
+    working: float,
+    working_value: int,
+    end: int,
+) -> Verdict:
+    """What the risk engine answers to a limit order of `quantity` shares (0: as many as the rule of
+    size wants) on the side of the bar's signal, at its close, at the moment `end`.
+
+    `working` shares of the same side, of `working_value` money units, may be filled beside it, also
+    by an order that closes the position. What makes the position smaller, whatever is filled, is
+    approved as it is; of an order that turns the position only that part is, where the rest is
+    refused. The limits are those of `judge_entry`, on the position that the order leads to.
+    """
+    symbol, side = bar["symbol"], bar["signal"]
+    own, position = rules[symbol], positions[symbol]
+    held = side * position["quantity"]
+    reducing = max(0.0, -(held + working))
+    if 0.0 < quantity <= reducing:
+        return Verdict(APPROVE, quantity, NO_REASON, 0, quantity)
+    answer, reason = _forbidden(positions, account, own, bar, end)
+    if reason != NO_REASON:
+        if reducing > 0.0 and own["refuse_over_limit"] == 0 and quantity > 0.0:
+            return Verdict(RESIZE, reducing, reason, 0, quantity)
+        return Verdict(answer, 0.0, reason, 0, quantity)
+    unit = bar["close"] * own["multiplier"]
+    wanted, added, reason = _added_quantity(
+        positions, account, rules, bar, quantity, reducing, working_value
+    )
+    if reason != NO_REASON and reducing + added == 0.0:
+        return Verdict(REFUSE, 0.0, reason, 0, wanted)
+    if reason != NO_REASON and own["refuse_over_limit"] == 1:
+        return Verdict(REFUSE, 0.0, reason, 0, wanted)
+    if added == 0.0:
+        return Verdict(RESIZE, reducing, reason, 0, wanted)
+    release_at = release_time(own, account, end)
+    if release_at == NEVER:
+        return Verdict(REFUSE, 0.0, ORDER_RATE, 0, wanted)
+    if own["account_kind"] != UNRESTRICTED:
+        value = notional(unit, max(held + working, 0.0) + added)
+        note_entry(positions, account, own, symbol, value)
+    answer = QUEUE if release_at > 0 else APPROVE if reason == NO_REASON else RESIZE
+    return Verdict(answer, reducing + added, reason, release_at, wanted)
+
+
+@kernel_without_allocation
+def _added_quantity(
+    positions: Records,
+    account: Record,
+    rules: Records,
+    bar: Record,
+    quantity: float,
+    reducing: float,
+    working_value: int,
+) -> tuple[float, float, int]:
+    """(wanted, added, reason) of an order of which `reducing` shares only close: the shares that it
+    wants in all, those that it may add to a position, and the limit where these are fewer.
+    """
+    own, side = rules[bar["symbol"]], bar["signal"]
+    unit, wanted = bar["close"] * own["multiplier"], quantity
+    if quantity == 0.0:
+        size = wanted_size(
+            own, account, bar["close"], bar["volatility"], bar["strength"], bar["probability"]
+        )
+        if not math.isfinite(size):
+            return 0.0, 0.0, BAD_INPUT
+        if size <= 0.0:
+            return 0.0, 0.0, NO_EDGE
+        wanted = floor_to_lot(size / unit, own["lot_size"])
+    too_small = _too_small(own, unit, wanted)
+    if too_small != NO_REASON:
+        return wanted, 0.0, too_small
+    added = wanted - reducing
+    if added <= 0.0:
+        return wanted, 0.0, NO_REASON
+    room, limit = _room(positions, account, rules, bar)
+    room -= max(side * positions[bar["symbol"]]["value"] + working_value, 0)
+    if unit * added * MONEY <= _MOST and notional(unit, added) <= room:
+        return wanted, added, NO_REASON
+    added = _fitting(own, unit, room)
+    if _too_small(own, unit, reducing + added) != NO_REASON:
+        added = 0.0
+    return wanted, added, limit
+
+
+@kernel_without_allocation
+def _forbidden(
+    positions: Records, account: Record, rules: Record, bar: Record, end: int
+) -> tuple[int, int]:
+    """(answer, reason): why the bar's symbol may not be entered now, whatever the size, or
+    NO_REASON.
+    """
+    halted = _stopped(rules, account)
+    if halted != NO_REASON:
+        return HALT, halted
+    blocked = _blocked(rules, account, positions, bar)
+    if blocked == NO_REASON:
+        blocked = _paused(rules, account, positions[bar["symbol"]], bar, end)
+    if blocked == NO_REASON and rules["sleeve_symbols"] > 0:
+        blocked = _blocked_by_others(positions, rules, bar, end)
+    if blocked == NO_REASON:
+        blocked = barred(positions, account, rules, bar["symbol"], bar["signal"])
+    return REFUSE, blocked
 
 
 @kernel_without_allocation
@@ -254,12 +355,20 @@ def _permitted_quantity(
         return unlimited, NO_REASON, unlimited
     if own["refuse_over_limit"] == 1:
         return 0.0, limit, unlimited
-    quantity = max(0.0, floor_to_lot(room / MONEY / unit, own["lot_size"]))
-    if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
-        quantity = floor_to_lot(quantity - max(own["lot_size"], quantity * _EDGE), own["lot_size"])
+    quantity = _fitting(own, unit, room)
     if _too_small(own, unit, quantity) != NO_REASON:
         quantity = 0.0
     return quantity, limit, unlimited
+
+
+@kernel_without_allocation
+def _fitting(rules: Record, unit: float, room: int) -> float:
+    """The most shares in whole lots, at `unit` a piece, whose value is at most `room`."""
+    quantity = max(0.0, floor_to_lot(room / MONEY / unit, rules["lot_size"]))
+    if quantity > 0.0 and notional(unit, quantity) > room:  # float error at the very edge
+        less = quantity - max(rules["lot_size"], quantity * _EDGE)
+        quantity = floor_to_lot(less, rules["lot_size"])
+    return quantity
 
 
 @kernel_without_allocation

@@ -10,7 +10,7 @@ _ORDER_COLUMNS = {
         TEXT, "entry order of an exit; of a session perhaps one of an earlier day", True
     ),
     "symbol": Column(TEXT),
-    "signal_timestamp": Column(TIME, "start of the signal's bar", True),
+    "signal_timestamp": Column(TIME, "start of the signal's bar; null over quotes", True),
     "timestamp": Column(TIME, "the decision"),
     "side": Column(TEXT, "buy or sell"),
     "quantity": Column(
@@ -43,7 +43,7 @@ _FILL_COLUMNS = {
     "fill_id": Column(TEXT),
     "order_id": Column(TEXT),
     "symbol": Column(TEXT),
-    "timestamp": Column(TIME, "start of the bar it happened in"),
+    "timestamp": Column(TIME, "start of the bar it happened in; over quotes the moment"),
     "side": Column(TEXT, "buy or sell"),
     "quantity": Column(REAL, "shares as of timestamp"),
     "price": Column(REAL),
@@ -94,7 +94,8 @@ ORDER_EVENTS = Table(
         "event": Column(
             TEXT,
             "intent, approved, resized, queued, refused, submitted, accepted, triggered, adjusted"
-            " (by a split), partially_filled, filled, canceled, expired, rejected",
+            " (by a split; over quotes also a dividend), partially_filled, filled, canceled,"
+            " expired, rejected; over quotes also cancel_requested",
         ),
         "from_status": Column(TEXT, "null: the order's first event", True),
         "to_status": Column(TEXT),
@@ -181,7 +182,7 @@ TRADES = Table(
 )
 EQUITY = Table(
     "equity",
-    "The portfolio at each bar's close.",
+    "The portfolio at each bar's close; over quotes at the end of each minute.",
     "strategy",
     ("backtest_id", "timestamp"),
     {**_BACKTEST, **_EQUITY_COLUMNS},

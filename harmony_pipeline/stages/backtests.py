@@ -2,7 +2,8 @@
 
 One path for all: the strategy's primary signals, filtered by out-of-sample probabilities where it
 uses a model, through the portfolio simulator. A state machine with `on_fill` goes through the same
-books event by event (backtest/event_driver.py). A grid point is the same path with other
+books event by event (backtest/event_driver.py), and one that acts on quotes tick by tick
+(backtest/quote_driver.py). A grid point is the same path with other
 parameters, and counts as a trial. A portfolio runs the signals of several strategies on one account
 (shared_accounts.py); everywhere here its name may stand for a strategy's.
 """
@@ -35,7 +36,8 @@ from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.models import why_no_model
-from harmony_pipeline.stages.reasons import NO_BARS, NO_REGULAR_BARS, TOO_FEW_BARS
+from harmony_pipeline.stages.quote_runs import TICK_TABLES, has_quotes, run_over_ticks
+from harmony_pipeline.stages.reasons import NO_BARS, NO_QUOTES, NO_REGULAR_BARS, TOO_FEW_BARS
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.shared_accounts import (
     Account,
@@ -48,7 +50,7 @@ from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity, filter_rule
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import Learner, Stepwise
-from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.registry import acts_on_quotes, build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
 _DRAWN = ("timestamp", "equity")  # of the table equity
@@ -119,6 +121,12 @@ def simulated(
     if strategy in pipeline.settings.portfolios:
         return _simulated_account(pipeline, strategy, overrides or {}, bars)
     chosen = pipeline.settings.strategies[strategy]
+    if acts_on_quotes(chosen):
+        own_id = backtest_id(pipeline, strategy, {**chosen.parameters, **(overrides or {})})
+        rules = given_rules(pipeline, strategy)
+        return run_over_ticks(
+            pipeline, strategy, chosen, overrides or {}, rules, backtest_id=own_id
+        ).result()
     inputs = SignalInputs(pipeline, strategy, (overrides or {},), in_lake)
     if hears_fills(pipeline, strategy):
         return _simulated_events(pipeline, strategy, inputs, overrides or {})
@@ -187,12 +195,14 @@ def shared_account(
 
 
 def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
-    """Whether a strategy is a state machine with `on_fill`, so that signals do not tell all that it
-    does. Raises ConfigError where it uses a model, which judges signals.
+    """Whether a strategy is a state machine with `on_fill`, or on quotes, so that signals do not
+    tell all that it does. Raises ConfigError where it uses a model, which judges signals.
     """
     if strategy in pipeline.settings.portfolios:
         return any(hears_fills(pipeline, one) for one in members_of(pipeline, strategy))
     chosen = pipeline.settings.strategies[strategy]
+    if acts_on_quotes(chosen):
+        return True
     built = build_strategy(chosen)
     if not (isinstance(built, Stepwise) and built.hears_fills):
         return False
@@ -295,6 +305,9 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
         *filter_rule(pipeline, members),
     ]
     bars = pipeline.lake.content_hashes("bars")
+    for table in TICK_TABLES if any(map(acts_on_quotes, members)) else ():
+        ticks = pipeline.lake.content_hashes(table)
+        bars |= {f"{table} {key}": found for key, found in ticks.items()}
     uses_model = any(chosen.uses_model for chosen in members)
     predictions = pipeline.lake.content_hashes("predictions") if uses_model else {}
     unusual = pipeline.instruments.unusual()
@@ -336,6 +349,7 @@ def backtest_inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
         *(["predictions", "folds"] if any(one.uses_model for one in members) else []),
         *(["labels"] if filter_rule(pipeline, members) else []),
         *(["scan_selections"] if any(one.watch == "scanner" for one in members) else []),
+        *(TICK_TABLES if any(map(acts_on_quotes, members)) else []),
     ]
     tables = {name: lake.partitions(name) for name in names}
     own = (
@@ -357,6 +371,8 @@ def nothing_to_trade(pipeline: PipelineContext, strategy: str) -> str:
     if strategy in pipeline.settings.portfolios:
         reasons = [nothing_to_trade(pipeline, one) for one in members_of(pipeline, strategy)]
         return "; ".join(dict.fromkeys(reasons)) if all(reasons) else ""
+    if acts_on_quotes(pipeline.settings.strategies[strategy]):
+        return "" if has_quotes(pipeline) else NO_QUOTES
     if not _any_row(lake.scan("bars").filter(pl.col("session") == "regular")):
         return NO_REGULAR_BARS if _any_row(lake.scan("bars")) else NO_BARS
     if not lake.partitions("signals"):

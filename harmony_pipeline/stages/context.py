@@ -36,7 +36,7 @@ from harmony_pipeline.schemas import features_table
 from harmony_pipeline.stages.code_identity import library_versions
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.verdicts import require_sound
-from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.registry import acts_on_quotes, build_strategy
 from harmony_pipeline.suggestions import unknown_name
 
 
@@ -119,6 +119,7 @@ class PipelineContext:
         needed = [
             name
             for strategy in self.settings.active_strategies.values()
+            if not acts_on_quotes(strategy)
             for name in build_strategy(strategy).required_features()
         ]
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))

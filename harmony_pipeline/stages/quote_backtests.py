@@ -1,21 +1,21 @@
-"""Backtests of machines on quotes over the lake's quote and trade ticks.
+"""Backtests of machines on quotes over chosen ticks of the lake, for a script.
 
-They write no table and count as no trial: a few days of ticks say nothing of a Sharpe ratio.
+They write no table and count as no trial: a few days of ticks say nothing of a Sharpe ratio. The
+asset `backtest` runs a strategy of the settings over all ticks, writes the tables and counts it
+(stages/backtests.py).
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
-from harmony_pipeline.backtest.quote_driver import QuoteBacktest, run_quote_backtest
-from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.backtest.quote_driver import QuoteBacktest
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.matching_engine import EngineSettings
 from harmony_pipeline.stages.backtests import trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.preparation import settings_of_class, with_strategy
-from harmony_pipeline.strategies.registry import build_machine
+from harmony_pipeline.stages.quote_runs import TickSpan, run_over_ticks
 from harmony_pipeline.suggestions import unknown_name
 
 
@@ -41,34 +41,6 @@ def quote_backtest(
         name, chosen = strategy, known[strategy]
     else:
         name, chosen = settings_of_class(strategy)
-    machine = build_machine(chosen, parameters)
-    quotes, trades = (
-        _ticks(pipeline, table, symbols, start, end) for table in ("quote_ticks", "trade_ticks")
-    )
-    if quotes.is_empty():
-        raise NotReady(
-            "the lake has no quotes of these symbols and days; bring some with: harmony ticks"
-            " --from DAY"
-        )
-    return run_quote_backtest(
-        machine, quotes, trades, trading_rules(with_strategy(pipeline, name, chosen), name),
-        pipeline.exchange, venue,
-        codes=pipeline.settings.market.ticks.condition_codes, strategy=name, book=name,
-    )  # fmt: skip
-
-
-def _ticks(
-    pipeline: PipelineContext,
-    table: str,
-    symbols: Sequence[str] | None,
-    start: datetime | None,
-    end: datetime | None,
-) -> pl.DataFrame:
-    rows = pipeline.lake.scan(table)
-    if symbols is not None:
-        rows = rows.filter(pl.col("symbol").is_in(list(symbols)))
-    if start is not None:
-        rows = rows.filter(pl.col("timestamp") >= start)
-    if end is not None:
-        rows = rows.filter(pl.col("timestamp") < end)
-    return rows.collect(engine="in-memory").sort("symbol", "timestamp", maintain_order=True)
+    rules = trading_rules(with_strategy(pipeline, name, chosen), name)
+    span = TickSpan(symbols, start, end)
+    return run_over_ticks(pipeline, name, chosen, parameters, rules, span=span, venue=venue)

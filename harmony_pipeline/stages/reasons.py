@@ -11,4 +11,8 @@ ACTS_ON_FILLS = (
     "it hears its fills (on_fill), so its orders under other circumstances are not those of its"
     " signals"
 )
+ACTS_ON_QUOTES = "it acts on quotes, which other costs, late bars and lost bars do not change"
+NO_QUOTES = (
+    "the lake has no quotes of these symbols and days; bring some with: harmony ticks --from DAY"
+)
 NO_SESSION = "no session ran on this day"

@@ -31,7 +31,7 @@ from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import Strategy, remembers_the_market, signals_of
-from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.registry import acts_on_quotes, build_strategy
 
 
 def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
@@ -176,8 +176,14 @@ def _days_by_regime(rows: pl.DataFrame) -> dict[str, Fact]:
 
 
 def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """Side and strength of every active strategy on every bar where its features are warm."""
-    active = sorted(pipeline.settings.active_strategies.items())
+    """Side and strength of every active strategy on every bar where its features are warm; those
+    that act on quotes have none.
+    """
+    active = sorted(
+        (name, chosen)
+        for name, chosen in pipeline.settings.active_strategies.items()
+        if not acts_on_quotes(chosen)
+    )
     strategies = {name: build_strategy(strategy) for name, strategy in active}
     code = source_of(*(strategy.use for _name, strategy in active))
     remembering = _Remembering(pipeline, strategies, periods[-1])

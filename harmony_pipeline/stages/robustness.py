@@ -36,10 +36,11 @@ from harmony_pipeline.stages.backtests import (
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.lives import last_day, lives_of
-from harmony_pipeline.stages.reasons import ACTS_ON_FILLS
+from harmony_pipeline.stages.reasons import ACTS_ON_FILLS, ACTS_ON_QUOTES
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.strategy_signals import strategy_signals
 from harmony_pipeline.stages.unchanged import unchanged_since
+from harmony_pipeline.strategies.registry import acts_on_quotes
 
 Made = tuple[pl.DataFrame, StageResult]
 
@@ -160,7 +161,8 @@ def execution_stress(pipeline: PipelineContext, strategies: Sequence[str]) -> St
     def make(name: str, run: dict[str, Any]) -> Made:
         if hears_fills(pipeline, name):
             empty = pipeline.lake.tables["execution_stress"].empty()
-            return empty, StageResult(rows={"execution_stress": 0}, nothing=ACTS_ON_FILLS)
+            why = ACTS_ON_QUOTES if _on_quotes(pipeline, name) else ACTS_ON_FILLS
+            return empty, StageResult(rows={"execution_stress": 0}, nothing=why)
         run_draw = _drawn(pipeline, name)
         rows = []
         for draw in execution_draws(chosen):
@@ -176,6 +178,11 @@ def execution_stress(pipeline: PipelineContext, strategies: Sequence[str]) -> St
         )
 
     return _each(pipeline, strategies, "execution_stress", inputs, make)
+
+
+def _on_quotes(pipeline: PipelineContext, name: str) -> bool:
+    chosen = pipeline.settings.strategies.get(name)
+    return chosen is not None and acts_on_quotes(chosen)
 
 
 @dataclass(frozen=True)

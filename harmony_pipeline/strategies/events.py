@@ -1,7 +1,8 @@
 """What a state machine receives and what it returns.
 
-Received: a finished bar, a quote, a fill of one of its own orders, a timer that it set. Returned:
-intents, which are wishes. Size, limits and orders belong to risk and execution.
+Received: a finished bar, a quote, a fill of one of its own orders, a timer that it set; over quotes
+also what a corporate action did to its position. Returned: intents, which are wishes. Size, limits
+and orders belong to risk and execution.
 """
 
 from datetime import datetime
@@ -56,6 +57,23 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+class Adjusted(msgspec.Struct, frozen=True, gc=False):
+    """What a corporate action did to this machine's position before the session's first tick; its
+    orders at rest have been adjusted or canceled with it.
+
+    `kind` is split (`value` new shares for one), dividend (cash a share), delisting or
+    presumed_delisted (paid a share), or symbol_change (held under `successor` now). `position`:
+    signed shares after it.
+    """
+
+    symbol: str
+    timestamp: datetime
+    kind: str
+    value: float
+    position: float
+    successor: str | None = None
+
+
 class Enter(msgspec.Struct, frozen=True, tag="enter", tag_field="kind"):
     """Hold `side` in this symbol from the next possible moment on."""
 
@@ -75,13 +93,14 @@ class Leave(msgspec.Struct, frozen=True, tag="leave", tag_field="kind"):
 class Post(msgspec.Struct, frozen=True, tag="post", tag_field="kind"):
     """Have one resting limit order on this side of this symbol, in place of the one before.
 
-    It may only make liquidity: where it would trade at once, the venue refuses it.
+    It may only make liquidity: where it would trade at once, the venue refuses it. Without a
+    `quantity` the rule of size (`risk.sizing`) says how many shares.
     """
 
     symbol: str
     side: Literal[-1, 1]
     price: float
-    quantity: float
+    quantity: float | None = None
 
 
 class Withdraw(msgspec.Struct, frozen=True, tag="withdraw", tag_field="kind"):
@@ -101,4 +120,4 @@ class SetTimer(msgspec.Struct, frozen=True, tag="set_timer", tag_field="kind"):
 
 TradeIntent = Enter | Leave
 Intent = Enter | Leave | Post | Withdraw | SetTimer
-Event = Bar | Quote | Fill | Timer
+Event = Bar | Quote | Fill | Timer | Adjusted

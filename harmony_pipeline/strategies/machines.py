@@ -1,9 +1,9 @@
 """State machines: what a strategy that receives one event at a time must and may have, and the one
 place where its answers are checked.
 
-A machine has `required_features` and `on_bar`. It may also have `on_quote`, `on_fill` and
-`on_timer`; an event that it has no method for is not given to it. `MachineRun` gives events to a
-machine and keeps what it holds. Research, backtests, the session and tests go through it. So a
+A machine has `required_features` and `on_bar`. It may also have `on_quote`, `on_fill`, `on_timer`
+and `on_adjusted`; an event that it has no method for is not given to it. `MachineRun` gives events
+to a machine and keeps what it holds. Research, backtests, the session and tests go through it. So a
 machine that raises, or returns a side of 2, a strength of NaN or a symbol that nobody gave it, is
 refused everywhere with the same words.
 """
@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.strategies.events import (
+    Adjusted,
     Bar,
     Enter,
     Event,
@@ -78,6 +79,15 @@ class HandlesTimers(Protocol):
         ...
 
 
+@runtime_checkable
+class HandlesAdjustments(Protocol):
+    """A machine on quotes that knows what corporate actions did to its positions."""
+
+    def on_adjusted(self, adjusted: Adjusted) -> Sequence[Intent]:
+        """A split, a dividend or the end of a listing was booked."""
+        ...
+
+
 class MachineRun:
     """One machine, what it holds of each symbol, and the timers that it set. One owner.
 
@@ -101,6 +111,8 @@ class MachineRun:
             self._methods[Fill] = machine.on_fill
         if isinstance(machine, HandlesTimers):
             self._methods[Timer] = machine.on_timer
+        if isinstance(machine, HandlesAdjustments):
+            self._methods[Adjusted] = machine.on_adjusted
 
     def handle_bar(self, bar: Bar) -> tuple[int, float]:
         """(side, strength) that the machine holds of the bar's symbol after it.
@@ -237,7 +249,9 @@ class MachineRun:
             self.holding[intent.symbol] = (intent.side, intent.strength)
         elif isinstance(intent, Leave):
             self.holding[intent.symbol] = _NOTHING
-        elif isinstance(intent, Post) and not (_positive(intent.price, intent.quantity)):
+        elif isinstance(intent, Post) and not _positive(
+            intent.price, 1.0 if intent.quantity is None else intent.quantity
+        ):
             raise self._refusal(
                 event,
                 f"price {intent.price} and quantity {intent.quantity} of Post: both are above 0",

@@ -29,6 +29,7 @@ from pydantic import Field, PrivateAttr
 
 from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.events import (
+    Adjusted,
     Bar,
     Fill,
     Intent,
@@ -109,7 +110,7 @@ class MarketMaker(FrozenSettings):
         market.inventory += fill.side * fill.quantity
         rests = market.resting.get(fill.side)
         if rests is not None:
-            left = rests.quantity - fill.quantity
+            left = (rests.quantity or 0.0) - fill.quantity
             if left > 0.0:
                 market.resting[fill.side] = msgspec.structs.replace(rests, quantity=left)
             else:
@@ -118,6 +119,18 @@ class MarketMaker(FrozenSettings):
         if quote is None or not 0.0 < quote.bid < quote.ask < math.inf:
             return ()
         return self._follow(market, quote)
+
+    def on_adjusted(self, adjusted: Adjusted) -> Sequence[Intent]:
+        """Take over what is held after a split or a change of symbol; the next quote is answered
+        with new orders.
+        """
+        market = self._market(adjusted.symbol)
+        market.resting.clear()
+        market.inventory = adjusted.position
+        if adjusted.successor is not None:
+            market.inventory = 0.0
+            self._market(adjusted.successor).inventory = adjusted.position
+        return ()
 
     def on_timer(self, timer: Timer) -> Sequence[Intent]:
         """`flatten_at` has come."""
@@ -165,8 +178,9 @@ class MarketMaker(FrozenSettings):
         intents: list[Intent] = []
         for side, price in zip(SIDES, (bid, ask), strict=True):
             room = self.maximum_inventory - side * market.inventory
-            wanted = Post(quote.symbol, side, price, min(self.quantity, room))
-            if wanted.quantity <= 0.0 or price <= 0.0:
+            quantity = min(self.quantity, room)
+            wanted = Post(quote.symbol, side, price, quantity)
+            if quantity <= 0.0 or price <= 0.0:
                 if market.resting.pop(side, None) is not None:
                     intents.append(Withdraw(quote.symbol, side, "inventory limit"))
             elif market.resting.get(side) != wanted:

@@ -44,15 +44,21 @@ def build_strategy(
     choices.
     """
     kind = strategy_class(settings.use)
-    if settings.use in QUOTE_MACHINES:
+    if acts_on_quotes(settings):
         raise ConfigError(
-            f"strategy {settings.use} acts on quotes and posts limit orders, so bars make no"
-            " signals of it: run it over quotes and trades, from Python by"
-            " h.open_lake(...).backtest_quotes(...) (docs/strategies.md, Market making)"
+            f"strategy {settings.use} acts on quotes, so bars make no signals of it: it is"
+            " backtested over quotes and trades, by harmony backtest or from Python by"
+            " h.open_lake(...).backtest_quotes(...), and is no part of a portfolio or a session"
+            " (docs/strategies.md, Market making)"
         )
     make, built = _maker(kind, settings, overrides)
     strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
     return strategy
+
+
+def acts_on_quotes(settings: StrategySettings) -> bool:
+    """Whether a strategy is backtested over quotes and trades."""
+    return settings.data == "quotes" or settings.use in QUOTE_MACHINES
 
 
 def build_machine(

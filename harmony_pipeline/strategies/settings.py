@@ -10,10 +10,17 @@ from harmony_pipeline.settings_base import FrozenSettings
 class StrategySettings(FrozenSettings):
     """One entry of `[strategies.NAME]`."""
 
-    LATER = frozenset({"watch", "model_filter"})
+    LATER = frozenset({"watch", "model_filter", "data"})
 
     use: str = Field(description="import path module:Class")
     enabled: bool = True
+    data: Literal["bars", "quotes"] = Field(
+        default="bars",
+        description=(
+            "quotes: a state machine with on_quote, backtested over the lake's quotes and trades;"
+            " the shipped MarketMaker is in any case"
+        ),
+    )
     parameters: dict[str, Any] = Field(default={})
     grid: dict[str, tuple[Any, ...]] = Field(
         default={},

@@ -1,4 +1,4 @@
--- equity: The portfolio at each bar's close.
+-- equity: The portfolio at each bar's close; over quotes at the end of each minute.
 -- grain: one row per (backtest_id, timestamp); a file is sorted by (backtest_id, timestamp)
 -- columns:
 --   backtest_id

@@ -7,7 +7,7 @@
 --   sequence: of the order's events, from 1
 --   timestamp: start of the bar it happened in, or the moment itself
 --   known_at: when it could be known
---   event: intent, approved, resized, queued, refused, submitted, accepted, triggered, adjusted (by a split), partially_filled, filled, canceled, expired, rejected
+--   event: intent, approved, resized, queued, refused, submitted, accepted, triggered, adjusted (by a split; over quotes also a dividend), partially_filled, filled, canceled, expired, rejected; over quotes also cancel_requested
 --   from_status: null: the order's first event (nullable)
 --   to_status
 --   quantity: of a fill its shares; of an intent what was wanted; of an adjustment the order's new total; of an end what was not filled; else what the order is for

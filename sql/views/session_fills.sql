@@ -7,7 +7,7 @@
 --   fill_id
 --   order_id
 --   symbol
---   timestamp: start of the bar it happened in
+--   timestamp: start of the bar it happened in; over quotes the moment
 --   side: buy or sell
 --   quantity: shares as of timestamp
 --   price

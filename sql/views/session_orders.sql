@@ -7,7 +7,7 @@
 --   order_id: unique over the lake: backtest or account, symbol, decision, role
 --   parent_id: entry order of an exit; of a session perhaps one of an earlier day (nullable)
 --   symbol
---   signal_timestamp: start of the signal's bar (nullable)
+--   signal_timestamp: start of the signal's bar; null over quotes (nullable)
 --   timestamp: the decision
 --   side: buy or sell
 --   quantity: shares as they were when it was placed: an entry or exit at timestamp, a leg of a bracket at its entry's fill; a later split changes them

@@ -26,6 +26,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     POSITION,
     REPORT,
     RULES,
+    UNSETTLED_CASH,
     records,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
@@ -183,10 +184,21 @@ def test_an_entry_that_could_become_the_fourth_day_trade_is_barred(
     positions = np.zeros(3, POSITION)
     positions[1]["quantity"], positions[1]["opened_on"] = opened, DAY
     positions[2]["entry_working"] = waiting
-    assert barred(positions, account, rules_of(MARGIN), 1) == expected
-    assert barred(positions, account, rules_of(MARGIN, counts_day_trades=0), 1) == NO_REASON
+    assert barred(positions, account, rules_of(MARGIN), 0, 1) == expected
+    assert barred(positions, account, rules_of(MARGIN, counts_day_trades=0), 0, 1) == NO_REASON
     begin_account_session(account, rules_of(MARGIN), DAY + 1)
     assert int(account["day_trades"].sum()) == 0  # the oldest session leaves the window
+
+
+def test_to_add_to_a_position_of_today_is_no_day_trade_of_its_own():
+    account = account_of(24_999.0)
+    account["day_trades"][1], account["trades"][1] = 2, 4
+    positions = np.zeros(2, POSITION)
+    positions[1]["quantity"], positions[1]["side"], positions[1]["opened_on"] = 50.0, 1, DAY
+    rules = rules_of(MARGIN)
+    assert barred(positions, account, rules, 1, 1) == NO_REASON
+    assert barred(positions, account, rules, 0, 1) == PATTERN_DAY_TRADING
+    assert barred(positions, account, rules, 1, -1) == PATTERN_DAY_TRADING
 
 
 # --- margin ---------------------------------------------------------------------------------------
@@ -209,6 +221,11 @@ def test_buying_power_is_twice_or_four_times_the_equity():
     held = account_of(30_000.0, gross=45_000 * MONEY)
     assert account_room(positions, held, rules, 0, -1) == (25_000 * MONEY, BUYING_POWER)
     assert account_room(positions, held, rules, 1, 1) == (15_000 * MONEY, BUYING_POWER)
+    positions[0]["value"] = 4_000 * MONEY  # of a cash account, paid already
+    own = rules_of(CASH, price_reserve=0.0)
+    assert account_room(positions, account_of(6_000.0), own, 0, 1) == (
+        10_000 * MONEY, UNSETTLED_CASH,
+    )  # fmt: skip
 
 
 VALUES = st.lists(st.integers(-40_000, 40_000), min_size=1, max_size=8)

@@ -18,6 +18,7 @@ ON_A_MARKET = {
     "_measure_bars_by_ticks": ("features.tick_columns",),
     "_rest_orders": ("execution.limit_order_replay",),
     "_match_tickets": ("execution.bar_matching", "execution.quote_matching"),
+    "_quote_a_machine": ("backtest.quote_books",),
 }
 ALONE = {
     "_match_orders": ("execution.order_book_kernels",),

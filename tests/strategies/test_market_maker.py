@@ -233,7 +233,7 @@ def test_on_real_quotes_it_keeps_its_rules_and_is_filled_only_where_a_trade_went
 def test_it_needs_quotes_and_its_refusal_names_what_runs_it():
     chosen = StrategySettings(use=QUOTE_MACHINES[0], parameters={"quantity": 10.0})
     assert build_machine(chosen).quantity == 10.0
-    with pytest.raises(ConfigError, match=r"acts on quotes .*\.backtest_quotes\("):
+    with pytest.raises(ConfigError, match=r"acts on quotes, .*\.backtest_quotes\("):
         build_strategy(chosen)
     columns = StrategySettings(use="harmony_pipeline.strategies.rsi:RsiMomentum")
     with pytest.raises(ConfigError, match="is made of columns"):
