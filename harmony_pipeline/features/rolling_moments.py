@@ -91,7 +91,7 @@ def roll_moments(series: FloatArray, window: FloatArray, sums: FloatArray) -> No
 
 
 @inlined_kernel
-def _sum_block(window: FloatArray, length: int, value: float) -> None:
+def _sum_block(window: FloatArray, length: np.uint64, value: float) -> None:
     """Take the number that ends a block, and sum up the block from its end."""
     place = np.uint64(HEAD) + length
     window[place - _NEXT] = value

@@ -115,8 +115,8 @@ def roll_two_windows(
             c = Cursor(0, c.length, c.length, a[stop], 0.0, 0.0)
             d = Cursor(0, c.length, c.length, b[stop], 0.0, 0.0)
             for row in range(2):
-                left = HEAD + (1 + row) * c.length
-                sums[row, stop], sums[2 + row, stop] = window_a[left], window_b[left]
+                whole = HEAD + (1 + row) * c.length
+                sums[row, stop], sums[2 + row, stop] = window_a[whole], window_b[whole]
         first = stop + 1
     save_cursor(window_a, c)
     save_cursor(window_b, d)
@@ -124,7 +124,7 @@ def roll_two_windows(
 
 @inlined_kernel
 def _sum_two_windows(
-    window_a: FloatArray, window_b: FloatArray, length: int, a: float, b: float
+    window_a: FloatArray, window_b: FloatArray, length: np.uint64, a: float, b: float
 ) -> None:
     """Take the numbers that end a block, and sum up the block from its end."""
     place = np.uint64(HEAD) + length
@@ -189,7 +189,7 @@ def roll_lead(
 
 @inlined_kernel
 def _date_two_blocks(
-    window_a: FloatArray, window_b: FloatArray, length: int, number: float
+    window_a: FloatArray, window_b: FloatArray, length: np.uint64, number: float
 ) -> tuple[float, float, float, float]:
     """Write, in place of the values of a block, the highest of its last ones and their bars;
     returns those of the whole block. `number` is that of its last bar.
