@@ -15,6 +15,7 @@ from harmony_pipeline.backtest.logs import (
     ORDERS,
     SPANS,
     TRADES,
+    TRIPS,
 )
 from harmony_pipeline.execution.exchange import MAX_REPORTS
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
@@ -38,9 +39,9 @@ class Books(NamedTuple):
 
     `next_action[s]` points at the first action of symbol s that is not behind. `busy[s]` is false
     while symbol s has neither a position nor a working order. `lives` is in order. `intents` and
-    `reports` are room for one timestamp. `at` holds the places that backtest/logs.py names. Without
-    `keeps_logs` no order, fill and span is logged, and the other logs start over when they are
-    full.
+    `reports` are room for one timestamp. `at` holds the places that backtest/logs.py names. Of a
+    round trip in `trip_log` the other logs say nothing. Without `keeps_logs` no order, fill, span
+    and round trip is logged, and the other logs start over when they are full.
     """
 
     positions: Records
@@ -60,6 +61,7 @@ class Books(NamedTuple):
     applied_log: Records
     event_log: Records
     span_log: Records
+    trip_log: Records
     busy: BoolArray
     at: IntArray
     keeps_logs: bool
@@ -110,6 +112,7 @@ def has_room(books: Books, room: int) -> bool:
         found &= len(books.fill_log) - at[FILLS] >= room
         found &= len(books.event_log) - at[EVENTS] >= room
         found &= len(books.span_log) - at[SPANS] >= room
+        found &= len(books.trip_log) - at[TRIPS] >= room
     return bool(found)
 
 

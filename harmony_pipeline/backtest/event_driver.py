@@ -42,7 +42,6 @@ from harmony_pipeline.backtest.simulator import (
     Logs,
     Market,
     Run,
-    RunLabel,
     finish_run,
     opened_books,
     result_of,
@@ -50,6 +49,7 @@ from harmony_pipeline.backtest.simulator import (
     simulate,
     with_room,
 )
+from harmony_pipeline.backtest.tables import RunLabel
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.kernel import machine_code
 from harmony_pipeline.market.calendars import Calendar

@@ -109,17 +109,18 @@ class SymbolRows:
 def session_columns(calendar: Calendar, timeframe: str) -> SessionColumns:
     """The calendar's sessions as bars of `timeframe` belong to them."""
     own = calendar.for_timeframe(timeframe)
-    table = own.table.select(
-        pl.col("date", "close", "post_close", "break_start").to_physical().cast(pl.Int64)
+    date = own.table["date"].cast(pl.Int32).to_numpy().astype(np.int64)
+    close, late, pause = (
+        own.table[name].cast(pl.Int64) for name in ("close", "post_close", "break_start")
     )
-    date, close, late, pause = (table[name] for name in table.columns[:4])
     long = timeframe in LONG_TIMEFRAMES
     halves = own.grid.from_session and not long
+    never = np.full(len(date), NEVER)
     return SessionColumns(
-        until=_array(date * 86_400_000_000 + 1 if long else late),
-        date=_array(date),
+        until=read_only(date * 86_400_000_000 + 1) if long else _array(late),
+        date=read_only(date),
         close=_array(close),
-        pause=_array(pause.fill_null(NEVER) if halves else pl.repeat(NEVER, len(date), eager=True)),
+        pause=_array(_without_null(pause, NEVER)) if halves else read_only(never),
         length=(NEVER >> 2) if long else TIMEFRAME_SECONDS[timeframe] * 1_000_000,
     )
 

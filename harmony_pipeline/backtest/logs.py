@@ -10,7 +10,7 @@ from harmony_pipeline.arrays import ArrayRoom, FloatArray, IntArray
 # event of lives, the session of the latest bar, the moment of the first bar, the end of the latest,
 # how many bars of `cursor.moment` wait for `step` to decide on them (-1: none do), the moment that
 # `step` met last, rows used in the log of order events, how many orders, the first of their log,
-# worked when the run began, and rows used in the log of spans.
+# worked when the run began, and rows used in the logs of spans and of round trips.
 (
     ORDERS,
     FILLS,
@@ -27,8 +27,9 @@ from harmony_pipeline.arrays import ArrayRoom, FloatArray, IntArray
     EVENTS,
     CARRIED,
     SPANS,
-) = range(15)
-PLACES = 15
+    TRIPS,
+) = range(16)
+PLACES = 16
 _ROW_BYTES = 40  # of a curve
 
 

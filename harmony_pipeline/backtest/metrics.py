@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, read_only
-from harmony_pipeline.backtest.curve_figures import curve_figures
+from harmony_pipeline.backtest.curve_figures import CurveFigures, curve_figures
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.schemas import METRICS, TIME
@@ -118,12 +118,22 @@ def run_metrics(
     year: int,
     initial: float,
     multipliers: pl.DataFrame | None = None,
+    figures: CurveFigures | None = None,
 ) -> dict[str, float | None]:
-    """The same from `daily`, the return of each session, `year` of which make a year."""
+    """The same from `daily`, the return of each session, `year` of which make a year; `figures` of
+    the curve, where they are known.
+    """
+    if figures is None and len(daily):
+        levels, gross = (
+            read_only(equity[name].to_numpy()) for name in ("equity", "gross_exposure")
+        )
+        figures = curve_figures(levels, gross)
     found = {
         **_return_metrics(equity, daily, initial, year),
         **_trade_metrics(trades),
-        **_cost_metrics(equity, with_multiplier(fills, multipliers), len(daily), year),
+        **_cost_metrics(
+            figures, equity.height, fills, _units(fills, multipliers), len(daily), year
+        ),
     }
     return {name: found[name] for name in METRICS}
 
@@ -172,31 +182,43 @@ def _moments(sample: FloatArray) -> tuple[float, float, float, float] | None:
 
 
 def _trade_metrics(trades: pl.DataFrame) -> dict[str, float | None]:
-    closed = trades.filter(pl.col("pnl").is_not_null())
-    if closed.is_empty():
+    is_closed = trades["pnl"].is_not_null()
+    pnl = trades["pnl"].filter(is_closed).to_numpy()
+    if not len(pnl):
         return {
             "trades": 0.0,
             "win_rate": None,
             "profit_factor": None,
             "average_trade_return": None,
         }
-    pnl = closed["pnl"].to_numpy()
     lost = float(-pnl[pnl < 0.0].sum())
     return {
-        "trades": float(closed.height),
+        "trades": float(len(pnl)),
         "win_rate": float(np.mean(pnl > 0.0)),
         "profit_factor": float(pnl[pnl > 0.0].sum()) / lost if lost > 0.0 else None,
-        "average_trade_return": float(np.mean(closed["return"].to_numpy())),
+        "average_trade_return": float(np.mean(trades["return"].filter(is_closed).to_numpy())),
     }
 
 
+def _units(fills: pl.DataFrame, multipliers: pl.DataFrame | None) -> pl.Series:
+    """What was filled, in units of the underlying."""
+    if multipliers is None:
+        return fills["quantity"]
+    known = with_multiplier(fills, multipliers)
+    return known["quantity"] * known["multiplier"]
+
+
 def _cost_metrics(
-    equity: pl.DataFrame, fills: pl.DataFrame, days: int, year: int
+    figures: CurveFigures | None,
+    rows: int,
+    fills: pl.DataFrame,
+    units: pl.Series,
+    days: int,
+    year: int,
 ) -> dict[str, float | None]:
-    units = fills["quantity"] * fills["multiplier"]
     value, slippage = (fills["price"] * units).sum(), (fills["slippage"] * units).sum()
     costs = {"fees": float(fills["fee"].sum()), "slippage": float(slippage)}
-    if not days:
+    if figures is None:
         return {
             **costs,
             "turnover": None,
@@ -204,9 +226,6 @@ def _cost_metrics(
             "time_in_market": None,
             "mean_gross_exposure": None,
         }
-    rows = equity.height
-    levels, gross = (read_only(equity[name].to_numpy()) for name in ("equity", "gross_exposure"))
-    figures = curve_figures(levels, gross)
     mean = figures.equity / rows
     exposure = figures.exposure / rows if figures.solvent == rows else None
     return {

@@ -10,7 +10,7 @@ What happens at a bar's open is known then; what its range did is known at its e
 worked when the run began has only the events of this run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ import polars as pl
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.backtest.input_arrays import SessionColumns
+from harmony_pipeline.backtest.log_columns import joined
+from harmony_pipeline.backtest.round_trip_log import order_rows
 from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.kernel import kernel
@@ -73,6 +75,7 @@ class OrderHistory:
     orders: Records
     fills: Records
     events: Records
+    trips: Records
     carried: int
     sessions: SessionColumns
     symbols: tuple[str, ...]
@@ -84,6 +87,18 @@ class OrderHistory:
 
     def table(self) -> pl.DataFrame:
         """schemas.ORDER_EVENTS."""
+        return self._with_trips_as_orders()._table() if len(self.trips) else self._table()
+
+    def _with_trips_as_orders(self) -> "OrderHistory":
+        orders, fills, events = order_rows(self.trips, len(self.orders))
+        return replace(
+            self,
+            orders=joined(self.orders, orders),
+            fills=joined(self.fills, fills),
+            events=joined(self.events, events),
+        )
+
+    def _table(self) -> pl.DataFrame:
         columns, log = self._sorted(self._rows()), self.orders
         order, event, quantity = columns["order"], columns["event"], columns["quantity"]
         total, filled, status = self._at_start()

@@ -28,8 +28,8 @@ from harmony_pipeline.backtest.input_arrays import (
     SignalColumns,
     end_of_bar,
 )
-from harmony_pipeline.backtest.logs import DAYS, NEXT_LIFE, ORDERS, SESSION, Curve
-from harmony_pipeline.backtest.round_trip_logs import Entry, Leave, log_refusal, log_trip
+from harmony_pipeline.backtest.logs import DAYS, NEXT_LIFE, SESSION, TRIPS, Curve
+from harmony_pipeline.backtest.round_trip_log import Entry, Leave, log_refusal, log_trip
 from harmony_pipeline.backtest.uneventful_bars import BarRange, first_row_from, least_equity
 from harmony_pipeline.execution.costs import against_us, fee, notional, taker_price
 from harmony_pipeline.execution.matching import fills_whole
@@ -47,7 +47,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     UNRESTRICTED,
     Record,
 )
-from harmony_pipeline.portfolio.position_accounting import count_trade
+from harmony_pipeline.portfolio.position_accounting import count_trade, forget_trade
 from harmony_pipeline.risk.breakers import open_session
 from harmony_pipeline.risk.limits import Verdict, judge_entry
 
@@ -110,7 +110,7 @@ def pass_round_trips(
     crosses = _sessions_are_plain(books)
     end = _end_of_session(bars, sessions, at[SESSION], row, until)
     room = spare_rows(1, len(books.lives), len(books.actions))
-    noted = row  # the first row that no span tells of
+    noted, begun = row, at[TRIPS]  # the first row that no span tells of
     while has_room(books, room):
         signal, row = _next_entry(bars, signals, sessions.length, signal, row, end)
         if row == end:
@@ -128,7 +128,6 @@ def pass_round_trips(
         if verdict.quantity <= 0.0:
             if books.keeps_logs:
                 log_refusal(books, bar, verdict)
-            at[ORDERS] += 1
             row += 1
             continue
         entry = _entered(bars, rules, bar, verdict, row + 1, end)
@@ -147,6 +146,8 @@ def pass_round_trips(
     if books.keeps_logs:
         cash, peak = account["cash"], account["peak"]
         note_span(books.span_log, at, noted, row - noted, cash, 0.0, rules["multiplier"], peak)
+        if at[TRIPS] > begun:
+            forget_trade(position)
     if row > span.row:
         position["last_price"], position["last_date"] = bars.close[row - 1], account["date"]
         curve.day_equity[at[DAYS] - 1] = account["equity"]
@@ -283,7 +284,7 @@ def _entered(
     if (
         row >= end
         or verdict.release_at > 0
-        or bar["end"] > bars.at[row]
+        or not bar["at"] < bar["end"] <= bars.at[row]
         or not fills_whole(rules, quantity, bars.volume[row])
     ):
         return nothing
@@ -362,10 +363,10 @@ def _leave_at(
     unknown = Leave(NO_REASON, row, end, 0, 0.0, 0.0, 0, 0, 0)
     if peak < 0 or row >= end:
         return unknown
-    is_over = row == entry.row + rules["horizon"]
+    is_over, now = row == entry.row + rules["horizon"], bars.at[row]
     ended = end_of_bar(sessions, session, bars.at[row - 1 if is_over else row])
     reason, reference, is_taker = BY_VERTICAL, bars.open[row], True
-    if is_over and ended > bars.at[row]:
+    if (is_over and ended > now) or end_of_bar(sessions, session, now) <= now:
         return unknown
     if not is_over:
         touched, reference = exit_at_bar(
@@ -470,14 +471,12 @@ def _book(
     books: Books, bars: MarketBars, bar: Record, verdict: Verdict, entry: Entry, leave: Leave
 ) -> None:
     """Take a round trip into the account, and into the logs where they are kept."""
-    account, position, at = books.account[0], books.positions[0], books.at
+    account, position = books.account[0], books.positions[0]
     made = entry.side * (leave.value - entry.value) - entry.fee - leave.fee
     position["pending_at"], position["pending_signal_at"] = bar["end"], bar["at"]
     position["pending_volatility"] = bar["volatility"]
     if books.keeps_logs:
         log_trip(books, bars, bar, verdict, entry, leave, made)
-    else:
-        count_trade(account, made, bars.at[leave.row])
-    at[ORDERS] += 4 if leave.reason == BY_VERTICAL else 3
+    count_trade(account, made, bars.at[leave.row])
     account["cash"] += made
     account["equity"], account["peak"] = account["cash"], leave.peak

@@ -32,11 +32,11 @@ from harmony_pipeline.backtest.simulator import (
     BacktestResult,
     Market,
     Run,
-    RunLabel,
     result_of,
     rule_stretches,
     simulate,
 )
+from harmony_pipeline.backtest.tables import RunLabel
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments

@@ -13,16 +13,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import ArrayRoom, IntArray
+from harmony_pipeline.arrays import ArrayRoom, IntArray, read_only
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
+from harmony_pipeline.backtest.curve_figures import CurveFigures, curve_figures
 from harmony_pipeline.backtest.curve_spans import SPAN, CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
@@ -52,6 +53,7 @@ from harmony_pipeline.backtest.logs import (
     SESSION,
     SPANS,
     TRADES,
+    TRIPS,
     UNDECIDED,
     Curve,
     cut_curve,
@@ -59,7 +61,9 @@ from harmony_pipeline.backtest.logs import (
 )
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
+from harmony_pipeline.backtest.round_trip_log import ROUND_TRIP
 from harmony_pipeline.backtest.tables import (
+    RunLabel,
     equity_table,
     fills_table,
     orders_table,
@@ -296,16 +300,6 @@ class SessionReturns:
 
 
 @dataclass(frozen=True)
-class RunLabel:
-    """What a run is called in its tables. `book` is what ids begin with."""
-
-    backtest_id: str
-    book: str
-    strategy: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Run:
     """What one run trades on, as the kernels read it, and the state that it changes."""
 
@@ -358,6 +352,7 @@ class Logs:
     trades: Records
     applied: Records
     events: Records
+    trips: Records
     curve: Curve
     start: int
     end: int
@@ -370,32 +365,34 @@ def result_of(
     run: Run, logs: Logs, market: Market, rules: TradingRules, label: RunLabel, initial: float
 ) -> BacktestResult:
     """The tables and figures of a run that has ended; `initial` was its equity at the start."""
-    now, name = run.state, label.backtest_id
-    named = (now, name, label.book)
-    year = market.calendar.for_timeframe(market.timeframe).sessions_per_year
+    now, year = run.state, market.calendar.for_timeframe(market.timeframe).sessions_per_year
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
     with ThreadPoolExecutor(1) as other_core:
-        of_orders = other_core.submit(orders_table, logs.orders, *named)
-        fills, trades = fills_table(logs.fills, *named), trades_table(logs.trades, *named)
-        equity = equity_table(logs.curve, name)
-        metrics = run_metrics(equity, fills, trades, daily, year, initial, worth)
+        of_curve = other_core.submit(_figures, logs.curve)
+        of_orders = other_core.submit(orders_table, logs.orders, logs.trips, now, label)
+        fills = fills_table(logs.fills, logs.trips, now, label)
+        trades = trades_table(logs.trades, logs.trips, now, label)
+        equity = equity_table(logs.curve, label)
+        figures = of_curve.result()
+        metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
+        row = _row(label, logs, initial, rules, metrics)
+        applied = position_actions_table(logs.applied, now, label)
+        silent = _silent_positions(now, logs.last_date)
+        history = OrderHistory(
+            logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
+            now.symbols, label.backtest_id, label.book,
+        )  # fmt: skip
+        left = now.pruned()
         orders = of_orders.result()
-    row = _row(label, logs, initial, rules, metrics)
-    applied = position_actions_table(logs.applied, now, name)
-    silent = _silent_positions(now, logs.last_date)
-    history = OrderHistory(
-        logs.orders, logs.fills, logs.events, logs.carried, market.sessions, now.symbols,
-        label.backtest_id, label.book,
-    )  # fmt: skip
-    whose = pl.lit(label.strategy or None, pl.String).alias("strategy")
-    orders, fills, trades, applied = (
-        frame.with_columns(whose) for frame in (orders, fills, trades, applied)
-    )
     return BacktestResult(
-        orders, fills, trades, equity, row, metrics, now.pruned(), applied, silent, history
+        orders, fills, trades, equity, row, metrics, left, applied, silent, history
     )
+
+
+def _figures(curve: Curve) -> CurveFigures | None:
+    return curve_figures(read_only(curve.equity), read_only(curve.gross)) if len(curve.at) else None
 
 
 def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
@@ -525,6 +522,7 @@ def opened_books(
         applied_log=place.empty(room, APPLIED),
         event_log=place.empty(room, ORDER_EVENT),
         span_log=place.empty(room, SPAN),
+        trip_log=place.empty(room, ROUND_TRIP),
         busy=works.any(axis=1) | (state.portfolio.positions["quantity"] != 0.0),
         at=at,
         keeps_logs=keeps_tables,
@@ -557,6 +555,7 @@ def finish_run(
         trades=books.trade_log[: at[TRADES]],
         applied=books.applied_log[: at[APPLICATIONS]],
         events=books.event_log[: at[EVENTS]],
+        trips=books.trip_log[: at[TRIPS]],
         curve=cut_curve(curve, moments, int(at[DAYS])),
         start=0 if last_date is None else int(at[FIRST_BAR]),
         end=int(at[LAST_END]),
@@ -639,6 +638,7 @@ def with_room(books: Books) -> Books:
         applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
         event_log=_roomier(books.event_log, int(at[EVENTS]), spare),
         span_log=_roomier(books.span_log, int(at[SPANS]), spare),
+        trip_log=_roomier(books.trip_log, int(at[TRIPS]), spare),
     )
 
 
@@ -662,13 +662,15 @@ def _row(
         "backtest_id": label.backtest_id,
         "strategy": label.strategy,
         "parameters": json.dumps(dict(label.parameters), sort_keys=True, default=str),
-        "start": logs.start,
-        "end": logs.end,
+        "start": _moment(logs.start),
+        "end": _moment(logs.end),
         "initial_cash": cash,
         "participation": rules.costs.max_participation,
         "zero_volume": rules.costs.zero_volume,
         **metrics,
     }
-    return BACKTESTS.conform(
-        pl.DataFrame([row], schema_overrides={"start": pl.Int64, "end": pl.Int64})
-    )
+    return pl.DataFrame([row], BACKTESTS.dtypes)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)

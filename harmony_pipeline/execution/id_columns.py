@@ -13,12 +13,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.text_columns import text_column
 
 Words = NDArray[np.uint32]
 _STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19
+_COPIED = 8  # bytes at once
 _BLOCK = 1 << 23  # rows a buffer, whose offsets have 31 bits
 _DAY = 86_400
 
@@ -33,10 +34,10 @@ class IdParts:
 
     prefix: str
     names: Sequence[str]
-    name: IntArray
+    name: NumberArray
     times: IntArray
     roles: Sequence[str] = ()
-    role: IntArray | None = None
+    role: NumberArray | None = None
     number: IntArray | None = None
     room: ArrayRoom = field(default_factory=ArrayRoom)
 
@@ -70,7 +71,7 @@ class IdParts:
         times, known = self.times[rows], None if valid is None else valid[rows]
         views = self.room.empty((len(times), 4), np.uint32)
         parts = views if self.number is None else self.room.empty(views.shape, np.uint32)
-        data = self.room.empty(longest * len(times), np.uint8)
+        data = self.room.empty(longest * len(times) + _COPIED, np.uint8)
         used = _write_ids(
             views,
             parts,
@@ -91,10 +92,12 @@ class IdParts:
 
 
 def _joined(words: Sequence[str]) -> tuple[ByteArray, IntArray]:
-    """All words one after the other, and where each ends; the first end is 0."""
+    """All words one after the other, and where each ends; the first end is 0. Behind them is what
+    `_copy` reads beyond the last.
+    """
     texts = [word.encode() for word in words]
     ends = np.cumsum([0, *(len(text) for text in texts)]).astype(np.int64)
-    return np.frombuffer(b"".join(texts), np.uint8), ends
+    return np.frombuffer(b"".join([*texts, bytes(_COPIED)]), np.uint8), ends
 
 
 def _longest(ends: IntArray) -> int:
@@ -108,11 +111,11 @@ def _write_ids(
     data: ByteArray,
     heads: ByteArray,
     head_ends: IntArray,
-    name: IntArray,
+    name: NumberArray,
     times: IntArray,
     roles: ByteArray,
     role_ends: IntArray,
-    role: IntArray,
+    role: NumberArray,
     number: IntArray,
     valid: BoolArray,
 ) -> int:
@@ -120,8 +123,8 @@ def _write_ids(
     and into `parts` the view of the text without its number; returns the bytes used. No id has
     fewer than 13 bytes, as a stamp has 15, so none lies within its view.
 
-    A row that says the same as the text before it shares that text. Of the same name and date, the
-    beginning of the text is copied.
+    A row that says the same as the text before it shares that text. Of the same name and second, or
+    the same name and date, the beginning of the text is copied.
     """
     used, begin, written = 0, 0, -1
     last, day = np.int64(0), np.int64(0)
@@ -131,24 +134,24 @@ def _write_ids(
             continue
         second = times[row] // 1_000_000
         alike = written >= 0 and name[row] == name[written]
-        if (
-            alike
-            and len(number) == 0
-            and second == last
-            and (len(role) == 0 or role[row] == role[written])
-        ):
+        same = alike and second == last
+        if same and len(number) == 0 and (len(role) == 0 or role[row] == role[written]):
             _write_view(views, row, data, begin, used)
             continue
         start = head_ends[name[row]]
         head = head_ends[name[row] + 1] - start
-        if alike and second // _DAY == day:
+        if same:
+            _copy(data, used, data, begin, head + _STAMP_BYTES)
+        elif alike and second // _DAY == day:
             _copy(data, used, data, begin, head + _DATE_BYTES)
         else:
             day = second // _DAY
             _copy(data, used, heads, start, head)
             _write_date(data, used + head, day)
+        if not same:
+            _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
         begin, written, last = used, row, second
-        used = _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
+        used += head + _STAMP_BYTES
         if len(role) > 0:
             suffix = role_ends[role[row] + 1] - role_ends[role[row]]
             _copy(data, used, roles, role_ends[role[row]], suffix)
@@ -173,9 +176,16 @@ def _write_view(views: Words, row: int, data: ByteArray, begin: int, end: int) -
 
 @inlined_kernel
 def _copy(data: ByteArray, used: int, text: ByteArray, begin: int, count: int) -> None:
-    target, source = data[used : used + count], text[begin : begin + count]
-    for place in range(count):  # counted from 0, so that the compiler copies many at once
-        target[place] = source[place]
+    """Copy `count` bytes, and what comes after them up to a multiple of eight, which is written
+    over.
+    """
+    for done in range(0, count, _COPIED):
+        target, source = data[used + done : used + done + 8], text[begin + done : begin + done + 8]
+        # all are read before one is written, so that they are one word to the compiler
+        a, b, c, d = source[0], source[1], source[2], source[3]
+        e, f, g, h = source[4], source[5], source[6], source[7]
+        target[0], target[1], target[2], target[3] = a, b, c, d
+        target[4], target[5], target[6], target[7] = e, f, g, h
 
 
 @inlined_kernel

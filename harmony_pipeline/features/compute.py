@@ -30,11 +30,11 @@ from harmony_pipeline.features.bar_columns import (
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.lent_memory import lend_floats
 from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.value_columns import count_nan, value_column
-from harmony_pipeline.lent_memory import lend_floats
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.text import clock_time

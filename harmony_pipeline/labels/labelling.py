@@ -47,7 +47,6 @@ from harmony_pipeline.labels.resolution import (
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.labels.trend_scanning import scan_trends
 from harmony_pipeline.labels.weights import average_uniqueness
-from harmony_pipeline.lent_memory import lend_bytes
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.text_columns import Views, fill_views, name_views
@@ -180,12 +179,11 @@ class _Work:
 
 
 def _room(bars: int, horizons: int, events: int) -> ArrayRoom:
-    """Room for ranges, outcomes, labels, weights and names: all in one piece, since the pages of
-    fresh memory take as long as a fifth of the work.
+    """Room for ranges, outcomes, labels, weights and names, where those of a table that is gone
+    were: the pages of fresh memory take as long as a fifth of the work.
     """
     of_a_label = 4 * 8 + 1 + 1 + 8 + 16
-    size = events * (horizons * of_a_label + 16) + 8 * (bars + GLANCE)
-    return ArrayRoom(block=lend_bytes(size + 1024))
+    return ArrayRoom(events * (horizons * of_a_label + 16) + 8 * (bars + GLANCE))
 
 
 def barriers_of(settings: LabelSettings, calendar: Calendar, timeframe: str) -> Barriers:

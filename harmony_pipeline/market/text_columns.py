@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray
+from harmony_pipeline.arrays import ArrayRoom, BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _all_alike(views: Views) -> bool:
 
 
 def name_column(
-    numbers: ByteArray | IntArray, names: Sequence[str], room: ArrayRoom | None = None
+    numbers: NumberArray, names: Sequence[str], room: ArrayRoom | None = None
 ) -> pl.Series:
     """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
     column is made.
@@ -147,7 +147,7 @@ def _text_series(
 
 @kernel_without_allocation
 def _gather_views(
-    numbers: ByteArray | IntArray, views: Views, filled: BoolArray, column: Views, bits: ByteArray
+    numbers: NumberArray, views: Views, filled: BoolArray, column: Views, bits: ByteArray
 ) -> int:
     """Write the views into `column` and which of them are filled into `bits`; returns how many are
     not.

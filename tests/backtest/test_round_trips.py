@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harmony_pipeline.backtest import loop, simulator
 from harmony_pipeline.backtest.books import cursor_at_start
 from harmony_pipeline.backtest.input_arrays import checked_signals
-from harmony_pipeline.backtest.logs import SESSION, TRADES
+from harmony_pipeline.backtest.logs import SESSION, TRIPS
 from harmony_pipeline.backtest.round_trips import makes_plain_trips, pass_round_trips
 from harmony_pipeline.backtest.simulator import Market as ReadyMarket
 from harmony_pipeline.backtest.simulator import (
@@ -242,4 +242,4 @@ def test_most_trips_of_a_session_are_made_in_one_go():
     span = BarRange(1, int(cursor.signal[0]), int(session.date[place]), int(session.until[place]))
     last = pass_round_trips(books, run.bars, run.signals, session, span, curve, cursor.moment[0])
     assert last > 50
-    assert books.at[TRADES] >= 5
+    assert books.at[TRIPS] >= 5

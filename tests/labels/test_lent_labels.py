@@ -1,12 +1,9 @@
 """Labels lie in memory of earlier ones, which no table that is kept may notice."""
 
-import gc
-
-import polars as pl
 import pytest
 from labels.markets import random_bars, random_events
 
-from harmony_pipeline import lent_memory
+from harmony_pipeline import arrays
 from harmony_pipeline.labels.labelling import label_events
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
@@ -16,8 +13,7 @@ XNYS = Calendar.of("XNYS")
 
 @pytest.fixture(autouse=True)
 def everything_is_lent(monkeypatch):
-    lent_memory._waiting.clear()
-    monkeypatch.setattr(lent_memory, "_LEAST", 64)
+    monkeypatch.setattr(arrays, "_LARGE", 64)
 
 
 def labels_of(seed):
@@ -35,15 +31,3 @@ def test_tables_that_are_kept_do_not_change_when_others_are_labelled():
     assert kept.to_dict(as_series=False) == expected
     assert (names.to_list(), tail.to_dicts()) == own
     assert labels_of(1).equals(kept)
-
-
-@pytest.mark.skipif(not lent_memory._LENDS, reason="only Linux lends memory")
-def test_memory_waits_once_the_whole_table_is_gone():
-    table = labels_of(1)
-    column = table.select(pl.col("touched"))
-    del table
-    gc.collect()
-    assert not lent_memory._waiting
-    del column
-    gc.collect()
-    assert len(lent_memory._waiting) == 1
