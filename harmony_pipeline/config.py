@@ -55,7 +55,11 @@ from harmony_pipeline.settings_sources import (
     read_text,
     setting_variables,
 )
-from harmony_pipeline.strategies.settings import DEFAULT_STRATEGIES, StrategySettings
+from harmony_pipeline.strategies.settings import (
+    DEFAULT_STRATEGIES,
+    StrategySettings,
+    acts_on_quotes,
+)
 from harmony_pipeline.suggestions import nearest
 from harmony_pipeline.text import printable
 
@@ -258,6 +262,7 @@ class Settings(BaseSettings):
             )
         for name, account in self.active_portfolios.items():
             _check_portfolio(name, account, self.strategies)
+        _check_quotes(self)
         if (
             self.model.trade_horizon_bars is not None
             and self.model.trade_horizon_bars not in self.labels.horizons_bars
@@ -305,6 +310,34 @@ def _check_session(settings: Settings) -> None:
             )
 
 
+def _check_quotes(settings: Settings) -> None:
+    """Raises ValueError where a strategy on quotes is asked for what judges or follows bars."""
+    active = settings.active_strategies
+    on_bars = ", ".join(name for name, one in active.items() if not acts_on_quotes(one))
+    for name, chosen in active.items():
+        if not acts_on_quotes(chosen):
+            continue
+        for key, asked, other in (
+            ("uses_model", chosen.uses_model, "false"),
+            ("watch", chosen.watch == "scanner", '"universe"'),
+        ):
+            if asked:
+                raise ValueError(
+                    f"strategies.{name}.{key}: the strategy acts on quotes, and this is of signals"
+                    f" of bars: set {key} = {other}"
+                )
+        if settings.risk.sizing == "bandit":
+            raise ValueError(
+                f"risk.sizing: bandit learns from signals of bars, and {name} acts on quotes:"
+                f" choose another sizing, or set strategies.{name}.enabled = false"
+            )
+        if name in settings.session_strategies:
+            raise ValueError(
+                f"session.strategy: '{name}' is backtested over quotes and is no part of a session:"
+                f" choose one on bars: {on_bars or 'switch one on'}"
+            )
+
+
 def _check_portfolio(
     name: str, account: SharedAccountSettings, strategies: Mapping[str, StrategySettings]
 ) -> None:
@@ -319,6 +352,11 @@ def _check_portfolio(
             raise ValueError(
                 f"portfolios.{name}.strategies: '{member}' is not an active strategy; choose of"
                 f" {', '.join(active)}"
+            )
+        if acts_on_quotes(strategies[member]):
+            raise ValueError(
+                f"portfolios.{name}.strategies: '{member}' acts on quotes and has an account of its"
+                " own: take it out of the portfolio"
             )
 
 

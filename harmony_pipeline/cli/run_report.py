@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from rich.console import Console, Group
@@ -247,8 +248,8 @@ def _evidence(pipeline: PipelineContext) -> Text:
         )
     if not run["trades"]:
         return Text(
-            f"result    {strategy} closed no trade from {run['start']:%Y-%m-%d} to"
-            f" {run['end']:%Y-%m-%d}: {_orders_in_words(pipeline, strategy)}",
+            f"result    {strategy} closed no trade from {_dates(pipeline, run)}:"
+            f" {_orders_in_words(pipeline, strategy)}",
             style="bold",
         )
     sharpe, low, high = backtests.sharpe_of(pipeline, strategy)
@@ -486,13 +487,21 @@ _RECEIVED = {
 }
 
 
+def _dates(pipeline: PipelineContext, run: Mapping[str, Any]) -> str:
+    """From when to when a backtest ran, in dates of the exchange: the last quote of a New York
+    evening is of the next day in UTC.
+    """
+    zone = ZoneInfo(pipeline.calendar.zone)
+    start, end = (run[edge].astimezone(zone) for edge in ("start", "end"))
+    return f"{start:%Y-%m-%d} to {end:%Y-%m-%d}"
+
+
 def print_backtest(pipeline: PipelineContext, strategy: str) -> None:
     """One strategy's metrics beside the others'."""
     console = report_console()
     run = backtests.latest_backtest(pipeline, strategy)
     console.print(
-        f"[bold]{run['backtest_id']}[/bold] {run['start']:%Y-%m-%d} to {run['end']:%Y-%m-%d},"
-        f" parameters {run['parameters']}"
+        f"[bold]{run['backtest_id']}[/bold] {_dates(pipeline, run)}, parameters {run['parameters']}"
     )
     table = RichTable(box=None, pad_edge=False, show_header=False)
     if not run["trades"]:

@@ -50,8 +50,8 @@ from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity, filter_rule
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import Learner, Stepwise
-from harmony_pipeline.strategies.registry import acts_on_quotes, build_strategy
-from harmony_pipeline.strategies.settings import StrategySettings
+from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 
 _DRAWN = ("timestamp", "equity")  # of the table equity
 BACKTEST_TABLES = (

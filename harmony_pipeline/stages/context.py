@@ -36,7 +36,8 @@ from harmony_pipeline.schemas import features_table
 from harmony_pipeline.stages.code_identity import library_versions
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.verdicts import require_sound
-from harmony_pipeline.strategies.registry import acts_on_quotes, build_strategy
+from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.settings import acts_on_quotes
 from harmony_pipeline.suggestions import unknown_name
 
 

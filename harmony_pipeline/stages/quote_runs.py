@@ -32,6 +32,10 @@ class TickSpan:
     start: datetime | None = None
     end: datetime | None = None
 
+    def without_rows(self, rows: pl.DataFrame) -> str:
+        """The symbols that were asked for and have none; empty where each has."""
+        return ", ".join(sorted({*(self.symbols or ())} - {*rows["symbol"].unique()}))
+
     def of(self, rows: pl.LazyFrame) -> pl.DataFrame:
         """The rows within it, by symbol and time."""
         if self.symbols is not None:
@@ -67,6 +71,8 @@ def run_over_ticks(
     quotes, trades = (within.of(pipeline.lake.scan(table)) for table in TICK_TABLES)
     if quotes.is_empty():
         raise NotReady(NO_QUOTES)
+    if missing := within.without_rows(quotes):
+        raise NotReady(f"{NO_QUOTES} (there are none of {missing})")
     return run_quote_backtest(
         machine, quotes, trades, rules, pipeline.exchange, venue,
         codes=pipeline.settings.market.ticks.condition_codes, strategy=name,

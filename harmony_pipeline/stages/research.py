@@ -31,7 +31,8 @@ from harmony_pipeline.stages.result import Fact, StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import Strategy, remembers_the_market, signals_of
-from harmony_pipeline.strategies.registry import acts_on_quotes, build_strategy
+from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.settings import acts_on_quotes
 
 
 def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:

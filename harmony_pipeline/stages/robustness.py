@@ -40,7 +40,7 @@ from harmony_pipeline.stages.reasons import ACTS_ON_FILLS, ACTS_ON_QUOTES
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.strategy_signals import strategy_signals
 from harmony_pipeline.stages.unchanged import unchanged_since
-from harmony_pipeline.strategies.registry import acts_on_quotes
+from harmony_pipeline.strategies.settings import acts_on_quotes
 
 Made = tuple[pl.DataFrame, StageResult]
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.strategies.base import StateMachine, Stepwise, Strategy
-from harmony_pipeline.strategies.settings import StrategySettings
+from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 
 SHIPPED = (
     "harmony_pipeline.strategies.crossover:MovingAverageCrossover",
@@ -30,8 +30,6 @@ SHIPPED = (
     "harmony_pipeline.strategies.trend_pullback:TrendPullback",
     "harmony_pipeline.strategies.rule_library:RuleLibrary",
 )
-# these act on quotes and post limit orders: bars alone give them nothing to do
-QUOTE_MACHINES = ("harmony_pipeline.strategies.market_maker:MarketMaker",)
 
 
 def build_strategy(
@@ -54,11 +52,6 @@ def build_strategy(
     make, built = _maker(kind, settings, overrides)
     strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
     return strategy
-
-
-def acts_on_quotes(settings: StrategySettings) -> bool:
-    """Whether a strategy is backtested over quotes and trades."""
-    return settings.data == "quotes" or settings.use in QUOTE_MACHINES
 
 
 def build_machine(

@@ -55,6 +55,15 @@ class StrategySettings(FrozenSettings):
     )
 
 
+# these act on quotes and post limit orders: bars alone give them nothing to do
+QUOTE_MACHINES = ("harmony_pipeline.strategies.market_maker:MarketMaker",)
+
+
+def acts_on_quotes(settings: StrategySettings) -> bool:
+    """Whether a strategy is backtested over quotes and trades."""
+    return settings.data == "quotes" or settings.use in QUOTE_MACHINES
+
+
 DEFAULT_STRATEGIES: dict[str, StrategySettings] = {
     "moving_average_crossover": StrategySettings(
         use="harmony_pipeline.strategies.crossover:MovingAverageCrossover",

@@ -167,6 +167,10 @@ def test_a_machine_that_hears_its_fills_shares_an_account(pipeline):
     [
         ('[portfolios.a]\nstrategies = ["nobody"]', "'nobody' is not an active strategy"),
         ('[portfolios.rsi_momentum]\nstrategies = ["rsi_momentum"]', "a strategy has this name"),
+        (
+            '[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n[portfolios.a]\nstrategies = ["rsi_momentum", "maker"]',
+            "portfolios.a.strategies: 'maker' acts on quotes and has an account of its own",
+        ),
         ('[portfolios.a]\nstrategies = ["rsi_momentum"]\nallocation = "best"', "allocation"),
     ],
 )

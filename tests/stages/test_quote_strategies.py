@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from harmony_pipeline.cli import app
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.cli.run_report import print_backtest
+from harmony_pipeline.config import load_settings
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.stages import (
     backtests,
     ingest,
@@ -192,3 +194,35 @@ def test_what_does_not_go_with_quotes_is_refused_in_words(made, tmp_path):
         )
         with pytest.raises(ConfigError, match=message):
             backtests.simulated(PipelineContext(settings), "swinger")
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "said"),
+    [
+        ("uses_model = true", "", "strategies.mine.uses_model: .* set uses_model = false"),
+        ('watch = "scanner"', "", 'strategies.mine.watch: .* set watch = "universe"'),
+        ("", '[risk]\nsizing = "bandit"', "risk.sizing: bandit learns .* mine acts on quotes"),
+        ("", '[session]\nstrategy = "mine"', "'mine' .* no part of a session: choose one on bars"),
+    ],
+)
+def test_settings_are_refused_before_anything_runs(tmp_path, own, others, said):
+    file = tmp_path / "harmony.toml"
+    quoted = f'[strategies.mine]\nuse = "{__name__}:Quoter"\ndata = "quotes"\n'
+    file.write_text(f"{quoted}{own}\n{others}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_settings(file, environment={})
+    file.write_text(f"{quoted}enabled = false\n{own}\n")
+    assert "mine" in load_settings(file, environment={}).strategies
+
+
+def test_a_symbol_without_quotes_is_named(made):
+    (known,) = made.lake.read("quote_ticks")["symbol"].unique()
+    with pytest.raises(NotReady, match=r"no quotes .*\(there are none of ZZZ\)"):
+        quote_backtest(made, "maker", {}, symbols=[known, "ZZZ"])
+
+
+def test_the_command_names_dates_of_the_exchange(made, capsys):
+    row = backtests.latest_backtest(made, "maker")
+    assert row["end"].date() > DAYS[-1]  # the evening in New York is the next day in UTC
+    print_backtest(made, "maker")
+    assert f"{DAYS[0]} to {DAYS[-1]}," in " ".join(capsys.readouterr().out.split())

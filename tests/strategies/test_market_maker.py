@@ -14,8 +14,8 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.strategies.events import Bar, Fill, Leave, Post, Quote, SetTimer, Withdraw
 from harmony_pipeline.strategies.machines import MachineRun
 from harmony_pipeline.strategies.market_maker import MarketMaker
-from harmony_pipeline.strategies.registry import QUOTE_MACHINES, build_machine, build_strategy
-from harmony_pipeline.strategies.settings import StrategySettings
+from harmony_pipeline.strategies.registry import build_machine, build_strategy
+from harmony_pipeline.strategies.settings import QUOTE_MACHINES, StrategySettings
 
 OPEN = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)  # 09:30 in New York
 RULE = MarketMaker(risk_aversion=0.1, intensity=40.0, variance_quotes=5, horizon_seconds=60.0)
