@@ -58,6 +58,7 @@ def _end_process(ended: Sequence[int]) -> None:
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # a terminal without our characters is no reason to fail
@@ -73,6 +74,16 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         except BaseException as error:
             return _end(error, signals)
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Python has no stream where the caller closed it (`harmony run >&-`): what is written there
+    goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if vars(sys)[name] is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8"))
 
 
 def _end(error: BaseException, signals: "_Signals") -> int:

@@ -370,6 +370,18 @@ def test_output_that_cannot_be_written_is_told(market):
     assert len(shown.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_command_whose_output_is_closed_goes_without_it(market, closed):
+    program = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, sys.argv[2:])"
+    command = [sys.executable, "-m", "harmony_pipeline.cli", "--config", "mine.toml", "sql"]
+    running = process(
+        market, closed, *command, "select 1 as n", code=program, stdout=subprocess.PIPE
+    )
+    out, shown = running.communicate(timeout=60)
+    assert (running.returncode, shown) == (0, "")
+    assert bool(out) == (closed == "2")
+
+
 def test_foreign_text_is_made_safe_for_a_terminal():
     assert printable("a\tb\x1b[2J\u202e") == "a\\tb\\x1b[2J\\u202e"
     assert printable("x" * 300) == "x" * 200 + "... (300 characters)"
