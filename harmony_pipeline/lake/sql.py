@@ -27,7 +27,7 @@ from harmony_pipeline.text import one_line, printable
 
 # DuckDB opens a file more than once; when a writer replaces it in between, the read fails (never:
 # gives other rows), and asking again helps.
-_ATTEMPTS = 5
+_ATTEMPTS = 8
 # a read over a network takes many requests, so a busy writer comes between them more often
 _REMOTE_ATTEMPTS = 15
 _NOT_UNDERSTOOD = (

@@ -26,6 +26,7 @@ ALONE = {
     "_fold_every_indicator": ("features.wilder", "features.cross_section", "features.news_kernels"),
     "_predict_a_sequence": ("models.gated_recurrence",),
     "_look_at_a_trade": ("risk.policy_kernels",),
+    "_predict_by_trees": ("models.tree_margins",),
 }
 
 
