@@ -19,6 +19,7 @@ from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
     cell_texts,
+    clock_form,
     drop_overflowing,
     possible_orders,
     quote_column,
@@ -157,7 +158,7 @@ def _stamp_cure(settings: FileSourceSettings, shown: str) -> str:
             " the format"
         )
     zone = settings.timezone
-    clock = ("", " %H:%M", " %H:%M:%S")[min(shown.count(":"), 2)]
+    clock = clock_form(shown)
     if orders := possible_orders(shown):
         month_first, day_first = orders
         return (

@@ -61,6 +61,7 @@ _FORMATS = (
     "%Y-%m-%d %I:%M %p",
 )
 _MONTHS = 12
+_CLOCK_BEHIND = r" \d{1,2}([:.h])\d\d(?:([:.m])\d\d)?( ?[AaPp][Mm])?$"
 _SLASHED = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})\b"
 _CLOCKS = ("", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _CLEAR_MAJORITY = 20  # dates of one order for each one that contradicts it
@@ -342,6 +343,19 @@ def possible_orders(shown: str) -> tuple[str, ...]:
         return ()
     mark = found[2]
     return f"%m{mark}%d{mark}%Y", f"%d{mark}%m{mark}%Y"
+
+
+def clock_form(shown: str) -> str:
+    """The format of what stands behind the date of a time such as `3/4/2024 14h30`; of an unusual
+    one that of its colons.
+    """
+    found = re.search(_CLOCK_BEHIND, shown)
+    if found is None:
+        return ("", " %H:%M", " %H:%M:%S")[min(shown.count(":"), 2)]
+    minutes, seconds, half = found[1], found[2], found[3]
+    form = f" %{'I' if half else 'H'}{minutes}%M"
+    form += f"{seconds}%S" if seconds else ""
+    return form + half.replace(half.strip(), "%p") if half else form
 
 
 def _in_order(text: pl.Series, date: str, unread: pl.Series) -> pl.Series:

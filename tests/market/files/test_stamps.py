@@ -11,6 +11,7 @@ from market.files.writing import ALWAYS, FOREVER, HEADER, read, source, write
 from market.raw_rows import utc
 
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.market.sources.cell_parsing import clock_form, possible_orders
 
 
 def stamps(folder: Path, cells: list[str], **settings: object) -> list[tuple[datetime, bool]]:
@@ -336,3 +337,23 @@ def test_dates_beside_an_unknown_column_of_times_are_refused_with_the_setting(
         utc(2024, 1, 2, 9, 31),
     ]
     assert read(tmp_path, timeframe="1Day").height == 2
+
+
+@pytest.mark.parametrize(
+    ("shown", "clock"),
+    [
+        ("3/4/2024", ""),
+        ("3/4/2024 14:30", " %H:%M"),
+        ("3/4/2024 14:30:05", " %H:%M:%S"),
+        ("02.01.2024 14h00", " %Hh%M"),
+        ("3/4/2024 14.30", " %H.%M"),
+        ("3/4/2024 2:30 PM", " %I:%M %p"),
+        ("3/4/2024 2:30:05pm", " %I:%M:%S%p"),
+    ],
+)
+def test_the_format_that_is_advised_reads_the_time_that_it_is_advised_for(
+    shown: str, clock: str
+) -> None:
+    assert clock_form(shown) == clock
+    _, day_first = possible_orders(shown)
+    assert pl.Series([shown]).str.to_datetime(day_first + clock).null_count() == 0
