@@ -68,6 +68,8 @@ def sessions_tape(seed, symbols=("AAA", "BBB"), days=4, actions=()):
 class Busy:
     """Posts, enters, withdraws and leaves by the numbers of what it hears."""
 
+    leaves_each = 5  # a fill of so many shares, or a multiple of it, ends the position
+
     def __init__(self, seed=0, entering=True):
         self.heard, self.seed, self.entering = [], seed, entering
 
@@ -95,7 +97,7 @@ class Busy:
 
     def on_fill(self, fill):
         self.heard.append(fill)
-        if round(fill.quantity) % 5 == 0:
+        if round(fill.quantity) % self.leaves_each == 0:
             return (Leave(fill.symbol),)
         when = fill.timestamp + timedelta(seconds=1.5)
         return (Post(fill.symbol, -fill.side, fill.price, 20.0), SetTimer(when, fill.symbol))

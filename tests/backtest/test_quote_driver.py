@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
+from backtest.quote_cases import Busy
 from backtest.random_markets import rules as trading_rules
 from execution.engine_cases import CALENDAR, FREE, OPEN
 from execution.tick_cases import quotes_of, random_tape, trades_of
@@ -84,17 +85,10 @@ class Script:
         return [one for one in self.heard if isinstance(one, Fill)]
 
 
-class Dealer:
+class Dealer(Busy):
     """Posts, withdraws and leaves by the numbers of the quote and of its fills."""
 
-    def __init__(self, seed=0):
-        self.heard, self.seed = [], seed
-
-    def required_features(self):
-        return ()
-
-    def on_bar(self, bar):
-        return ()
+    leaves_each = 3
 
     def on_quote(self, quote):
         self.heard.append(quote)
@@ -107,17 +101,6 @@ class Dealer:
             return (Leave(symbol),)
         lots = 10.0 * (1 + draw)
         return (Post(symbol, 1, quote.bid, lots), Post(symbol, -1, quote.ask + 0.25, lots))
-
-    def on_fill(self, fill):
-        self.heard.append(fill)
-        if round(fill.quantity) % 3 == 0:
-            return (Leave(fill.symbol),)
-        when = fill.timestamp + timedelta(seconds=1.5)
-        return (Post(fill.symbol, -fill.side, fill.price, 20.0), SetTimer(when, fill.symbol))
-
-    def on_timer(self, timer):
-        self.heard.append(timer)
-        return (Withdraw(timer.name, -1),)
 
 
 def two_symbols(seed):

@@ -33,10 +33,10 @@ from harmony_pipeline.testing.tiny import tiny_settings
 DAYS = [date(2024, 1, 3), date(2024, 1, 4)]
 
 
-class Quoter:
-    """Bid and ask at the best prices, now and then."""
+class Counting:
+    """Counts the quotes that it hears, and does something at every so many."""
 
-    def __init__(self, every: int = 60) -> None:
+    def __init__(self, every: int) -> None:
         self.every, self.count = every, 0
 
     def required_features(self):
@@ -45,28 +45,25 @@ class Quoter:
     def on_bar(self, bar):
         return ()
 
-    def on_quote(self, quote):
+    def is_due(self) -> bool:
         self.count += 1
-        if self.count % self.every or not 0.0 < quote.bid < quote.ask:
+        return self.count % self.every == 0
+
+
+class Quoter(Counting):
+    """Bid and ask at the best prices, now and then."""
+
+    def on_quote(self, quote):
+        if not self.is_due() or not 0.0 < quote.bid < quote.ask:
             return ()
         return (Post(quote.symbol, 1, quote.bid, 20.0), Post(quote.symbol, -1, quote.ask, 20.0))
 
 
-class Swinger:
+class Swinger(Counting):
     """In and out of the market by the number of the quote; sized by the rule of size."""
 
-    def __init__(self, every: int = 400) -> None:
-        self.every, self.count = every, 0
-
-    def required_features(self):
-        return ()
-
-    def on_bar(self, bar):
-        return ()
-
     def on_quote(self, quote):
-        self.count += 1
-        if self.count % self.every:
+        if not self.is_due():
             return ()
         side = (self.count // self.every) % 3 - 1
         return (Enter(quote.symbol, side),) if side else (Leave(quote.symbol),)
