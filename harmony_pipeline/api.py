@@ -189,21 +189,25 @@ class OpenLake:
         *,
         exits: Literal["signal", "barriers"] | None = None,
         horizon_bars: int | None = None,
+        bracket: Mapping[str, Any] | None = None,
+        risk: Mapping[str, Any] | None = None,
         **parameters: Any,
     ) -> Backtest:
         """Run a strategy over the lake, with costs, limits and execution of the settings.
 
         strategy: the name of an active one or of a portfolio, or a class of your own with
         `required_features` and either `signals` or `on_bar`. parameters: those that differ from the
-        settings, or those of the class. exits and horizon_bars: as in `[strategies.NAME]`. Raises
-        ConfigError for a name, parameter or value that is none, and NotReady while the lake lacks
-        what it reads.
+        settings, or those of the class. exits, horizon_bars, bracket and risk: as in
+        `[strategies.NAME]`, `bracket={"stop_loss": 2.0}`. Raises ConfigError for a name, parameter
+        or value that is none or a limit that is looser than the account's, and NotReady while the
+        lake lacks what it reads.
         """
         from harmony_pipeline.stages.preparation import backtested_now
 
         pipeline, name, result = backtested_now(
-            self.pipeline, strategy, parameters, exits=exits, horizon_bars=horizon_bars
-        )
+            self.pipeline, strategy, parameters, exits=exits, horizon_bars=horizon_bars,
+            bracket=bracket, risk=risk,
+        )  # fmt: skip
         return Backtest(name, result, pipeline)
 
     def tick_columns(
@@ -425,12 +429,20 @@ def _changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _instant(moment: date | datetime) -> datetime:
-    from datetime import UTC, datetime, time
+def _instant(moment: object) -> datetime:
+    """Raises ConfigError for what is neither."""
+    from datetime import UTC, date, datetime, time
+
+    from harmony_pipeline.errors import ConfigError
 
     if isinstance(moment, datetime):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return datetime.combine(moment, time(), UTC)
+    if isinstance(moment, date):
+        return datetime.combine(moment, time(), UTC)
+    raise ConfigError(
+        f"start and end are dates or moments, and {moment!r} is none: give date(2024, 3, 4), or"
+        " datetime(2024, 3, 4, 14, 30, tzinfo=UTC)"
+    )
 
 
 def _label(one: Backtest, among: list[Backtest]) -> str:

@@ -37,6 +37,7 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.models.settings import CrossValidationSettings, GateSettings, ModelSettings
 from harmony_pipeline.portfolio.settings import BacktestSettings, SharedAccountSettings
 from harmony_pipeline.risk.settings import RiskSettings
+from harmony_pipeline.risk.strategy_terms import looser_limits, sized_by
 from harmony_pipeline.robustness.settings import (
     ExecutionStressSettings,
     MonteCarloSettings,
@@ -55,6 +56,7 @@ from harmony_pipeline.settings_sources import (
     read_text,
     setting_variables,
 )
+from harmony_pipeline.strategies.own_rules import BracketSettings
 from harmony_pipeline.strategies.settings import (
     DEFAULT_STRATEGIES,
     StrategySettings,
@@ -238,6 +240,19 @@ class Settings(BaseSettings):
         """Horizon, in bars, of the model that trades."""
         return self.model.trade_horizon_bars or min(self.labels.horizons_bars)
 
+    def risk_of(self, strategy: str) -> RiskSettings:
+        """`[risk]` with the rule of size that a strategy has of its own."""
+        return sized_by(self.risk, self.strategies[strategy].risk)
+
+    def labels_of(self, strategy: str) -> LabelSettings:
+        """`[labels]` with the bracket that a strategy has of its own."""
+        return self.labels.with_bracket(self.strategies[strategy].bracket)
+
+    @property
+    def event_labels(self) -> LabelSettings:
+        """The settings of the labels that are made: those of the strategy whose events they are."""
+        return self.labels_of(self.session.strategy)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         market = self.market
@@ -254,14 +269,10 @@ class Settings(BaseSettings):
                 " dates of the calendars"
             )
         _check_session(self)
-        if self.risk.sizing == "bandit" and self.active_portfolios:
-            raise ValueError(
-                "risk.sizing: bandit learns the size of one strategy, and strategies of the"
-                f" portfolio {next(iter(self.active_portfolios))} share an account: choose another"
-                " sizing, or switch the portfolio off"
-            )
+        for name in self.active_strategies:
+            check_own_rules(self, name)
         for name, account in self.active_portfolios.items():
-            _check_portfolio(name, account, self.strategies)
+            _check_portfolio(name, account, self)
         _check_quotes(self)
         if (
             self.model.trade_horizon_bars is not None
@@ -326,11 +337,12 @@ def _check_quotes(settings: Settings) -> None:
                     f"strategies.{name}.{key}: the strategy acts on quotes, and this is of signals"
                     f" of bars: set {key} = {other}"
                 )
-        if settings.risk.sizing == "bandit":
+        if settings.risk_of(name).sizing == "bandit":
             raise ValueError(
                 f"risk.sizing: bandit learns from signals of bars, and {name} acts on quotes:"
                 f" choose another sizing, or set strategies.{name}.enabled = false"
             )
+        _refuse_rules_of_bars(name, chosen)
         if name in settings.session_strategies:
             raise ValueError(
                 f"session.strategy: '{name}' is backtested over quotes and is no part of a session:"
@@ -338,10 +350,66 @@ def _check_quotes(settings: Settings) -> None:
             )
 
 
-def _check_portfolio(
-    name: str, account: SharedAccountSettings, strategies: Mapping[str, StrategySettings]
-) -> None:
+def _refuse_rules_of_bars(name: str, chosen: StrategySettings) -> None:
+    """Raises ValueError for rules of its own that a strategy on quotes has no use for."""
+    where = f"strategies.{name}"
+    if chosen.bracket != BracketSettings():
+        raise ValueError(
+            f"{where}.bracket: the strategy acts on quotes, and barriers are of bars: take it out"
+        )
+    for key in ("max_daily_loss", "symbol_cooldown_minutes"):
+        if chosen.risk.model_dump()[key] is not None:
+            raise ValueError(
+                f"{where}.risk.{key}: the strategy acts on quotes and has an account of its own:"
+                f" set risk.{key} instead"
+            )
+
+
+def check_own_rules(settings: Settings, name: str) -> None:
+    """Raises ValueError for what a strategy has of its own and cannot have."""
+    chosen, where = settings.strategies[name], f"strategies.{name}"
+    for sentence in looser_limits(settings.risk, chosen.risk):
+        raise ValueError(f"{where}.risk.{sentence}")
+    try:
+        settings.risk_of(name)
+    except ValueError as error:
+        raise ValueError(f"{where}.risk.{error}") from None
+    shared, own = settings.labels.vertical, settings.labels_of(name).vertical
+    if own != shared and name == settings.session.strategy:
+        raise ValueError(
+            f"{where}.bracket.vertical: horizons of labels are those of session.strategy, which"
+            f' this is: set labels.vertical = "{own}" instead'
+        )
+    if own != shared and chosen.horizon_bars is None:
+        raise ValueError(
+            f"{where}.bracket.vertical: labels.horizons_bars count {shared}, not {own}: set"
+            f" {where}.horizon_bars, too"
+        )
+    if chosen.uses_model:
+        _check_forecast(settings, name)
+
+
+def _check_forecast(settings: Settings, name: str) -> None:
+    """Raises ValueError for a strategy that is left by other barriers than the model forecasts."""
+    where, teacher = f"strategies.{name}", settings.session.strategy
+    horizon = settings.strategies[name].horizon_bars
+    if horizon not in (None, settings.trade_horizon):
+        raise ValueError(
+            f"{where}.horizon_bars: the model forecasts trades of {settings.trade_horizon}"
+            " (model.trade_horizon_bars): set that to the same and name it in"
+            " labels.horizons_bars, or take horizon_bars out"
+        )
+    if settings.labels_of(name) != settings.event_labels:
+        raise ValueError(
+            f"{where}.bracket: {name} uses the model, whose labels have the bracket of"
+            f" session.strategy '{teacher}': give both the same, set session.strategy = '{name}',"
+            " or uses_model = false"
+        )
+
+
+def _check_portfolio(name: str, account: SharedAccountSettings, settings: Settings) -> None:
     """Raises ValueError for a portfolio of what is no active strategy."""
+    strategies = settings.strategies
     if name in strategies:
         raise ValueError(
             f"portfolios.{name}: a strategy has this name, and both have backtests: choose another"
@@ -357,6 +425,13 @@ def _check_portfolio(
             raise ValueError(
                 f"portfolios.{name}.strategies: '{member}' acts on quotes and has an account of its"
                 " own: take it out of the portfolio"
+            )
+        if settings.risk_of(member).sizing == "bandit":
+            own = strategies[member].risk.sizing is not None
+            raise ValueError(
+                f"{f'strategies.{member}.' if own else ''}risk.sizing: bandit learns the size of"
+                f" one strategy, and strategies of the portfolio {name} share an account: choose"
+                " another sizing, or switch the portfolio off"
             )
 
 

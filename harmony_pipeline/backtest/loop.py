@@ -105,6 +105,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.portfolio.margin_calls import margin_call
 from harmony_pipeline.risk.account_rules import begin_account_session
 from harmony_pipeline.risk.breakers import check_breakers, open_session
+from harmony_pipeline.risk.strategy_limits import begin_strategies
 
 # What `step` answers.
 NO_ROOM, IDLE, BUSY, PASSED = range(4)
@@ -419,6 +420,7 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     """
     account, at = books.account[0], books.at
     endings = books.endings
+    begin_strategies(books.positions, account, books.rules[0], date)
     accrue_financing(books.positions, account, books.rules, date)
     begin_account_session(account, books.rules[0], date)
     open_session(account, date)

@@ -70,6 +70,7 @@ def makes_plain_trips(rules: Record) -> bool:
         rules["max_orders_per_minute"] == 0
         and rules["duplicate_window"] == 0
         and rules["symbol_pause"] == 0
+        and rules["own_symbol_pause"] == 0
         and rules["stale_after"] == 0
     )
     own = rules["account_kind"] == UNRESTRICTED and rules["sleeve_symbols"] == 0

@@ -116,10 +116,10 @@ def run_shared_backtest(
 ) -> BacktestResult:
     """Trade the signals of all members over the regular rows of `bars` on one account.
 
-    members: by name, those whose entries are judged first come first. Their rules differ in
-    `barriers` and `horizon` alone, else ConfigError is raised. weights: portfolio/allocation.py,
-    one for each member. state: where an earlier run of the same members ended. strategy: the name
-    of the whole. The rest as in `run_backtest`.
+    members: by name, those whose entries are judged first come first. Their rules differ in what a
+    strategy has of its own (exits, bracket, size, its limits), else ConfigError is raised. weights:
+    portfolio/allocation.py, one for each member. state: where an earlier run of the same members
+    ended. strategy: the name of the whole. The rest as in `run_backtest`.
     """
     _refuse_other_rules({name: member.rules for name, member in members.items()})
     market = Market.of(bars, actions, calendar, timeframe, lives=lives, until=until)
@@ -195,15 +195,11 @@ def _signals_of_slots(sleeves: Sleeves, signals: Sequence[pl.DataFrame]) -> pl.D
 
 
 def _refuse_other_rules(rules: Mapping[str, TradingRules]) -> None:
-    """Raises ConfigError where strategies of one account differ in more than their exits."""
+    """Raises ConfigError where strategies of one account differ in what is the account's."""
     first_name = next(iter(rules))
-    for name, own in rules.items():
-        first = replace(
-            rules[first_name],
-            barriers=own.barriers,
-            horizon=own.horizon,
-            vertical_sessions=own.vertical_sessions,
-        )
+    first = rules[first_name].of_the_account()
+    for name, one in rules.items():
+        own = one.of_the_account()
         if own != first:
             differs = [
                 entry.name

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.strategies.own_rules import BracketSettings
 
 
 class LabelSettings(FrozenSettings):
@@ -63,6 +64,10 @@ class LabelSettings(FrozenSettings):
                 " labels.shortest_trend_bars"
             )
         return self
+
+    def with_bracket(self, bracket: BracketSettings) -> Self:
+        """These labels with the barriers of one strategy."""
+        return self.model_copy(update=bracket.model_dump(exclude_none=True))
 
     def scale_bars(self, horizon: int, bars_per_session: float) -> int:
         """Bars of the volatility that the barriers of a horizon are scaled by: itself in bars; of

@@ -69,7 +69,7 @@ from harmony_pipeline.portfolio.position_accounting import (
     average_exit,
     close_trade,
     forget_trade,
-    pause_after_loss,
+    remember_trade,
     restate,
     revalue,
 )
@@ -379,7 +379,7 @@ def pay_out(
     average_exit(position, price, math.fabs(position["quantity"]))
     position["exit_working"] = position["legs_working"] = 0
     n_trades = close_trade(position, account, symbol, at, trades, n_trades)
-    pause_after_loss(position, rules, trades[n_trades - 1])
+    remember_trade(position, rules, trades[n_trades - 1])
     return n_trades
 
 
@@ -403,7 +403,9 @@ def carry_over(
     under the new symbol is seen at its first bar.
     """
     source, target = positions[old], positions[new]
+    made = source["day_made"] + target["day_made"]
     positions[new] = source
+    target["day_made"], source["day_made"] = made, 0
     target["last_date"] = date - 1
     target["gone"] = NO_REASON
     target["exit_working"] = target["legs_working"] = target["entry_working"] = 0

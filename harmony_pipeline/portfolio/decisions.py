@@ -11,6 +11,7 @@ The protocol. At one timestamp, for all symbols with a regular bar there, in sym
 and `bar` are single records, `rules` the record of the symbol at hand; `decide` takes those of all
 symbols):
 
+    begin_strategies(positions, account, rules[0], date)          risk/strategy_limits.py; once
     begin_account_session(account, rules[0], date)                risk/account_rules.py; once
     open_session(account, date)                                   risk/breakers.py; once
     when a session begins with it: what is held in securities that ended since the last one
@@ -72,6 +73,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     NO_REASON,
     NO_SIGNAL,
     ORDER_OPEN,
+    OWN_LIMITS_REMEMBER,
     POSITION,
     POSITION_ADDED,
     REFUSE,
@@ -92,13 +94,14 @@ from harmony_pipeline.portfolio.position_accounting import (
     close_trade,
     enter,
     leave,
-    pause_after_loss,
+    remember_trade,
     restate,
     revalue,
 )
 from harmony_pipeline.risk.account_rules import note_fill
 from harmony_pipeline.risk.data_state import judge_data, track_bar
 from harmony_pipeline.risk.limits import Verdict, judge_entry
+from harmony_pipeline.risk.strategy_limits import judge_strategies
 
 INTENTS_A_REPORT = 2
 INTENTS_A_DECISION = 6  # per symbol: cancel entry, cancel two legs, exit, entry; with one to spare
@@ -133,11 +136,17 @@ class PortfolioState:
         return PortfolioState(self.symbols, positions, account, self.models)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as lists that JSON carries exactly."""
+        """Everything, as lists that JSON carries exactly; what only a strategy's own limits
+        remember shows where there is any of it, so that other states keep their text.
+        """
+        positions = records_to_lists(self.positions)
+        for name in OWN_LIMITS_REMEMBER:
+            if not any(positions[name]):
+                del positions[name]
         return {
             "symbols": list(self.symbols),
             "models": list(self.models),
-            "positions": records_to_lists(self.positions),
+            "positions": positions,
             "account": records_to_lists(self.account),
         }
 
@@ -219,7 +228,7 @@ def apply_split(
     position["exit_reason"] = BY_CASH_IN_LIEU
     average_exit(position, price, fraction)
     n_trades = close_trade(position, account, symbol, at, trades, n_trades)
-    pause_after_loss(position, rules, trades[n_trades - 1])
+    remember_trade(position, rules, trades[n_trades - 1])
     return n_trades
 
 
@@ -262,7 +271,7 @@ def apply_report(
             position["legs_working"] = 0
     if position["side"] != 0 and position["quantity"] == 0.0:
         n_trades = close_trade(position, account, report["symbol"], report["at"], trades, n_trades)
-        pause_after_loss(position, rules, trades[n_trades - 1])
+        remember_trade(position, rules, trades[n_trades - 1])
     restate(position, account)
     return n, n_trades
 
@@ -326,10 +335,13 @@ def decide(
     elif account["data_state"] != ACTIVE:
         account["data_state"] = ACTIVE
     stopped = rules[0]["trading_state"] == HALTED or account["data_state"] == HALTED
-    if account["tripped"] == 1 or stopped:
+    stopped |= account["tripped"] == 1
+    lost = rules[0]["watches_strategies"] == 1 and judge_strategies(positions, account, rules)
+    if stopped or lost:
         account["tripped"] = 0
         for symbol in range(len(positions)):
-            if positions[symbol]["entry_working"] == 1:
+            position = positions[symbol]
+            if position["entry_working"] == 1 and (stopped or position["strategy_stopped"] == 1):
                 n = cancel_order(symbol, ENTRY, NO_REASON, end, intents, n)
     # symbols without a bar now are closed at their next one
     if account["halted"] == 1 and account["counted"] > 0:
@@ -366,7 +378,11 @@ def watches_every_bar(rules: Record) -> bool:
     """Whether a limit must see each bar and each moment, also where nothing is held or signalled:
     then `mark` and `decide` may not be left out.
     """
-    return bool(rules["tracks_prices"] == 1 or rules["trading_state"] == HALTED)
+    return bool(
+        rules["tracks_prices"] == 1
+        or rules["trading_state"] == HALTED
+        or rules["watches_strategies"] == 1
+    )
 
 
 @kernel_without_allocation

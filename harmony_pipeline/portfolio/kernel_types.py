@@ -59,6 +59,8 @@ REASON_NAMES = (
     "target_reached",
     "buying_power", "unsettled_cash", "cash_account", "pattern_day_trading", "margin_call",
     "opposite_position", "max_strategy_share",
+    "strategy_max_position", "strategy_max_gross_exposure", "strategy_max_net_exposure",
+    "strategy_max_open_positions", "strategy_max_daily_loss",
 )  # fmt: skip
 (
     NO_REASON,
@@ -96,6 +98,14 @@ BY_DELISTING, BY_PRESUMED, DELISTED, RENAMED = range(26, 30)
 BUYING_POWER, UNSETTLED_CASH, CASH_ACCOUNT, PATTERN_DAY_TRADING, MARGIN_CALL = range(41, 46)
 # limits of an account that several strategies share (portfolio/sleeves.py)
 OPPOSITE_POSITION, MAX_STRATEGY_SHARE = range(46, 48)
+# limits of a strategy's own (risk/strategy_limits.py)
+(
+    STRATEGY_MAX_POSITION,
+    STRATEGY_MAX_GROSS_EXPOSURE,
+    STRATEGY_MAX_NET_EXPOSURE,
+    STRATEGY_MAX_OPEN_POSITIONS,
+    STRATEGY_MAX_DAILY_LOSS,
+) = range(48, 53)
 
 # What the risk engine answers to an intent to enter. RESIZE: smaller than wanted. QUEUE: it leaves
 # later. HALT: refused, and so is every entry until what stopped trading is over.
@@ -167,6 +177,10 @@ RULES = np.dtype(
         ("intraday_multiplier", "f8"), ("counts_day_trades", "i8"), ("day_trader_equity", "f8"),
         # an account that several strategies share (portfolio/sleeves.py)
         ("sleeve_symbols", "i8"), ("share", "f8"),
+        # the strategy's own limits (risk/strategy_limits.py), off where they are 0
+        ("own_limits", "i8"), ("own_max_position", "f8"), ("own_max_gross_exposure", "f8"),
+        ("own_max_net_exposure", "f8"), ("own_max_open_positions", "i8"),
+        ("own_max_daily_loss", "f8"), ("own_symbol_pause", "i8"), ("watches_strategies", "i8"),
         # the learned policy of size (risk/policy_kernels.py); last: the others stay together
         ("policy_arms", "i8"), ("policy_multipliers", "f8", (POLICY_ARMS,)),
         ("policy_weights", "f8", (POLICY_ARMS * POLICY_SIGNALS,)),
@@ -185,7 +199,9 @@ unknown. `usable_cash` is the fraction of equity that purchases may use; `rearm_
 UNRESTRICTED, CASH or MARGIN; `settlement_days` counts sessions, `day_trader_equity` is in the
 currency. `sleeve_symbols` 0: one strategy has the account. Else it is the number of symbols of each
 strategy's sleeve: row r is symbol r % sleeve_symbols of the strategy r // sleeve_symbols, whose
-part of the equity is `share`. `policy_arms` 0: no policy of size was learned yet.
+part of the equity is `share`. `own_limits` 1: the strategy has a limit of exposure of its own;
+`watches_strategies` 1: a strategy of the account has a daily loss of its own. `policy_arms` 0: no
+policy of size was learned yet.
 """
 
 BAR = np.dtype(
@@ -297,6 +313,8 @@ POSITION = np.dtype(
         ("opened_on", "i8"), ("day_traded", "i8"),
         # sessions of the open round trip, its first included, and the last of them
         ("sessions_held", "i8"), ("held_on", "i8"),
+        # what its strategy's own limits remember
+        ("own_paused_until", "i8"), ("day_made", "i8"), ("strategy_stopped", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -311,7 +329,14 @@ is none; kept where `rules["tracks_prices"]` is 1. No entry before `paused_until
 nor one of the side `intent_side` before `intent_until` (after an entry of that side). `opened_on`
 and `day_traded` are kept where the account has rules (risk/account_rules.py). `sessions_held`
 counts the sessions of the open round trip, its first included; `held_on` is the last of them.
+`own_paused_until` is `paused_until` by the strategy's own rule, for that strategy alone. `day_made`
++ `cash_flow` + `value` is what the symbol made for its strategy since the previous session ended,
+and `strategy_stopped` 1: the strategy lost more in this session than its own limit; both are kept
+where `rules["watches_strategies"]` is 1.
 """
+
+OWN_LIMITS_REMEMBER = ("own_paused_until", "day_made", "strategy_stopped")
+"""Fields of POSITION that are 0 where no strategy has such limits of its own."""
 
 POSITION_ADDED: Mapping[str, float] = {
     "seen_factor": 0.0,
@@ -324,6 +349,7 @@ POSITION_ADDED: Mapping[str, float] = {
     "day_traded": 0,
     "sessions_held": 0,
     "held_on": 0,
+    **dict.fromkeys(OWN_LIMITS_REMEMBER, 0),
 }
 """Fields that an earlier version did not save, and what they were."""
 

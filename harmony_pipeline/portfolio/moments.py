@@ -12,6 +12,7 @@ from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import Records
 from harmony_pipeline.risk.account_rules import begin_account_session
 from harmony_pipeline.risk.breakers import check_breakers, open_session
+from harmony_pipeline.risk.strategy_limits import begin_strategies
 
 
 @kernel_without_allocation
@@ -21,6 +22,7 @@ def begin_moment(positions: Records, accounts: Records, rules: Records, date: in
     """
     account = accounts[0]
     cash: int = account["cash"]
+    begin_strategies(positions, account, rules[0], date)
     accrue_financing(positions, account, rules, date)
     financed: int = account["cash"] - cash
     begin_account_session(account, rules[0], date)

@@ -20,15 +20,25 @@ from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.policies import SizingPolicies
 from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import RiskSettings
+from harmony_pipeline.risk.strategy_terms import (
+    SIZING_KEYS,
+    limit_values,
+    of_the_account,
+    sized_by,
+)
+from harmony_pipeline.strategies.own_rules import StrategyRiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
 # `[costs]` names these too; their values come from the symbol's instrument and costs
 _OF_THE_SYMBOL = frozenset({"lot_size", "maker_fee_bps"})
+_BRACKET = ("profit_take", "stop_loss", "minimum_barrier_bps", "close_touch")
 
 
 @dataclass(frozen=True)
 class TradingRules:
-    """Build it by `TradingRules.of`; kernels read `records` (one RULES record a symbol)."""
+    """Build it by `TradingRules.of`; kernels read `records` (one RULES record a symbol). `risk` is
+    the account's with the strategy's rule of size, `own` has the strategy's limits.
+    """
 
     risk: RiskSettings
     costs: CostSettings
@@ -46,6 +56,7 @@ class TradingRules:
     vertical_sessions: int = 0  # `horizon` counts bars until the vertical barrier
     close_touch: bool = False
     policies: SizingPolicies = field(default_factory=SizingPolicies)
+    own: StrategyRiskSettings = field(default_factory=StrategyRiskSettings)
 
     @staticmethod
     def of(
@@ -59,10 +70,11 @@ class TradingRules:
         sectors: Sectors | None = None,
         bars_per_session: float = 1.0,
     ) -> "TradingRules":
-        """The rules of one strategy. Its own `horizon_bars` decides; else the longest label horizon
-        does. `bars_per_session` scales barriers whose horizon is in sessions. Raises ConfigError
-        when there is no horizon >= 1.
+        """The rules of one strategy: `risk` and `labels` with what it has of its own. Its
+        `horizon_bars` decides; else the longest label horizon does. `bars_per_session` scales
+        barriers whose horizon is in sessions. Raises ConfigError when there is no horizon >= 1.
         """
+        labels = labels.with_bracket(strategy.bracket)
         horizon = strategy.horizon_bars or max(labels.horizons_bars)
         if horizon < 1:
             raise ConfigError(
@@ -70,13 +82,14 @@ class TradingRules:
                 " least 1"
             )
         return TradingRules(
-            risk, costs, luck, strategy.exits == "barriers",
+            sized_by(risk, strategy.risk), costs, luck, strategy.exits == "barriers",
             labels.scale_bars(horizon, bars_per_session),
             labels.profit_take, labels.stop_loss, labels.minimum_barrier_bps, backtest.initial_cash,
             Instruments() if instruments is None else instruments,
             backtest.delisting_recovery, backtest.presume_delisted_after_sessions,
             Sectors() if sectors is None else sectors,
             horizon if labels.vertical == "sessions" else 0, labels.touch == "close",
+            own=strategy.risk,
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
@@ -106,6 +119,29 @@ class TradingRules:
         days |= {*self.policies.changes()}
         return sorted(days | {*self.risk.rearm_on} | self.risk.account.changes())
 
+    def of_the_account(self) -> "TradingRules":
+        """The rules without what a strategy has of its own: the same for all of an account."""
+        return replace(
+            self,
+            risk=of_the_account(self.risk),
+            own=StrategyRiskSettings(),
+            barriers=False,
+            horizon=1,
+            vertical_sessions=0,
+            profit_take=1.0,
+            stop_loss=1.0,
+            minimum_barrier_bps=0.0,
+            close_touch=False,
+        )
+
+    def of_the_strategy(self) -> dict[str, float]:
+        """What the strategy has of its own, beside its exits (`barriers`, `horizon`,
+        `vertical_sessions`), as the fields of the RULES record.
+        """
+        values = self._shared(date.max)
+        names = {*_BRACKET, *SIZING_KEYS, *limit_values(self.own), "allow_short"}
+        return {name: float(values[name]) for name in sorted(names)}
+
     def only(self, symbols: Iterable[str]) -> "TradingRules":
         """The same rules, with no other instruments and sectors than these symbols'."""
         names = list(symbols)
@@ -120,6 +156,7 @@ class TradingRules:
             **self.costs.model_dump(),
             **self.luck.model_dump(),
             **self.risk.kernel_values(day),
+            **limit_values(self.own),
             **self.policies.kernel_values(day),
             **own,
         }

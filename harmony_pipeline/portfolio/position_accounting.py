@@ -116,10 +116,16 @@ def count_trade(account: Record, made: int, at: int) -> None:
 
 
 @kernel_without_allocation
-def pause_after_loss(position: Record, rules: Record, trade: Record) -> None:
-    """No entry into the symbol for a while after a trade that lost, where the rules say so."""
+def remember_trade(position: Record, rules: Record, trade: Record) -> None:
+    """What limits remember of a round trip that was closed: no entry into the symbol for a while
+    after a loss, where the rules say so; and what it made for its strategy in this session.
+    """
     if rules["symbol_pause"] > 0 and trade["pnl"] < 0:
         position["paused_until"] = trade["exit_bar"] + rules["symbol_pause"]
+    if rules["own_symbol_pause"] > 0 and trade["pnl"] < 0:
+        position["own_paused_until"] = trade["exit_bar"] + rules["own_symbol_pause"]
+    if rules["watches_strategies"] == 1:
+        position["day_made"] += trade["pnl"]
 
 
 @kernel_without_allocation

@@ -18,12 +18,13 @@ The rule, which risk/limits.py judges:
 - Positions of several strategies on the same side stand beside each other, each with its own exits.
   Together they stay within `max_position`, and their fills of one bar within its participation.
 - A strategy holds no more than its share of each limit of exposure (`max_strategy_share`), as if
-  that part of the equity were its account. Every limit of the account holds for the sum.
+  that part of the equity were its account; of a tighter limit of its own, where it has one
+  (risk/strategy_limits.py). Every limit of the account holds for the sum.
 - Chance at the exchange is that of symbol, moment and kind of order: two strategies have it in
   common.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date
 
@@ -93,18 +94,20 @@ def name_in_ids(slot: str) -> str:
 
 @dataclass(frozen=True)
 class SharedRules(TradingRules):
-    """The rules of an account with sleeves, whose symbols are slots. Build it by `SharedRules.of`.
-    What is not said here is the same for all its strategies.
+    """The rules of an account with sleeves, whose symbols are slots. Build it by
+    `SharedRules.shared`. What is not said here is the same for all its strategies.
     """
 
     sleeves: Sleeves = Sleeves(())
     exits: tuple[tuple[bool, int, int], ...] = ()
     """(barriers, horizon, vertical_sessions) of each strategy."""
     weights: Weights = ()
+    terms: tuple[Mapping[str, float], ...] = ()
+    """What else each strategy has of its own, as fields of RULES; none: all are alike."""
 
     @staticmethod
     def shared(sleeves: Sleeves, rules: Sequence[TradingRules], weights: Weights) -> "SharedRules":
-        """From the rules of each strategy by itself, which differ in their exits alone."""
+        """From the rules of each strategy by itself, which are alike `of_the_account`."""
         first, ranks = rules[0], range(len(sleeves.strategies))
         values = {entry.name: getattr(first, entry.name) for entry in fields(TradingRules)}
         terms = first.instruments
@@ -130,7 +133,11 @@ class SharedRules(TradingRules):
         }
         values["costs"] = first.costs.model_copy(update={"symbols": costs})
         exits = tuple((one.barriers, one.horizon, one.vertical_sessions) for one in rules)
-        return SharedRules(**values, sleeves=sleeves, exits=exits, weights=weights)
+        own = tuple(one.of_the_strategy() for one in rules)
+        return SharedRules(
+            **values, sleeves=sleeves, exits=exits, weights=weights,
+            terms=() if all(one == own[0] for one in own) else own,
+        )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
         """`TradingRules.records` of slots: all of some symbols, in order."""
@@ -145,6 +152,9 @@ class SharedRules(TradingRules):
             own["vertical_sessions"] = sessions
             own["sleeve_symbols"] = size
             own["share"] = shares[rank] if shares else 0.0
+            for name, value in self.terms[rank].items() if self.terms else ():
+                own[name] = value
+        table["watches_strategies"] = table["watches_strategies"].max(initial=0)
         return table
 
     def changes(self, symbols: Iterable[str]) -> list[date]:

@@ -33,7 +33,6 @@ from harmony_pipeline.portfolio.kernel_types import (
     MAX_OPEN_POSITIONS,
     MAX_POSITION,
     MAX_SECTOR_EXPOSURE,
-    MAX_STRATEGY_SHARE,
     MAX_WEEKLY_LOSS,
     MINIMUM_NOTIONAL,
     MINIMUM_ORDER_VALUE,
@@ -49,6 +48,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     RESIZE,
     SHORTABLE,
     STALE_DATA,
+    STRATEGY_MAX_DAILY_LOSS,
+    STRATEGY_MAX_OPEN_POSITIONS,
     SYMBOL_COOLDOWN,
     TARGET_REACHED,
     TICK_SIZE,
@@ -59,8 +60,13 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.risk.account_rules import account_room, barred, note_entry
 from harmony_pipeline.risk.order_rate import NEVER, release_time
 from harmony_pipeline.risk.sizing import FIXED_SHARES, FIXED_VALUE, TARGET_UTILITY, wanted_size
+from harmony_pipeline.risk.strategy_limits import (
+    MOST,
+    has_too_many,
+    room_of_strategy,
+    whole_units,
+)
 
-_MOST = 4e18  # money units: less than half of what int64 holds, so that a sum of two is sound
 _WILDEST = 10.0  # deviation of one bar's log return; beyond it no number of a market, an error
 _EDGE = 2e-15  # of a quantity: a few steps between doubles, where a lot is less than one
 
@@ -189,7 +195,7 @@ def _added_quantity(
         return wanted, 0.0, NO_REASON
     room, limit = _room(positions, account, rules, bar)
     room -= max(side * positions[bar["symbol"]]["value"] + working_value, 0)
-    if unit * added * MONEY <= _MOST and notional(unit, added) <= room:
+    if unit * added * MONEY <= MOST and notional(unit, added) <= room:
         return wanted, added, NO_REASON
     added = _fitting(own, unit, room)
     if _too_small(own, unit, reducing + added) != NO_REASON:
@@ -205,6 +211,8 @@ def _forbidden(
     NO_REASON.
     """
     halted = _stopped(rules, account)
+    if halted == NO_REASON and positions[bar["symbol"]]["strategy_stopped"] == 1:
+        halted = STRATEGY_MAX_DAILY_LOSS
     if halted != NO_REASON:
         return HALT, halted
     blocked = _blocked(rules, account, positions, bar)
@@ -260,6 +268,8 @@ def _blocked(rules: Record, account: Record, positions: Records, bar: Record) ->
         and _is_one_too_many(positions, rules, bar["symbol"])
     ):
         return MAX_OPEN_POSITIONS
+    if rules["own_max_open_positions"] > 0 and has_too_many(positions, rules, bar["symbol"]):
+        return STRATEGY_MAX_OPEN_POSITIONS
     return NO_REASON
 
 
@@ -285,7 +295,7 @@ def _is_one_too_many(positions: Records, rules: Record, symbol: int) -> bool:
 @kernel_without_allocation
 def _paused(rules: Record, account: Record, position: Record, bar: Record, end: int) -> int:
     """The pause that this entry falls into, or what is wrong with it as an intent; or NO_REASON."""
-    if end < position["paused_until"]:
+    if end < position["paused_until"] or end < position["own_paused_until"]:
         return SYMBOL_COOLDOWN
     if (
         rules["max_consecutive_losses"] > 0
@@ -351,7 +361,7 @@ def _permitted_quantity(
     room, limit = _room(positions, account, rules, bar)
     # A price that stood still leaves a volatility of next to nothing, which wants more than
     # integers of money hold.
-    if unit * unlimited * MONEY <= _MOST and notional(unit, unlimited) <= room:
+    if unit * unlimited * MONEY <= MOST and notional(unit, unlimited) <= room:
         return unlimited, NO_REASON, unlimited
     if own["refuse_over_limit"] == 1:
         return 0.0, limit, unlimited
@@ -390,11 +400,11 @@ def _room(positions: Records, account: Record, rules: Records, bar: Record) -> t
     """
     own, position, side = rules[bar["symbol"]], positions[bar["symbol"]], bar["signal"]
     equity = float(account["equity"])
-    room, limit = _units(own["max_position"] * equity), MAX_POSITION
-    gross = _units(own["max_gross_exposure"] * equity) - (account["gross"] - position["gross"])
+    room, limit = whole_units(own["max_position"] * equity), MAX_POSITION
+    gross = whole_units(own["max_gross_exposure"] * equity) - (account["gross"] - position["gross"])
     if gross < room:
         room, limit = gross, MAX_GROSS_EXPOSURE
-    bound = _units(own["max_net_exposure"] * equity)
+    bound = whole_units(own["max_net_exposure"] * equity)
     # The other symbols' worst outcome, in the direction in which this entry would add to it.
     net = (
         bound - (account["highest"] - position["highest"])
@@ -405,52 +415,37 @@ def _room(positions: Records, account: Record, rules: Records, bar: Record) -> t
         room, limit = net, MAX_NET_EXPOSURE
     if own["usable_cash"] > 0.0 and side > 0:
         # equity less everything bought is cash less what buys the short positions back
-        cash = _units(own["usable_cash"] * equity) - _bought(positions, bar["symbol"])
+        cash = whole_units(own["usable_cash"] * equity) - _bought(positions, bar["symbol"])
         if cash < room:
             room, limit = cash, CASH_BUFFER
     if own["max_sector_exposure"] > 0.0:
-        sector = _units(own["max_sector_exposure"] * equity) - _in_sector(
+        sector = whole_units(own["max_sector_exposure"] * equity) - _in_sector(
             positions, rules, bar["symbol"]
         )
         if sector < room:
             room, limit = sector, MAX_SECTOR_EXPOSURE
     if own["account_kind"] != UNRESTRICTED:
         allowed, reason = account_room(positions, account, own, bar["symbol"], side)
-        if _units(allowed) < room:
-            room, limit = _units(allowed), reason
+        if whole_units(allowed) < room:
+            room, limit = whole_units(allowed), reason
     if own["sleeve_symbols"] > 0:
-        room, limit = _room_of_strategy(positions, equity, own, bar, room, limit)
+        # what all strategies hold of the symbol
+        left = whole_units(own["max_position"] * equity) - _of_symbol(positions, own, bar["symbol"])
+        if left < room:
+            room, limit = left, MAX_POSITION
+    if own["sleeve_symbols"] > 0 or own["own_limits"] == 1:
+        room, limit = room_of_strategy(positions, equity, own, bar["symbol"], side, room, limit)
     return room, limit
 
 
 @kernel_without_allocation
-def _room_of_strategy(
-    positions: Records, equity: float, rules: Record, bar: Record, room: int, limit: int
-) -> tuple[int, int]:
-    """`_room` where several strategies share the account: the symbol's positions of all of them
-    together stay within `max_position`, and what a strategy holds stays within the limits of
-    exposure as if its share of the equity were its account.
-    """
-    symbol, step, side = bar["symbol"], rules["sleeve_symbols"], bar["signal"]
-    of_symbol = gross = outcome = 0
+def _of_symbol(positions: Records, rules: Record, symbol: int) -> int:
+    """Worst gross value of the symbol's positions in the account's other strategies."""
+    gross, step = 0, rules["sleeve_symbols"]
     for row in range(symbol % step, len(positions), step):
         if row != symbol:
-            of_symbol += positions[row]["gross"]
-    begin = symbol - symbol % step
-    for row in range(begin, begin + step):
-        if row != symbol:
             gross += positions[row]["gross"]
-            outcome += positions[row]["highest"] if side > 0 else -positions[row]["lowest"]
-    left = _units(rules["max_position"] * equity) - of_symbol
-    if left < room:
-        room, limit = left, MAX_POSITION
-    own = equity * rules["share"]
-    share = min(
-        _units(rules["max_position"] * own),
-        _units(rules["max_gross_exposure"] * own) - gross,
-        _units(rules["max_net_exposure"] * own) - outcome,
-    )
-    return (share, MAX_STRATEGY_SHARE) if share < room else (room, limit)
+    return gross
 
 
 @kernel_without_allocation
@@ -471,9 +466,3 @@ def _in_sector(positions: Records, rules: Records, symbol: int) -> int:
         if other != symbol and rules[other]["sector"] == rules[symbol]["sector"]:
             gross += positions[other]["gross"]
     return gross
-
-
-@kernel_without_allocation
-def _units(value: float) -> int:
-    """Whole money units in `value`, at most as many as sums of them can hold."""
-    return math.floor(min(value, _MOST))

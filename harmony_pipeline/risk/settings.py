@@ -21,12 +21,8 @@ from pydantic import (
 from harmony_pipeline.risk.account_settings import AccountSettings
 from harmony_pipeline.risk.bandit import POLICY_ARMS, BanditRule
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.strategies.own_rules import Sizing
 
-Sizing = Literal[
-    "volatility_target", "fixed_fraction", "fixed_shares", "fixed_value", "kelly", "kelly_ruin",
-    "log_utility", "target_utility", "sharpe_kelly", "stop_distance", "regime_adaptive",
-    "performance_adaptive", "bandit",
-]  # fmt: skip
 SIZINGS: tuple[str, ...] = Sizing.__args__  # type: ignore[attr-defined]
 
 _MINUTE = 60_000_000  # microseconds
@@ -250,14 +246,14 @@ class RiskSettings(FrozenSettings):
             "max_sector_exposure": self.max_sector_exposure or 0.0,
             "max_weekly_loss": self.max_weekly_loss or 0.0,
             "rearm_on": (max(rearmed) - _EPOCH).days if rearmed else 0,
-            "loss_pause": _micros(self.consecutive_loss_cooldown_minutes),
-            "symbol_pause": _micros(self.symbol_cooldown_minutes),
+            "loss_pause": micros(self.consecutive_loss_cooldown_minutes),
+            "symbol_pause": micros(self.symbol_cooldown_minutes),
             "trading_state": _STATES.index(self.state),
             "price_collar": self.price_collar or 0.0,
-            "duplicate_window": _micros(self.duplicate_window_minutes),
+            "duplicate_window": micros(self.duplicate_window_minutes),
             "queue_orders": self.over_rate == "queue",
-            "longest_queue": _micros(self.max_queue_minutes),
-            "stale_after": _micros(self.stale_after_minutes),
+            "longest_queue": micros(self.max_queue_minutes),
+            "stale_after": micros(self.stale_after_minutes),
             "tracks_prices": not (self.price_collar is None and self.stale_after_minutes is None),
         }
 
@@ -270,5 +266,6 @@ _FIRST = (
 )  # fmt: skip
 
 
-def _micros(minutes: float | None) -> int:
+def micros(minutes: float | None) -> int:
+    """Whole microseconds, at least one; 0 where there are none."""
     return 0 if minutes is None else max(1, round(minutes * _MINUTE))

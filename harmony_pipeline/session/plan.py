@@ -22,12 +22,13 @@ from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECOND
 from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.portfolio.sleeves import Sleeves, name_in_ids
+from harmony_pipeline.portfolio.sleeves import SharedRules, Sleeves, name_in_ids
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.scanner.intraday import IntradayScan
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.strategies.base import Stepwise, Strategy, remembers_the_market
+from harmony_pipeline.strategies.own_rules import StrategyRiskSettings
 
 SCALE = "volatility_20"  # the feature that sizes trades and sets barriers
 _LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
@@ -37,7 +38,7 @@ _LONGEST_CLIENT_ORDER_ID = 128  # Alpaca's limit
 class MemberPlan:
     """One strategy of a portfolio, pinned as `SessionPlan` pins the only one of a session.
 
-    rules: its own, which differ from the other members' in their exits alone. symbols: those in
+    rules: its own, which are like the other members' in what is the account's. symbols: those in
     which it takes sides; None: all of the session's. stopped: why it trades nothing today, like one
     that was stopped during the day; empty: it trades.
     """
@@ -319,10 +320,16 @@ def _described(strategy: Strategy) -> str:
 
 
 def _rules(rules: TradingRules) -> dict[str, Any]:
-    """Every number of the rules; a policy of size only where there is one."""
+    """Every number of the rules; a policy of size, limits and terms of single strategies only where
+    there are any.
+    """
     parts = asdict(rules)
     if not rules.policies:
         parts.pop("policies")
+    if rules.own == StrategyRiskSettings():
+        parts.pop("own")
+    if isinstance(rules, SharedRules) and not rules.terms:
+        parts.pop("terms")
     return parts
 
 

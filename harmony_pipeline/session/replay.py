@@ -132,6 +132,7 @@ def restricted(state: TradingState) -> TradingState:
         (positions["quantity"] != 0.0)
         | (positions["entry_working"] == 1)
         | (positions["paused_until"] > tomorrow)
+        | (positions["own_paused_until"] > tomorrow)
         | (positions["intent_until"] > tomorrow)
         | (state.exchange.orders["status"] == ORDER_OPEN).any(axis=1)
     )

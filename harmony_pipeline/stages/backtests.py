@@ -8,7 +8,7 @@ parameters, and counts as a trial. A portfolio runs the signals of several strat
 (shared_accounts.py); everywhere here its name may stand for a strategy's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -50,6 +50,7 @@ from harmony_pipeline.stages.trade_pages import latest_closed
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity, filter_rule
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.base import Learner, Stepwise
+from harmony_pipeline.strategies.own_rules import BracketSettings, StrategyRiskSettings
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 
@@ -206,7 +207,7 @@ def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
     built = build_strategy(chosen)
     if not (isinstance(built, Stepwise) and built.hears_fills):
         return False
-    if learns(pipeline.settings.risk):
+    if learns(pipeline.settings.risk_of(strategy)):
         raise ConfigError(
             f'strategies.{strategy}: {chosen.use} has on_fill, and risk.sizing = "bandit" learns'
             " from signals that are made before any fill: choose another sizing"
@@ -300,6 +301,7 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
         pipeline.settings.backtest,
         pipeline.settings.market.timeframe,
         exits[0] if strategy in pipeline.settings.strategies else exits,
+        *own_rules_of(members),
         lives_of(pipeline).rows(),
         *sectors_of(pipeline).rows,
         *filter_rule(pipeline, members),
@@ -314,6 +316,13 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
     return (
         f"{strategy}-{pipeline.fingerprint(dict(parameters), bars, unusual, predictions, *inputs)}"
     )
+
+
+def own_rules_of(members: Iterable[StrategySettings]) -> list[list[Any]]:
+    """Horizon, bracket, size and limits that strategies have of their own; empty where none has any."""
+    own = [[one.horizon_bars, one.bracket, one.risk] for one in members]
+    alike = [None, BracketSettings(), StrategyRiskSettings()]
+    return [] if all(each == alike for each in own) else own
 
 
 def backtest(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:

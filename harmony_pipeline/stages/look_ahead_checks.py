@@ -140,7 +140,7 @@ def labels_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]) 
         return labelling.label_events(
             tables["bars"],
             tables["events"],
-            pipeline.settings.labels,
+            pipeline.settings.event_labels,
             pipeline.calendar,
             pipeline.timeframe,
             securities_begin=begins,

@@ -122,7 +122,7 @@ def training_recipe(pipeline: PipelineContext, horizon: int) -> str:
          if name not in _AFTER_THE_FORECAST},
         source_of(chosen.forecaster, primary.use, *settings.features.own),
         (inputs.hash, model_columns(pipeline), settings.regimes.model_dump(mode="json")),
-        {name: value for name, value in settings.labels.model_dump(mode="json").items()
+        {name: value for name, value in settings.event_labels.model_dump(mode="json").items()
          if name != "horizons_bars"},
         (horizon, primary.use, parameters, primary.watch),
         *((settings.labels.horizons_bars,) if _is_blended(pipeline, horizon) else ()),

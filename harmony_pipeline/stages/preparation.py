@@ -7,8 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from harmony_pipeline.backtest.simulator import BacktestResult
-from harmony_pipeline.errors import NotReady
+from harmony_pipeline.config import check_own_rules
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.stages import gaps, ingest, instruments, market, models, news, research
 from harmony_pipeline.stages.backtests import nothing_to_trade, simulated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
@@ -52,17 +55,16 @@ def backtested_now(
     *,
     exits: str | None = None,
     horizon_bars: int | None = None,
+    bracket: Mapping[str, Any] | None = None,
+    risk: Mapping[str, Any] | None = None,
 ) -> tuple[PipelineContext, str, BacktestResult]:
     """The backtest of an active strategy or portfolio, or of a class, as (context that knows it,
     name, result); it counts as a trial.
 
     Raises NotReady while the lake lacks what it reads, ConfigError for what is no strategy.
     """
-    changes = {
-        name: value
-        for name, value in (("exits", exits), ("horizon_bars", horizon_bars))
-        if value is not None
-    }
+    own = {"exits": exits, "horizon_bars": horizon_bars, "bracket": bracket, "risk": risk}
+    changes = {name: value for name, value in own.items() if value is not None}
     if isinstance(strategy, str):
         name = pipeline.strategy(strategy)
         why = nothing_to_trade(pipeline, name)
@@ -77,14 +79,28 @@ def backtested_now(
         name, chosen = settings_of_class(strategy)
         if not pipeline.lake.partitions("features"):
             raise NotReady("there are no features yet; make them with: harmony backfill research")
-    chosen = StrategySettings.model_validate({**chosen.model_dump(), **changes})
-    known = with_strategy(pipeline, name, chosen)
+    known = with_strategy(pipeline, name, _changed(name, chosen, changes))
+    chosen = known.settings.strategies[name]
+    try:
+        check_own_rules(known.settings, name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     overrides = {
         key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
     }
     result = simulated(known, name, overrides, in_lake=isinstance(strategy, str))
     count_trial(known, name, result)
     return known, name, result
+
+
+def _changed(name: str, chosen: StrategySettings, changes: Mapping[str, Any]) -> StrategySettings:
+    """The settings with these changes. Raises ConfigError for a value that is none."""
+    try:
+        return StrategySettings.model_validate({**chosen.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"strategies.{name}.{key}: {first['msg']}") from None
 
 
 def settings_of_class(kind: type) -> tuple[str, StrategySettings]:

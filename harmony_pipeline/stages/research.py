@@ -293,8 +293,8 @@ def _shown_signals(
 
 
 def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
-    """Outcome of every event of the traded strategy by `labels.method`, each known at its own
-    `end_timestamp`.
+    """Outcome of every event of the traded strategy by `labels.method` and its own bracket, each
+    known at its own `end_timestamp`.
     """
     parts: dict[str, StageResult] = {}
     terms = pipeline.instruments, lives_of(pipeline)
@@ -383,7 +383,7 @@ def _labels_of(
         events = label_events(pipeline, keys)
         bars = pipeline.lake.read("bars", keys)
         table = labelling.label_events(
-            bars, events, pipeline.settings.labels, pipeline.calendar, pipeline.timeframe,
+            bars, events, pipeline.settings.event_labels, pipeline.calendar, pipeline.timeframe,
             keep_from=period.start, keep_until=period.end,
             instruments=terms[0], securities_begin=securities_begin(terms[1]),
         ).table  # fmt: skip

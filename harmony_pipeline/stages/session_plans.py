@@ -116,7 +116,7 @@ def _learned(pipeline: PipelineContext) -> list[dict[str, str]]:
     tables = []
     if pipeline.feature_set.reads_news:
         tables.append("news_scores")
-    if learns(pipeline.settings.risk):
+    if any(map(learns, map(pipeline.settings.risk_of, pipeline.settings.session_strategies))):
         tables.append("sizing_policies")
     return [pipeline.lake.content_hashes(name) for name in tables]
 

@@ -5,12 +5,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from harmony_pipeline.settings_base import FrozenSettings
+from harmony_pipeline.strategies.own_rules import BracketSettings, StrategyRiskSettings
 
 
 class StrategySettings(FrozenSettings):
     """One entry of `[strategies.NAME]`."""
 
-    LATER = frozenset({"watch", "model_filter", "data"})
+    LATER = frozenset({"watch", "model_filter", "data", "bracket", "risk"})
 
     use: str = Field(description="import path module:Class")
     enabled: bool = True
@@ -35,6 +36,13 @@ class StrategySettings(FrozenSettings):
     )
     horizon_bars: int | None = Field(
         default=None, description="horizon of the barriers; none means the longest label horizon"
+    )
+    bracket: BracketSettings = Field(
+        default=BracketSettings(), description="barriers of its own, in place of those of [labels]"
+    )
+    risk: StrategyRiskSettings = Field(
+        default=StrategyRiskSettings(),
+        description="a size of its own, and limits within those of [risk]",
     )
     uses_model: bool = Field(
         default=False, description="filtered and sized by the model's out-of-sample probability"
