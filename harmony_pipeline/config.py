@@ -56,7 +56,6 @@ from harmony_pipeline.settings_sources import (
     read_text,
     setting_variables,
 )
-from harmony_pipeline.strategies.own_rules import BracketSettings
 from harmony_pipeline.strategies.settings import (
     DEFAULT_STRATEGIES,
     StrategySettings,
@@ -342,7 +341,7 @@ def _check_quotes(settings: Settings) -> None:
                 f"risk.sizing: bandit learns from signals of bars, and {name} acts on quotes:"
                 f" choose another sizing, or set strategies.{name}.enabled = false"
             )
-        _refuse_rules_of_bars(name, chosen)
+        _refuse_limits_of_bars(name, chosen)
         if name in settings.session_strategies:
             raise ValueError(
                 f"session.strategy: '{name}' is backtested over quotes and is no part of a session:"
@@ -350,18 +349,13 @@ def _check_quotes(settings: Settings) -> None:
             )
 
 
-def _refuse_rules_of_bars(name: str, chosen: StrategySettings) -> None:
-    """Raises ValueError for rules of its own that a strategy on quotes has no use for."""
-    where = f"strategies.{name}"
-    if chosen.bracket != BracketSettings():
-        raise ValueError(
-            f"{where}.bracket: the strategy acts on quotes, and barriers are of bars: take it out"
-        )
+def _refuse_limits_of_bars(name: str, chosen: StrategySettings) -> None:
+    """Raises ValueError for limits of its own that a strategy on quotes has of its account."""
     for key in ("max_daily_loss", "symbol_cooldown_minutes"):
         if chosen.risk.model_dump()[key] is not None:
             raise ValueError(
-                f"{where}.risk.{key}: the strategy acts on quotes and has an account of its own:"
-                f" set risk.{key} instead"
+                f"strategies.{name}.risk.{key}: the strategy acts on quotes and has an account of"
+                f" its own: set risk.{key} instead"
             )
 
 

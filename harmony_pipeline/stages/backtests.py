@@ -319,7 +319,7 @@ def backtest_id(pipeline: PipelineContext, strategy: str, parameters: Mapping[st
 
 
 def own_rules_of(members: Iterable[StrategySettings]) -> list[list[Any]]:
-    """Horizon, bracket, size and limits that strategies have of their own; empty where none has any."""
+    """Horizon, bracket, size and limits that strategies have of their own; none: empty."""
     own = [[one.horizon_bars, one.bracket, one.risk] for one in members]
     alike = [None, BracketSettings(), StrategyRiskSettings()]
     return [] if all(each == alike for each in own) else own

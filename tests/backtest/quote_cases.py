@@ -23,10 +23,10 @@ WIDE = {
 UNIT = Decimal("0.0001")
 
 
-def rules(risk=None, cash=100_000.0, sectors=(), lives=None, **costs):
+def rules(risk=None, cash=100_000.0, sectors=(), lives=None, own=None, **costs):
     chosen = trading_rules(
         {**WIDE, **(risk or {})}, {**FREE, "max_participation": 1.0, **costs}, cash=cash,
-        sectors=sectors, **(lives or {}),
+        sectors=sectors, own=own, **(lives or {}),
     )  # fmt: skip
     return replace(chosen, barriers=False)
 

@@ -133,10 +133,16 @@ def rules(
     horizon: int = 4,
     cash: float = 100_000.0,
     sectors: tuple[tuple[str, date, str], ...] = (),
+    bracket: dict | None = None,
+    own: dict | None = None,
     **lives: Any,
 ) -> TradingRules:
-    """Rules with the given numbers; the rest by default."""
-    strategy = StrategySettings(use="tests:none", exits=exits, horizon_bars=horizon)
+    """Rules with the given numbers; the rest by default. bracket, own: what the strategy has of its
+    own of labels and risk.
+    """
+    strategy = StrategySettings(
+        use="tests:none", exits=exits, horizon_bars=horizon, bracket=bracket or {}, risk=own or {}
+    )
     parts = (
         RiskSettings(**(risk or {})),
         CostSettings(**(costs or {})),

@@ -93,7 +93,8 @@ class Chooser:
 
 
 def both(seed, symbols, risk, actions=(), *, flat=False):
-    chosen = rules(risk, **COSTS)
+    own = {name: value for name, value in risk.items() if name == "own"}
+    chosen = rules({name: value for name, value in risk.items() if name != "own"}, **own, **COSTS)
     bars = minute_bars(seed, symbols, actions)
     features = bars.select("symbol", "timestamp", volatility=0.0008)
     of_bars = run_machine_backtest(
@@ -127,6 +128,8 @@ ONE = [
      "consecutive_loss_cooldown_minutes": 9.5},
     {"sizing": "fixed_value", "size_value": 90_000.0, "account": {"kind": "margin"}},
     {"sizing": "fixed_value", "size_value": 30_000.0, "account": {"kind": "cash"}},
+    {"own": {"sizing": "fixed_fraction", "size_fraction": 0.3, "max_position": 0.2}},
+    {"sizing": "fixed_value", "own": {"max_net_exposure": 0.05, "allow_short": False}},
 ]  # fmt: skip
 ACTIONS = (("AAA", DAYS[1], "split", 2.0), ("AAA", DAYS[2], "dividend", 0.6))
 

@@ -2,7 +2,7 @@
 strategy that trades a lot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -135,9 +135,13 @@ def market(seed: int = 3, symbols: Sequence[str] = SYMBOLS) -> pl.DataFrame:
     )
 
 
-def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
+def rules(
+    exits: str = "barriers",
+    own: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> TradingRules:
     """Trading rules with tight brackets and visible costs; `changes` go to ExecutionNoiseSettings,
-    RiskSettings or CostSettings by name.
+    RiskSettings or CostSettings by name, `own` to what the strategy has of its own.
     """
     risk = RiskSettings(
         **{
@@ -162,7 +166,9 @@ def rules(exits: str = "barriers", **changes: Any) -> TradingRules:
             **{k: v for k, v in changes.items() if k in LabelSettings.model_fields},
         }
     )
-    strategy = StrategySettings(use="tests:Contrarian", exits=exits)  # type: ignore[arg-type]
+    strategy = StrategySettings.model_validate(
+        {"use": "tests:Contrarian", "exits": exits, **(own or {})}
+    )
     backtest = BacktestSettings(
         **{
             "initial_cash": 50_000.0,

@@ -43,6 +43,42 @@ def three(**changes: Any) -> tuple[MemberPlan, ...]:
     )
 
 
+def three_of_their_own(**changes: Any) -> tuple[MemberPlan, ...]:
+    """The same, each with a bracket, a size and limits of its own."""
+    slow = rules(
+        "barriers",
+        {
+            "horizon_bars": 3,
+            "bracket": {"profit_take": 0.5, "stop_loss": 2.0},
+            "risk": {"sizing": "stop_distance", "risk_per_trade": 0.01, "max_daily_loss": 0.004},
+        },
+        **changes,
+    )
+    fast = rules(
+        "signal",
+        {"risk": {"sizing": "fixed_value", "size_value": 2_000.0, "max_open_positions": 2}},
+        **changes,
+    )
+    against = rules(
+        "barriers",
+        {
+            "horizon_bars": 9,
+            "bracket": {"touch": "close"},
+            "risk": {
+                "max_position": 0.1,
+                "symbol_cooldown_minutes": 200.0,
+                "max_daily_loss": 0.002,
+            },
+        },
+        **changes,
+    )
+    return (
+        MemberPlan("slow", Contrarian(0.004), slow),
+        MemberPlan("fast", Contrarian(0.001), fast),
+        MemberPlan("against", Trend(0.006), against),
+    )
+
+
 def portfolio_plan(
     day: date,
     ledger: Ledger,

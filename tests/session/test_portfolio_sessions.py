@@ -22,7 +22,13 @@ from session.days import (
     plan_of,
     rules,
 )
-from session.portfolio_days import Failing, Trend, portfolio_plan, three
+from session.portfolio_days import (
+    Failing,
+    Trend,
+    portfolio_plan,
+    three,
+    three_of_their_own,
+)
 
 from harmony_pipeline.backtest.shared_account import Member, run_shared_backtest
 from harmony_pipeline.errors import DataError
@@ -93,6 +99,53 @@ def test_every_day_equals_the_backtest_of_the_portfolio(case: str, tmp_path: Pat
     )
     assert sides["side"].max() == 1
     assert set(differing_rows(ledger, books_from_events(ledger)).values()) == {0}
+
+
+@pytest.mark.parametrize("case", ["as they are", "bad luck", "late", "pauses"])
+def test_members_with_rules_of_their_own_are_their_backtest_too(case: str, tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    found = run_days(ledger, three_of_their_own(**CASES[case]))
+    orders = together([result for _, result in found], "orders")
+    assert {"strategy_max_open_positions", "strategy_max_daily_loss"} <= {*orders["reason"]}
+    assert "strategy_max_position" in {*orders["risk_limit"]}
+    closed = pl.concat(result.trades for _, result in found)
+    reasons = closed.group_by("strategy").agg(pl.col("exit_reason").unique())
+    left_by = {name: set(reason) for name, reason in reasons.iter_rows()}
+    assert {"stop", "take", "vertical"} <= left_by["slow"] | left_by["against"]
+    assert "vertical" not in left_by["fast"]
+    legs = orders.filter(pl.col("kind") != "market")
+    assert set(legs["strategy"]) == {"slow"}  # closes touch the other's barriers
+    assert set(differing_rows(ledger, books_from_events(ledger)).values()) == {0}
+
+
+def test_a_strategy_with_rules_of_its_own_is_the_same_alone_and_in_a_portfolio(
+    tmp_path: Path,
+) -> None:
+    chosen = three_of_their_own()[0].rules
+    one, other = fresh_ledger(tmp_path / "a"), fresh_ledger(tmp_path / "b")
+    member = (MemberPlan("contrarian", Contrarian(), chosen),)
+    for day in DAYS[:4]:
+        plan = plan_of(day, one, BARS, chosen)
+        alone = replay_day(plan, BARS, one)
+        assert compare(alone, backtest_day(plan, BARS)).equal
+        shared = replay_day(portfolio_plan(day, other, BARS, member), BARS, other)
+        ids = {"session_id", "client_order_id", "order_id", "parent_id", "fill_id"}
+        for name in ("session_orders", "session_fills", "session_positions", "session_equity"):
+            kept = [column for column in alone.tables[name].columns if column not in ids]
+            assert alone.tables[name].select(kept).equals(shared.tables[name].select(kept)), name
+
+
+def test_rules_of_its_own_are_part_of_a_plan_and_their_absence_is_not(tmp_path: Path) -> None:
+    ledger = fresh_ledger(tmp_path)
+    plans = [
+        portfolio_plan(DAYS[0], ledger, BARS, members)
+        for members in (three(), three_of_their_own(), three())
+    ]
+    assert plans[0].hash == plans[2].hash != plans[1].hash
+    assert plans[0].rules.terms == ()  # type: ignore[attr-defined]
+    own = {"bracket": {"stop_loss": 0.8}, "risk": {"kelly_fraction": 0.25}}
+    alone = [plan_of(DAYS[0], ledger, BARS, rules("barriers", given)) for given in (None, own)]
+    assert alone[0].hash != alone[1].hash  # the limits that are written are part of it
 
 
 def test_strategies_hold_one_symbol_together_and_each_has_its_own_bracket(tmp_path: Path) -> None:

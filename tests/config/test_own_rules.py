@@ -1,0 +1,146 @@
+"""Rules of a strategy's own in the settings: what is taken, and the line that refuses the rest."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmony_pipeline.config import Settings, load_settings
+from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.risk.settings import SIZINGS, RiskSettings
+from harmony_pipeline.risk.strategy_terms import SIZING_KEYS, looser_limits, of_the_account
+from harmony_pipeline.strategies.own_rules import BracketSettings, StrategyRiskSettings
+from harmony_pipeline.strategies.settings import StrategySettings
+
+FOLLOW = "[strategies.rsi_momentum"
+
+
+def settings_from(folder: Path, text: str, **environment: str) -> Settings:
+    file = folder / "harmony.toml"
+    file.write_text(text)
+    return load_settings(file, environment)
+
+
+def test_a_strategy_has_what_it_says_and_the_rest_of_all(tmp_path):
+    settings = settings_from(
+        tmp_path,
+        '[risk]\nmax_position = 0.2\n[strategies.bollinger_reversion]\nhorizon_bars = 12\n'
+        '[strategies.bollinger_reversion.bracket]\nprofit_take = 1.0\ntouch = "close"\n'
+        '[strategies.bollinger_reversion.risk]\nsizing = "stop_distance"\nmax_position = 0.05\n',
+        HARMONY__STRATEGIES__BOLLINGER_REVERSION__RISK__RISK_PER_TRADE="0.002",
+    )  # fmt: skip
+    chosen = settings.strategies["bollinger_reversion"]
+    assert (chosen.exits, chosen.risk.max_position, chosen.risk.risk_per_trade) == (
+        "barriers", 0.05, 0.002,
+    )  # fmt: skip
+    labels, risk = (
+        settings.labels_of("bollinger_reversion"),
+        settings.risk_of("bollinger_reversion"),
+    )
+    assert (labels.profit_take, labels.stop_loss, labels.touch) == (1.0, 1.0, "close")
+    assert (risk.sizing, risk.risk_per_trade, risk.max_position) == ("stop_distance", 0.002, 0.2)
+    assert settings.labels_of("rsi_momentum") == settings.labels == settings.event_labels
+    assert settings.risk_of("rsi_momentum") == settings.risk
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{FOLLOW}.risk]\nmax_position = 0.5", "strategies.rsi_momentum.risk.max_position: 0.5 is looser than risk.max_position 0.15"),
+        (f"{FOLLOW}.risk]\nmax_gross_exposure = 1.5", "risk.max_gross_exposure: 1.5 is looser"),
+        (f"{FOLLOW}.risk]\nmax_net_exposure = 0.61", "risk.max_net_exposure: 0.61 is looser"),
+        (f"{FOLLOW}.risk]\nmax_open_positions = 21", "risk.max_open_positions: 21 is looser"),
+        (f"{FOLLOW}.risk]\nmax_daily_loss = 0.03", "risk.max_daily_loss: 0.03 is looser"),
+        (f"[risk]\nallow_short = false\n{FOLLOW}.risk]\nallow_short = true", "risk.allow_short: true is looser than risk.allow_short false"),
+        (f"[risk]\nsymbol_cooldown_minutes = 60\n{FOLLOW}.risk]\nsymbol_cooldown_minutes = 30", "risk.symbol_cooldown_minutes: 30.0 is looser"),
+        (f"{FOLLOW}.risk]\nmax_drawdown = 0.1", "unknown key strategies.rsi_momentum.risk.max_drawdown"),
+        (f"{FOLLOW}.costs]\nfee_bps = 0", "unknown key strategies.rsi_momentum.costs"),
+        (f'{FOLLOW}.risk]\nsizing = "target_utility"', "strategies.rsi_momentum.risk.sizing: target_utility needs the equity to be reached"),
+        (f'{FOLLOW}.risk]\nsizing = "twice"', "strategies.rsi_momentum.risk.sizing"),
+        (f'{FOLLOW}.bracket]\nvertical = "sessions"', "set strategies.rsi_momentum.horizon_bars, too"),
+        ('[strategies.meta_labelled.bracket]\nvertical = "sessions"', 'set labels.vertical = "sessions" instead'),
+        ("[strategies.meta_labelled]\nhorizon_bars = 20", "strategies.meta_labelled.horizon_bars: the model forecasts trades of 8"),
+        ('[session]\nstrategy = "rsi_momentum"\n[strategies.meta_labelled.bracket]\nstop_loss = 2.0', "meta_labelled uses the model, whose labels have the bracket of session.strategy 'rsi_momentum'"),
+        (f'{FOLLOW}.risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "strategies.rsi_momentum.risk.sizing: bandit learns the size of one strategy"),
+        ('[risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "risk.sizing: bandit learns the size of one strategy"),
+        ('[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n[strategies.maker.risk]\nmax_daily_loss = 0.01', "set risk.max_daily_loss instead"),
+    ],
+)  # fmt: skip
+def test_what_it_cannot_have_is_refused_in_one_line(tmp_path, text, said):
+    with pytest.raises(ConfigError) as caught:
+        settings_from(tmp_path, text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_of_a_strategy_that_is_off_nothing_is_asked(tmp_path):
+    text = f"{FOLLOW}]\nenabled = false\n{FOLLOW}.risk]\nmax_position = 0.5"
+    assert not settings_from(tmp_path, text).strategies["rsi_momentum"].enabled
+
+
+def test_a_learned_size_of_all_leaves_out_a_portfolio_whose_members_have_their_own(tmp_path):
+    text = (
+        '[risk]\nsizing = "bandit"\n[portfolios.one]\nstrategies = ["rsi_momentum"]\n'
+        f'{FOLLOW}.risk]\nsizing = "fixed_value"'
+    )
+    assert settings_from(tmp_path, text).risk_of("rsi_momentum").sizing == "fixed_value"
+
+
+def test_the_labels_have_the_bracket_of_the_strategy_whose_events_they_are(tmp_path):
+    text = "[strategies.meta_labelled.bracket]\nprofit_take = 3.0\nminimum_barrier_bps = 0.0"
+    settings = settings_from(tmp_path, text)
+    assert settings.event_labels.profit_take == 3.0
+    assert settings.event_labels.minimum_barrier_bps == 0.0
+    assert settings.event_labels.horizons_bars == settings.labels.horizons_bars
+
+
+def test_ids_of_strategies_that_have_nothing_of_their_own_are_what_they_were():
+    plain = StrategySettings(use="tests:none")
+    assert not {"bracket", "risk"} & set(plain.model_dump(mode="json"))
+    own = StrategySettings(use="tests:none", bracket={"stop_loss": 2.0}, risk={"max_position": 0.1})
+    shown = own.model_dump(mode="json")
+    assert (shown["bracket"], shown["risk"]) == ({"stop_loss": 2.0}, {"max_position": 0.1})
+    assert StrategySettings.model_validate(own.model_dump()) == own
+
+
+def test_every_setting_of_its_own_is_one_of_all():
+    """With the same bounds: a value that `[risk]` refuses is refused here."""
+    own, risk = StrategyRiskSettings.model_fields, RiskSettings.model_fields
+    assert set(own) <= set(risk)
+    assert set(SIZING_KEYS) <= set(own)
+    assert all(own[name].metadata == risk[name].metadata for name in own)
+    assert {*StrategyRiskSettings.LATER} == set(own)
+    assert {*BracketSettings.LATER} == set(BracketSettings.model_fields)
+
+
+LIMITS = {
+    "max_position": st.floats(0.01, 2.0), "max_gross_exposure": st.floats(0.01, 2.0),
+    "max_net_exposure": st.floats(0.01, 2.0), "max_open_positions": st.integers(1, 30),
+    "max_daily_loss": st.floats(0.001, 1.0), "symbol_cooldown_minutes": st.floats(1.0, 500.0),
+    "allow_short": st.booleans(),
+}  # fmt: skip
+
+
+@given(
+    account=st.fixed_dictionaries({}, optional=LIMITS),
+    own=st.fixed_dictionaries({}, optional={**LIMITS, "sizing": st.sampled_from(SIZINGS)}),
+)
+def test_a_limit_is_refused_where_it_is_looser_and_only_there(account, own):
+    risk, chosen = RiskSettings(**account), StrategyRiskSettings(**own)
+    looser = set()
+    for name in LIMITS:
+        mine, theirs = chosen.model_dump()[name], risk.model_dump()[name]
+        if mine is None or theirs is None:
+            continue
+        worse = mine < theirs if name == "symbol_cooldown_minutes" else mine > theirs
+        looser |= {name} if worse else set()
+    assert {sentence.partition(":")[0] for sentence in looser_limits(risk, chosen)} == looser
+
+
+def test_what_is_the_accounts_has_no_size():
+    risk = RiskSettings(
+        sizing="fixed_value", size_value=5.0, max_position=0.4, rearm_on=(date(2024, 7, 3),)
+    )
+    assert of_the_account(risk) == RiskSettings(max_position=0.4, rearm_on=(date(2024, 7, 3),))
