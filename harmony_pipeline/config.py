@@ -397,7 +397,7 @@ def _check_forecast(settings: Settings, name: str) -> None:
         raise ValueError(
             f"{where}.bracket: {name} uses the model, whose labels have the bracket of"
             f" session.strategy '{teacher}': give both the same, set session.strategy = '{name}',"
-            " or uses_model = false"
+            f" or switch it off ({where}.enabled = false)"
         )
 
 

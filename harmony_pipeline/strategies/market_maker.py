@@ -14,6 +14,10 @@ market (they only make liquidity). A side that would carry the inventory beyond 
 is withdrawn; both are while the market is locked, crossed or without a price. At `flatten_at` all
 is withdrawn and the inventory left.
 
+Orders rest for `refresh_seconds` at least, and until a price is more than `refresh_ticks` away from
+the one that the formula gives now. One that follows every quote keeps its distance from the market
+and is hardly ever reached, and loses its place in the queue each time. A fill moves both at once.
+
 It emits Post and Withdraw, so it runs over quotes and trades (backtest/quote_driver.py).
 """
 
@@ -53,6 +57,7 @@ class Market(msgspec.Struct):
     quote: Quote | None = None
     inventory: float = 0.0
     resting: dict[int, Post] = msgspec.field(default_factory=dict)
+    refreshed: datetime | None = None  # when the orders that rest were posted last
     ends: datetime | None = None  # flatten_at of the day
     tomorrow: datetime | None = None
     closed: bool = False
@@ -73,6 +78,12 @@ class MarketMaker(FrozenSettings):
     quantity: float = Field(default=100.0, gt=0.0, description="shares of an order")
     maximum_inventory: float = Field(default=500.0, gt=0.0, description="shares, long or short")
     tick: float = Field(default=0.01, gt=0.0)
+    refresh_seconds: float = Field(
+        default=10.0, ge=0.0, description="orders rest so long before they follow the market"
+    )
+    refresh_ticks: float = Field(
+        default=1.0, ge=0.0, description="and follow it where a price moved by more ticks than this"
+    )
     variance_quotes: int = Field(default=100, ge=2, description="quotes of the variance's memory")
     flatten_at: time = Field(default=time(15, 50), description="exchange time")
     zone: ZoneName = Field(default="America/New_York", description="the exchange's clock")
@@ -102,7 +113,7 @@ class MarketMaker(FrozenSettings):
             return (*intents, *self._withdraw(quote.symbol, market, "no market"))
         middle = (quote.bid + quote.ask) / 2.0
         market.variance.update((quote.timestamp.timestamp(), middle))
-        return (*intents, *self._follow(market, quote))
+        return (*intents, *self._follow(market, quote, quote.timestamp))
 
     def on_fill(self, fill: Fill) -> Sequence[Intent]:
         """Count the inventory and lean the orders against it at once."""
@@ -115,10 +126,11 @@ class MarketMaker(FrozenSettings):
                 market.resting[fill.side] = msgspec.structs.replace(rests, quantity=left)
             else:
                 del market.resting[fill.side]
+        market.refreshed = None
         quote = market.quote
         if quote is None or not 0.0 < quote.bid < quote.ask < math.inf:
             return ()
-        return self._follow(market, quote)
+        return self._follow(market, quote, fill.timestamp)
 
     def on_adjusted(self, adjusted: Adjusted) -> Sequence[Intent]:
         """Take over what is held after a split or a change of symbol; the next quote is answered
@@ -167,8 +179,8 @@ class MarketMaker(FrozenSettings):
         market.variance = VarianceRate(self.variance_quotes)
         return [] if market.closed else [SetTimer(ends, f"flatten {day}")]
 
-    def _follow(self, market: Market, quote: Quote) -> list[Intent]:
-        """Orders that differ from those that rest."""
+    def _follow(self, market: Market, quote: Quote, now: datetime) -> list[Intent]:
+        """Orders that differ from those that rest, where it is time for them."""
         variance = market.variance.value
         if market.closed or market.ends is None or not math.isfinite(variance):  # NaN: not warm
             return []
@@ -176,17 +188,32 @@ class MarketMaker(FrozenSettings):
         tau = min(self.horizon_seconds, max(left, 0.0))
         bid, ask = self.prices(quote, market.inventory, variance, tau)
         intents: list[Intent] = []
+        wanted: dict[int, Post] = {}
         for side, price in zip(SIDES, (bid, ask), strict=True):
-            room = self.maximum_inventory - side * market.inventory
-            quantity = min(self.quantity, room)
-            wanted = Post(quote.symbol, side, price, quantity)
-            if quantity <= 0.0 or price <= 0.0:
-                if market.resting.pop(side, None) is not None:
-                    intents.append(Withdraw(quote.symbol, side, "inventory limit"))
-            elif market.resting.get(side) != wanted:
-                market.resting[side] = wanted
-                intents.append(wanted)
-        return intents
+            quantity = min(self.quantity, self.maximum_inventory - side * market.inventory)
+            if quantity > 0.0 and price > 0.0:
+                wanted[side] = Post(quote.symbol, side, price, quantity)
+            elif market.resting.pop(side, None) is not None:
+                intents.append(Withdraw(quote.symbol, side, "inventory limit"))
+        if not self._is_due(market, wanted, now):
+            return intents
+        market.refreshed = now
+        posts = [one for side, one in wanted.items() if market.resting.get(side) != one]
+        market.resting |= wanted
+        return [*intents, *posts]
+
+    def _is_due(self, market: Market, wanted: dict[int, Post], now: datetime) -> bool:
+        """Whether the orders that rest are to be replaced by those that are wanted: both sides at
+        once, so that they are always of one market.
+        """
+        if market.refreshed is None or market.resting.keys() != wanted.keys():
+            return True
+        if (now - market.refreshed).total_seconds() < self.refresh_seconds:
+            return False
+        most = (self.refresh_ticks + 1e-6) * self.tick
+        return any(
+            abs(market.resting[side].price - one.price) > most for side, one in wanted.items()
+        )
 
     def _withdraw(self, symbol: str, market: Market, reason: str) -> list[Intent]:
         sides = [side for side in SIDES if side in market.resting]

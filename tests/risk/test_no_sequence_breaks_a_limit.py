@@ -49,6 +49,9 @@ from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import SIZINGS, RiskSettings
+from harmony_pipeline.risk.strategy_limits import begin_strategies
+from harmony_pipeline.risk.strategy_terms import looser_limits
+from harmony_pipeline.strategies.own_rules import StrategyRiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
@@ -103,6 +106,20 @@ SETTINGS = st.builds(
     ),
 )
 
+# limits of the strategy's own, as parts of those of the account
+OWN = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_position": st.sampled_from([0.3, 1.0]),
+        "max_gross_exposure": st.sampled_from([0.2, 0.9]),
+        "max_net_exposure": st.sampled_from([0.2, 0.9]),
+        "max_open_positions": st.just(0.3),
+        "max_daily_loss": st.sampled_from([0.002, 0.5]),
+        "symbol_cooldown_minutes": st.sampled_from([2.0, 60.0]),
+        "allow_short": st.just(0.0),
+    },
+)
+
 WRONG = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 2.0, 1e300, 5e-324])
 
 
@@ -126,9 +143,12 @@ MOMENT = st.tuples(*(st.one_of(st.none(), SAID, SAID, SAID) for _ in SYMBOLS))
 class AnyIntents(RuleBasedStateMachine):
     """Two books side by side: the kernels', and a plain one of what was let through."""
 
-    @initialize(chosen=SETTINGS, participation=st.sampled_from([0.02, 1.0]), bad=st.booleans())
-    def begin(self, chosen, participation, bad):
+    @initialize(
+        chosen=SETTINGS, own=OWN, participation=st.sampled_from([0.02, 1.0]), bad=st.booleans()
+    )
+    def begin(self, chosen, own, participation, bad):
         self.risk = RiskSettings(**chosen)
+        self.own = own_limits(self.risk, own)
         noise = ExecutionNoiseSettings(
             reject_probability=0.2 if bad else 0.0, partial_fill_probability=0.3 if bad else 0.0
         )
@@ -137,7 +157,7 @@ class AnyIntents(RuleBasedStateMachine):
         )
         rules = TradingRules.of(
             self.risk, CostSettings(max_participation=participation), noise,
-            LabelSettings(horizons_bars=(3,)), StrategySettings(use="tests:none"),
+            LabelSettings(horizons_bars=(3,)), StrategySettings(use="tests:none", risk=self.own),
             BacktestSettings(), sectors=sectors,
         )  # fmt: skip
         self.rules = rules.records(SYMBOLS)
@@ -153,7 +173,7 @@ class AnyIntents(RuleBasedStateMachine):
         self.left, self.sent, self.closed = [], {}, []
         self.curve, self.week_base, self.day_base = [], self.cash, self.cash
         self.previous, self.seen = {}, {}
-        self.stop_day = self.stop_week = False
+        self.stop_day = self.stop_week = self.stop_own = False
         self.session_from = self.now
 
     # --- the market -------------------------------------------------------------------------------
@@ -163,6 +183,7 @@ class AnyIntents(RuleBasedStateMachine):
         bars = self.bars_of(moment)
         if not len(bars):
             return
+        begin_strategies(self.positions, self.account, self.rules[0], self.day)
         open_session(self.account, self.day)
         for bar in bars:
             symbol = int(bar["symbol"])
@@ -192,7 +213,7 @@ class AnyIntents(RuleBasedStateMachine):
         self.previous.clear()
         if (self.day + 3) // 7 > (self.day - days + 3) // 7:
             self.week_base, self.stop_week = self.equity, False
-        self.day_base, self.stop_day = self.equity, False
+        self.day_base, self.stop_day, self.stop_own = self.equity, False, False
 
     def bars_of(self, moment):
         rows = [(symbol, part) for symbol, part in enumerate(moment) if part is not None]
@@ -250,6 +271,8 @@ class AnyIntents(RuleBasedStateMachine):
     def judge_curve(self):
         """Latch what the curve alone says: losses of the day and the week."""
         self.stop_day |= self.equity < self.day_base * (1 - self.risk.max_daily_loss)
+        if self.own.max_daily_loss:
+            self.stop_own |= self.equity < self.day_base * (1 - self.own.max_daily_loss)
         if self.risk.max_weekly_loss:
             self.stop_week |= self.equity < self.week_base * (1 - self.risk.max_weekly_loss)
         self.curve.append(self.equity)
@@ -289,6 +312,8 @@ class AnyIntents(RuleBasedStateMachine):
     def judge_alone(self, intent, bar, is_reversal, end, equity, values):
         risk, symbol, side = self.risk, int(intent["symbol"]), int(intent["side"])
         assert not self.stop_day and not self.stop_week and self.account["halted"] == 0
+        assert not self.stop_own
+        self.judge_by_own_limits(symbol, side, end, equity)
         assert equity > 0 and side in (1, -1) and (side > 0 or risk.allow_short)
         assert math.isfinite(bar["volatility"]) and 0 < bar["strength"] <= 1
         assert symbol not in values or is_reversal
@@ -322,6 +347,14 @@ class AnyIntents(RuleBasedStateMachine):
             recent = [other for other in self.left if at - MINUTE < other <= at]
             assert len(recent) <= risk.max_orders_per_minute
 
+    def judge_by_own_limits(self, symbol, side, end, equity):
+        own = self.own
+        assert side > 0 or own.allow_short is not False
+        assert abs(self.pending[symbol]) <= (own.max_position or 1e9) * equity + CENT
+        if own.symbol_cooldown_minutes:
+            lost = [at for other, at, pnl in self.closed if other == symbol and pnl < 0]
+            assert all(end >= at + own.symbol_cooldown_minutes * MINUTE for at in lost)
+
     def first_of_session(self):
         return int(self.account["session_from"])
 
@@ -329,7 +362,7 @@ class AnyIntents(RuleBasedStateMachine):
         """Sums over all symbols, whichever of the working orders fill; an entry comes in the stead
         of what its symbol holds.
         """
-        risk = self.risk
+        risk, own = self.risk, self.own
         outcomes = {
             symbol: [self.pending[symbol]]
             if symbol in self.pending and symbol not in before
@@ -344,16 +377,19 @@ class AnyIntents(RuleBasedStateMachine):
                 worths.append(0)
         gross = sum(max(map(abs, worths)) for worths in outcomes.values())
         assert gross <= risk.max_gross_exposure * equity + CENT
+        assert gross <= (own.max_gross_exposure or 1e9) * equity + CENT
         if any(intent["side"] > 0 for intent in left):
             highest = sum(max(worths) for worths in outcomes.values())
             assert highest <= risk.max_net_exposure * equity + CENT
+            assert highest <= (own.max_net_exposure or 1e9) * equity + CENT
             if risk.cash_buffer is not None:
                 bought = sum(max(0, *worths) for worths in outcomes.values())
                 assert equity - bought >= risk.cash_buffer * equity - CENT
         if any(intent["side"] < 0 for intent in left):
             lowest = sum(min(worths) for worths in outcomes.values())
             assert -lowest <= risk.max_net_exposure * equity + CENT
-        assert len(outcomes) <= risk.max_open_positions
+            assert -lowest <= (own.max_net_exposure or 1e9) * equity + CENT
+        assert len(outcomes) <= min(risk.max_open_positions, own.max_open_positions or 99)
         if risk.max_sector_exposure:
             for sector in {SECTOR.get(SYMBOLS[intent["symbol"]]) for intent in left}:
                 kin = [w for s, w in outcomes.items() if SECTOR.get(SYMBOLS[s]) == sector]
@@ -367,6 +403,27 @@ class AnyIntents(RuleBasedStateMachine):
             assert {s: p["quantity"] for s, p in enumerate(self.positions) if p["quantity"]} == {
                 s: held for s, held in self.shares.items() if held
             }
+
+
+def own_limits(risk, parts):
+    """Limits of the strategy that are so many parts of the account's, none of them looser."""
+    limits = {name: getattr(risk, name) * part for name, part in parts.items() if name in TIGHTER}
+    if "max_open_positions" in limits:
+        limits["max_open_positions"] = max(1, int(limits["max_open_positions"]))
+    if "symbol_cooldown_minutes" in parts:
+        shared = risk.symbol_cooldown_minutes or 20.0
+        limits["symbol_cooldown_minutes"] = shared * parts["symbol_cooldown_minutes"]
+    if "allow_short" in parts:
+        limits["allow_short"] = False
+    own = StrategyRiskSettings(**limits)
+    assert not [*looser_limits(risk, own)]
+    return own
+
+
+TIGHTER = (
+    "max_position", "max_gross_exposure", "max_net_exposure", "max_open_positions",
+    "max_daily_loss",
+)  # fmt: skip
 
 
 def _date(day):

@@ -18,7 +18,10 @@ from harmony_pipeline.strategies.registry import build_machine, build_strategy
 from harmony_pipeline.strategies.settings import QUOTE_MACHINES, StrategySettings
 
 OPEN = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)  # 09:30 in New York
-RULE = MarketMaker(risk_aversion=0.1, intensity=40.0, variance_quotes=5, horizon_seconds=60.0)
+AT_ONCE = {"refresh_seconds": 0.0, "refresh_ticks": 0.0}  # follows every quote
+RULE = MarketMaker(
+    risk_aversion=0.1, intensity=40.0, variance_quotes=5, horizon_seconds=60.0, **AT_ONCE
+)
 
 
 def quote(seconds, bid=10.0, ask=10.04, symbol="A"):
@@ -97,6 +100,52 @@ def test_an_order_that_would_not_change_is_left_alone():
     assert run.handle(quote(6, 10.01, 10.05)) == []
 
 
+def test_orders_rest_for_their_time_and_until_the_market_has_moved():
+    """Both are then replaced, from one quote; a fill moves them at once."""
+    rule = RULE.model_copy(
+        update={"risk_aversion": 1e-6, "refresh_seconds": 4.0, "refresh_ticks": 2.0}
+    )
+    run, first = warm(rule)
+    before = {one.side: one for one in first if isinstance(one, Post)}
+    assert run.handle(quote(7, 10.5, 10.54)) == [], "too soon"
+    assert run.handle(quote(9.5, 10.02, 10.06)) == [], "near to where it was"
+    moved = run.handle(quote(10, 10.5, 10.54))
+    assert [(type(one), one.side) for one in moved] == [(Post, 1), (Post, -1)]
+    assert moved[0].price > before[-1].price
+    now = OPEN + timedelta(seconds=10.1)
+    leaned = run.handle(Fill("A", now, 1, 40.0, moved[0].price))
+    assert [(type(one), one.side) for one in leaned] == [(Post, 1)]
+    assert leaned[0].quantity == 100.0
+    assert run.handle(quote(14, 10.9, 10.94)) == [], "its time begins anew with the fill"
+    assert len(run.handle(quote(14.2, 10.9, 10.94))) == 2
+
+
+def test_an_order_that_follows_every_quote_is_not_reached_where_one_that_rests_is():
+    """The market swings by ten ticks, and every trade is at a quote that came before it."""
+    fills = {}
+    for name, update in (("at once", AT_ONCE), ("rests", {"refresh_seconds": 30.0})):
+        rule = RULE.model_copy(update={"variance_quotes": 10, **update})
+        run, resting, reached = MachineRun(MarketMaker(**rule.model_dump()), "maker"), {}, 0
+        for number in range(400):
+            middle = 10.0 + 0.05 * math.sin(number / 3.0)
+            bid, ask = round(middle - 0.005, 2), round(middle + 0.015, 2)
+            for one in run.handle(quote(number, bid, ask)):
+                if isinstance(one, Post):
+                    resting[one.side] = one
+            at = OPEN + timedelta(seconds=number + 0.5)
+            for side, price in ((1, bid), (-1, ask)):
+                order = resting.get(side)
+                if order is not None and side * (order.price - price) > 0.0:
+                    del resting[side]
+                    reached += 1
+                    for one in run.handle(Fill("A", at, side, order.quantity, order.price)):
+                        if isinstance(one, Post):
+                            resting[one.side] = one
+        fills[name] = reached
+    assert fills["at once"] == 0
+    assert fills["rests"] > 10
+
+
 def test_a_purchase_lowers_both_quotes_and_the_limit_withdraws_the_bid():
     rule = RULE.model_copy(update={"risk_aversion": 3.0, "maximum_inventory": 150.0})
     run, first = warm(rule)
@@ -149,12 +198,16 @@ steps = st.lists(
 
 
 @settings(max_examples=75, deadline=None)
-@given(steps, st.floats(0.01, 5.0), st.sampled_from([100.0, 130.0, 500.0]))
+@given(
+    steps, st.floats(0.01, 5.0), st.sampled_from([100.0, 130.0, 500.0]), st.sampled_from([0.0, 3.5])
+)
 def test_no_sequence_of_quotes_and_fills_carries_the_inventory_beyond_its_limit(
-    found, gamma, limit
+    found, gamma, limit, seconds
 ):
     """A venue that fills only what rests: each fill is of a resting order, up to all of it."""
-    rule = MarketMaker(risk_aversion=gamma, variance_quotes=3, maximum_inventory=limit)
+    rule = MarketMaker(
+        risk_aversion=gamma, variance_quotes=3, maximum_inventory=limit, refresh_seconds=seconds
+    )
     run, resting, middle, last = MachineRun(rule, "maker"), {}, 1000, None
     for number, (kind, move, width, share) in enumerate(found):
         at = OPEN + timedelta(seconds=number)
@@ -198,7 +251,7 @@ def test_on_real_quotes_it_keeps_its_rules_and_is_filled_only_where_a_trade_went
     columns = ("timestamp", "bid", "bid_size", "ask", "ask_size")
     events = [(row[0], 0, Quote("IBM", *row)) for row in quotes.select(columns).iter_rows()]
     events += [(row[0], 1, row[1]) for row in trades.select("timestamp", "price").iter_rows()]
-    rule = MarketMaker(risk_aversion=0.01, intensity=50.0, maximum_inventory=300.0)
+    rule = MarketMaker(risk_aversion=0.01, intensity=50.0, maximum_inventory=300.0, **AT_ONCE)
     run, resting, said, last = MachineRun(rule, "maker"), {}, [], None
 
     def obey(intents):
