@@ -278,6 +278,9 @@ def _shown(value: object) -> str:
     return escape(without_secrets(str(value)))
 
 
+_OF_ALL = {"bracket": "labels", "risk": "risk"}
+
+
 def print_settings(settings: Settings) -> None:
     """Every setting, its value and what it means; then the variables of the environment."""
     table = RichTable("setting", "value", "meaning")
@@ -293,6 +296,13 @@ def print_settings(settings: Settings) -> None:
                 f" {strategy.exits}{'' if strategy.enabled else ', off'}"
             ),
         )
+        for part, own in (("bracket", strategy.bracket), ("risk", strategy.risk)):
+            for key, value in own.model_dump(exclude_none=True).items():
+                table.add_row(
+                    f"strategies.{name}.{part}.{key}",
+                    _shown(value),
+                    f"of this strategy alone, in place of {_OF_ALL[part]}.{key}",
+                )
     for name, account in settings.portfolios.items():
         table.add_row(
             f"portfolios.{name}",
