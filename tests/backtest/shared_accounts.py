@@ -10,6 +10,7 @@ from harmony_pipeline.backtest.shared_account import Member, run_shared_backtest
 
 NAMES = ("trend", "reversal", "noise")
 TABLES = ("orders", "fills", "trades", "position_actions")
+CHANCE = {"reject_probability": 0.1, "partial_fill_probability": 0.2}
 THIRDS = ((FIRST, (1 / 3, 1 / 3, 1 / 3)),)
 
 

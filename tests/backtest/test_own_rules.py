@@ -18,6 +18,7 @@ from backtest.random_markets import (
     with_lives,
 )
 from backtest.shared_accounts import (
+    CHANCE,
     HOSTILE,
     NAMES,
     TABLES,
@@ -35,7 +36,6 @@ from harmony_pipeline.backtest.shared_account import Member
 from harmony_pipeline.portfolio.state import TradingState
 
 SEEDS = st.integers(0, 10**6)
-CHANCE = {"reject_probability": 0.1, "partial_fill_probability": 0.2}
 SIZES = (
     {"sizing": "stop_distance", "risk_per_trade": 0.02},
     {"sizing": "fixed_value", "size_value": 4_000.0},

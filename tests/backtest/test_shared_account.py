@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from backtest.random_markets import FIRST, Market, random_market, rules, run, with_lives
 from backtest.shared_accounts import (
+    CHANCE,
     HOSTILE,
     NAMES,
     SECTORS,
@@ -30,7 +31,6 @@ from harmony_pipeline.portfolio.state import TradingState
 
 SEEDS = st.integers(0, 10**6)
 EXITS = st.sampled_from(["barriers", "signal"])
-CHANCE = {"reject_probability": 0.1, "partial_fill_probability": 0.2}
 # --- one strategy is itself -----------------------------------------------------------------------
 
 

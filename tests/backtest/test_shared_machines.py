@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import polars as pl
 from backtest.random_markets import CALENDAR, FIRST, TIMEFRAME, rules
+from backtest.shared_accounts import CHANCE, ids_dropped, signals_of
 from backtest.test_event_driver import (
     Nervous,
     Recorder,
@@ -14,7 +15,6 @@ from backtest.test_event_driver import (
     random_rules,
     told,
 )
-from backtest.test_shared_account import CHANCE, ids_dropped, signals_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
