@@ -38,7 +38,7 @@ from harmony_pipeline.market.sources.reference import ReferenceFiles
 from harmony_pipeline.market.sources.row_batch import NAME_OF_SOURCE, ParsedTable, parse_table
 from harmony_pipeline.market.sources.text_tables import read_text_tables
 from harmony_pipeline.market.sources.unpacking import TextLimits
-from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import check_timeframe
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by
@@ -144,7 +144,7 @@ class FileSource(MarketDataSource):
         self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
     ) -> SourceResult:
         """`bars`, with notes, refusals and an account of each file. Raises as `bars` does."""
-        _check_timeframe(timeframe)
+        check_timeframe(timeframe)
         return self._read("paths", self.settings.paths, symbols, start, end, timeframe)
 
     def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
@@ -177,7 +177,7 @@ class FileSource(MarketDataSource):
         """`read_bars` of every symbol in frames of whole symbols; one frame where a file is text,
         which is read whole. The first one has the remarks.
         """
-        _check_timeframe(timeframe)
+        check_timeframe(timeframe)
         question, notes = _Question(self._reading(timeframe), start, end), list[str]()
         files = find_files(self.settings.paths, self.base, self._reference.paths(), notes)
         remarks, groups = _Remarks(list(notes)), list[list[str]]()
@@ -428,13 +428,6 @@ def _absent_symbols(question: _Question, table: pl.DataFrame) -> list[str]:
     return [
         f"no file has rows of {shown} from {question.start:%Y-%m-%d} to {question.end:%Y-%m-%d}"
     ]
-
-
-def _check_timeframe(timeframe: str) -> None:
-    if timeframe not in TIMEFRAME_SECONDS:
-        raise ConfigError(
-            f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_SECONDS)}"
-        )
 
 
 def _first_and_last(stamps: pl.Series) -> tuple[datetime, datetime]:
