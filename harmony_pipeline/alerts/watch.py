@@ -7,7 +7,6 @@ it, and whatever goes wrong here stays here.
 import contextlib
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harmony_pipeline.alerts.alert import alert_of
@@ -45,12 +44,7 @@ class SessionWatch:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stop.set()
         self._thread.join(_STOP_SECONDS)
 

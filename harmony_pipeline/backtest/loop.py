@@ -5,6 +5,10 @@ The loop holds no rule of its own: each step is a kernel that the live session c
 the columns of all symbols side by side and looks only at those with a bar at the moment. A symbol
 without a position, a working order, a signal or a corporate action costs a few stores, since
 nothing can happen to it.
+
+One symbol with barriers and plain rules is the exception: `round_trips.py` fills, books and logs
+its whole trades without orders and reports, by the same rules and to the same bits, and leaves
+every other trade to the loop.
 """
 
 from typing import Any

@@ -3,7 +3,6 @@ interrupted.
 """
 
 import os
-import signal
 import threading
 from collections.abc import Mapping
 from datetime import date
@@ -14,6 +13,7 @@ import typer
 
 from harmony_pipeline.exchange.server import ExchangeServer
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET
+from harmony_pipeline.session.process_control import stop_on_signals
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.exchange import exchange_over
 
@@ -41,19 +41,10 @@ def serve_exchange(
     keys = _keys(os.environ)
     server = exchange_over(pipeline, days, keys, file=file, speed=speed, port=port)
     stopped = stop or threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is threading.main_thread()
-    }
-    try:
-        with server:
-            for line in _lines(server, keys, own=KEY not in os.environ):
-                typer.echo(line)
-            stopped.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stop_on_signals(lambda _name: stopped.set()), server:
+        for line in _lines(server, keys, own=KEY not in os.environ):
+            typer.echo(line)
+        stopped.wait()
     typer.echo(f"stopped at {server.venue.now:%Y-%m-%d %H:%M} UTC; orders and fills are in {file}")
 
 

@@ -1,7 +1,6 @@
 """`harmony monitor`: serves the page about a session until it is interrupted."""
 
 import os
-import signal
 import threading
 from typing import Any
 
@@ -10,6 +9,7 @@ import typer
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.monitor.access import TOKEN_VARIABLE, TokenCheck, token_of
 from harmony_pipeline.monitor.server import MonitorServer, is_loopback
+from harmony_pipeline.session.process_control import stop_on_signals
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.monitor import monitor_over
 
@@ -32,24 +32,18 @@ def serve_monitor(
         PipelineContext(settings), TokenCheck(token), session=session, replay_speed=replay_speed
     )
     stopped = stop or threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if threading.current_thread() is threading.main_thread()
-    }
-    try:
-        with MonitorServer(monitor, host, port) as server:
-            typer.echo(f"monitor: {server.url} (Ctrl-C ends it; the session goes on)")
-            if made and replay_speed is None:
-                typer.echo(
-                    f"token of the kill switch: {token} (of this run; {TOKEN_VARIABLE} sets one)"
-                )
-            if not is_loopback(host):
-                typer.echo(
-                    f"anybody who reaches {host} can read this page: put TLS in front of it",
-                    err=True,
-                )
-            stopped.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with (
+        stop_on_signals(lambda _name: stopped.set()),
+        MonitorServer(monitor, host, port) as server,
+    ):
+        typer.echo(f"monitor: {server.url} (Ctrl-C ends it; the session goes on)")
+        if made and replay_speed is None:
+            typer.echo(
+                f"token of the kill switch: {token} (of this run; {TOKEN_VARIABLE} sets one)"
+            )
+        if not is_loopback(host):
+            typer.echo(
+                f"anybody who reaches {host} can read this page: put TLS in front of it",
+                err=True,
+            )
+        stopped.wait()

@@ -15,6 +15,9 @@ For every regular bar of a symbol the driver calls, in this order,
 and hands every report to the portfolio before the next call. After the portfolio has decided, each
 intent goes to `submit`. A kernel writes reports into `reports[n:]` and returns the new n; one call
 writes at most MAX_REPORTS. `rules` is the RULES record of the symbol, `bar` one BAR record.
+
+A backtest of one symbol whose rules are plain makes whole trades without these calls, by the same
+prices, fees and levels (backtest/round_trips.py).
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,9 @@
 """The lengths of bars that a market may have."""
 
+from collections.abc import Iterable
 from typing import Literal
+
+from harmony_pipeline.errors import ConfigError
 
 Timeframe = Literal[
     "1Sec", "5Sec", "10Sec", "15Sec", "30Sec", "1Min", "5Min", "15Min", "30Min", "1Hour", "1Day",
@@ -27,3 +30,9 @@ TIMEFRAME_MINUTES: dict[str, int] = {
 """the lengths that vendors have bars of; shorter ones come from files or are made of trades"""
 # stamped midnight UTC of their first session date, known at the close of their last
 LONG_TIMEFRAMES = ("1Day", "1Week")
+
+
+def check_timeframe(timeframe: str, known: Iterable[str] = TIMEFRAME_SECONDS) -> None:
+    """Raises ConfigError for a timeframe that is not one of `known`."""
+    if timeframe not in known:
+        raise ConfigError(f"the timeframe is '{timeframe}': use one of {', '.join(known)}")

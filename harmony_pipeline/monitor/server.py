@@ -5,7 +5,6 @@ import ipaddress
 import socket
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 import uvicorn
@@ -61,12 +60,7 @@ class MonitorServer:
             raise ConfigError("the monitor's server did not start")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._monitor.hub.closed = True
         time.sleep(2 * PAUSE_SECONDS)  # streams end by themselves
         self._server.should_exit = self._server.force_exit = True

@@ -10,7 +10,7 @@ a decision of its own over them; it cannot tell a frame of a moment from years.
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -37,7 +37,15 @@ from harmony_pipeline.strategies.base import (
 )
 from harmony_pipeline.strategies.events import Bar, Enter, Fill, Leave, Quote
 from harmony_pipeline.strategies.machines import MachineRun
-from harmony_pipeline.strategies.meta import Gatekeeper, gate
+from harmony_pipeline.strategies.traded_signals import (
+    Gatekeeper,
+    Sides,
+    filtered_side,
+    gate,
+    model_threshold,
+    proposed_signals,
+    unfiltered,
+)
 
 PREDICTION_COLUMNS: dict[str, Any] = {
     "symbol": TEXT,
@@ -61,14 +69,6 @@ _NO_SIGNALS = pl.DataFrame(schema=SIGNAL_COLUMNS)
 
 Signals = dict[str, dict[str, Any]]
 """SIGNAL_COLUMNS by symbol, None where a value is not known."""
-
-
-class _Sides(NamedTuple):
-    """What the strategy says of some bars: `rows` are their places in the batch."""
-
-    rows: list[int]
-    side: list[int]
-    strength: list[float]
 
 
 class LiveSignals:
@@ -162,7 +162,7 @@ class LiveSignals:
             return None
         side, strength = self._machine.holding.get(symbol, (0, 0.0))
         batch = Batch(bar.start, bar.end, (bar,))
-        found = self._completed(batch, values[None, :], _Sides([0], [side], [strength]))
+        found = self._completed(batch, values[None, :], Sides([0], [side], [strength]))
         none = {"side": 0, "strength": 0.0, "volatility": float(values[self._scale])}
         return bar, found.get(symbol, none | {"probability": None, "model_id": None})
 
@@ -175,13 +175,13 @@ class LiveSignals:
 
     # --- bars -------------------------------------------------------------------------------------
 
-    def _sides(self, bars: tuple[SessionBar, ...], values: FloatArray) -> _Sides | None:
+    def _sides(self, bars: tuple[SessionBar, ...], values: FloatArray) -> Sides | None:
         """What the strategy says, where it needs no frame to say it."""
         if self._machine is not None:
             return self._told(bars, values)
         return self._of_rows(values) if self._rowwise is not None else None
 
-    def _of_rows(self, values: FloatArray) -> _Sides | None:
+    def _of_rows(self, values: FloatArray) -> Sides | None:
         """Sides of a rowwise strategy; None where it raises or returns what is none: the frames
         say then what is wrong, and of which bar.
         """
@@ -194,32 +194,31 @@ class LiveSignals:
             return None
         if not are_sides(side, strength, len(rows)):
             return None
-        return _Sides(rows.tolist(), side.astype(np.int64).tolist(), strength.tolist())
+        return Sides(rows.tolist(), side.astype(np.int64).tolist(), strength.tolist())
 
-    def _completed(self, batch: Batch, values: FloatArray, sides: _Sides) -> Signals:
+    def _completed(self, batch: Batch, values: FloatArray, sides: Sides) -> Signals:
         """`complete_signals` of arrays: with the volatility and, where a model filters, its
         probability and its yes or no.
         """
         plan = self._plan
-        if plan.rules.barriers:  # the other rows say nothing to a strategy that only enters
-            sides = _taken(sides)
+        sides = sides.proposed(barriers=plan.rules.barriers)
         if not sides.rows:
             return {}
         probability, reason = dict[int, float](), dict[int, str | None]()
         if plan.uses_model and plan.model is not None:
-            asked = _taken(sides)
+            asked = sides.taken()
             if asked.rows:
                 found, reasons = self._answers(plan.model, batch, values, asked)
                 probability = dict(zip(asked.rows, found.tolist(), strict=True))
                 reason = dict(zip(asked.rows, reasons, strict=True))
-        threshold, bars = _threshold(plan), batch.bars
+        threshold, bars = model_threshold(plan.strategy, plan.threshold), batch.bars
         signals = Signals()
         for row, side, strength in zip(*sides, strict=True):
             answer = probability.get(row, np.nan)
             signals[bars[row].symbol] = {
                 "symbol": bars[row].symbol,
                 "timestamp": batch.start,
-                "side": side if not plan.uses_model or answer >= threshold else 0,
+                "side": filtered_side(side, answer, threshold) if plan.uses_model else side,
                 "strength": strength,
                 "volatility": _known(float(values[row, self._scale])),
                 "probability": _known(answer),
@@ -229,7 +228,7 @@ class LiveSignals:
         return signals
 
     def _answers(
-        self, model: TrainedModel, batch: Batch, values: FloatArray, asked: _Sides
+        self, model: TrainedModel, batch: Batch, values: FloatArray, asked: Sides
     ) -> tuple[FloatArray, list[str | None]]:
         """Probability, NaN where there is none, and why there is none, of each row asked about."""
         inputs, regimes = required_inputs(model), self._plan.regime_history
@@ -272,10 +271,10 @@ class LiveSignals:
             values[row] = self._features.update(*_arguments(bar))
         return values
 
-    def _told(self, bars: tuple[SessionBar, ...], values: FloatArray) -> _Sides:
+    def _told(self, bars: tuple[SessionBar, ...], values: FloatArray) -> Sides:
         """The machine hears each bar whose features are known; a row has what it holds then."""
         assert self._machine is not None
-        held = _Sides([], [], [])
+        held = Sides([], [], [])
         known = values[:, self._needed]
         finite: list[bool] = np.asarray(np.isfinite(known).all(axis=1)).tolist()
         for row, (bar, features) in enumerate(zip(bars, known.tolist(), strict=True)):
@@ -318,7 +317,7 @@ def _arguments(
     )
 
 
-def _sides_of(batch: Batch, primary: pl.DataFrame) -> _Sides | None:
+def _sides_of(batch: Batch, primary: pl.DataFrame) -> Sides | None:
     """A signals frame as places in the batch; None where it has other rows than the batch's."""
     symbols = primary["symbol"].to_list()
     place = {bar.symbol: row for row, bar in enumerate(batch.bars)}
@@ -327,26 +326,14 @@ def _sides_of(batch: Batch, primary: pl.DataFrame) -> _Sides | None:
     ):
         return None
     rows = [place[symbol] for symbol in symbols]
-    return _Sides(rows, primary["side"].to_list(), primary["strength"].to_list())
-
-
-def _taken(sides: _Sides) -> _Sides:
-    """The rows that take a side."""
-    if all(sides.side):
-        return sides
-    kept = [place for place, side in enumerate(sides.side) if side]
-    return _Sides(
-        [sides.rows[place] for place in kept],
-        [sides.side[place] for place in kept],
-        [sides.strength[place] for place in kept],
-    )
+    return Sides(rows, primary["side"].to_list(), primary["strength"].to_list())
 
 
 def _known(value: float) -> float | None:
     return value if value == value else None  # noqa: PLR0124  NaN
 
 
-def _primary_frame(bars: tuple[SessionBar, ...], sides: _Sides) -> pl.DataFrame:
+def _primary_frame(bars: tuple[SessionBar, ...], sides: Sides) -> pl.DataFrame:
     """The signals frame of these rows."""
     names = ("symbol", "timestamp", "side", "strength")
     rows = [
@@ -405,24 +392,19 @@ def complete_signals(
 
     Used for one batch by the session and for a whole day by its backtest.
     """
-    if plan.rules.barriers and not primary["side"].to_numpy().any():
+    asked = proposed_signals(primary, barriers=plan.rules.barriers)
+    if asked.is_empty():
         return _NO_SIGNALS  # most bars of a session
-    asked = primary.lazy()
-    if plan.rules.barriers:
-        # the other rows say nothing to a strategy that only enters
-        asked = asked.filter(pl.col("side") != 0)
     scale = features.lazy().select("symbol", "timestamp", volatility=SCALE)
-    found = asked.join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
+    found = asked.lazy().join(scale, on=["symbol", "timestamp"], how="inner", maintain_order="left")
     if plan.uses_model and plan.model is not None:
         signals = found.collect()
         known = predictions(plan.model, signals, features, plan.regime_history)
-        found = gate(plan.strategy, signals, known, _threshold(plan)).lazy()
+        found = gate(
+            plan.strategy, signals, known, model_threshold(plan.strategy, plan.threshold)
+        ).lazy()
     else:
-        found = found.with_columns(
-            probability=pl.lit(None, dtype=REAL),
-            model_id=pl.lit(None, dtype=TEXT),
-            reason=pl.lit(None, dtype=TEXT),
-        )
+        found = unfiltered(found).with_columns(reason=pl.lit(None, dtype=TEXT))
     return found.select(
         pl.col(name).cast(dtype) for name, dtype in SIGNAL_COLUMNS.items()
     ).collect()
@@ -476,8 +458,3 @@ def required_inputs(model: TrainedModel) -> InputMap:
             " train one with: harmony backfill model"
         )
     return model.inputs
-
-
-def _threshold(plan: SessionPlan) -> float:
-    own = getattr(plan.strategy, "threshold", None)
-    return float(plan.threshold if own is None else own)

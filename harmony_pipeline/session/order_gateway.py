@@ -1,4 +1,9 @@
-"""Performs the actions of the order manager, in order: the ledger first, then the broker.
+"""Performs the actions of the order manager, in order: what the manager took in is written, then
+what follows from it goes to the broker.
+
+The manager books a fact in memory before it is written here. Nobody sees the books in between:
+snapshots and Redis have them as they stand after a moment. A write that fails ends the process, and
+the books in memory with it; the next process hears the fact from the broker again.
 
 Every answer goes back into the manager as its next event before the next action is performed. While
 the journal of an interrupted session lasts, answers come from it instead: nothing is written or

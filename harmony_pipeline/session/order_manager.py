@@ -12,6 +12,8 @@ event. After a crash the same `step` is fed from the ledger (`session/event_repl
 - A position whose bracket ended without a fill is closed (`session/bracket_orders.py`).
 - A broker's fact passes `execution/lifecycle.py` before it changes anything. A fact that the
   lifecycle does not allow is a dispute, and a dispute halts the session.
+- A fact is booked at once, in memory, and its `Write` is the first action of its step: nothing that
+  follows from it leaves before it is on disk.
 """
 
 from collections.abc import Iterable, Mapping
@@ -420,7 +422,9 @@ class OrderManager:
     # --- facts ------------------------------------------------------------------------------------
 
     def _take(self, fact: AnyOrderFact, known: Order | None = None) -> None:
-        """Check a fact against the order's lifecycle, write it, and tell the portfolio."""
+        """Check a fact against the order's lifecycle, ask for its `Write`, and book it; what the
+        portfolio wants then comes after that `Write`.
+        """
         name = fact.client_order_id
         before = self.orders.get(name) or known
         if before is None:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,16 +104,16 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(request: StopRequest) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a graceful stop while the block runs. Outside the main thread,
-    where signals cannot be caught, nothing changes.
+def stop_on_signals(stop: Callable[[str], object]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `stop` with their name while the block runs, instead of ending the
+    process. Outside the main thread, where signals cannot be caught, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.ask(signal.Signals(number).name)
+        stop(signal.Signals(number).name)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -169,7 +169,7 @@ def _guarded(plan: SessionPlan, watch: Supervision) -> Iterator[None]:
     if watch.state is None:
         yield
         return
-    with session_lock(watch.state, plan.session_id), stop_on_signals(watch.stop):
+    with session_lock(watch.state, plan.session_id), stop_on_signals(watch.stop.ask):
         pulled = kill_reason(watch.state)
         if pulled is not None:
             raise NotReady(

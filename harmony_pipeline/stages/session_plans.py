@@ -47,7 +47,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.sizing_policies import learns
-from harmony_pipeline.stages.strategy_signals import filters_now, model_threshold
+from harmony_pipeline.stages.strategy_signals import filters_now
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,
@@ -56,6 +56,7 @@ from harmony_pipeline.strategies.base import (
     strategy_rows,
 )
 from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.traded_signals import model_threshold
 
 PAPER = "paper"
 
@@ -305,7 +306,7 @@ def _member(
         trading_rules(pipeline, name),
         uses_model=filters,
         model=model if filters else None,
-        threshold=model_threshold(pipeline, strategy),
+        threshold=model_threshold(strategy, pipeline.settings.model.threshold),
         history=_history(pipeline, name, strategy, day) if remembers_the_market(strategy) else None,
         symbols=tuple(sorted(_selected(pipeline, day))) if picks else None,
         stopped=stopped,

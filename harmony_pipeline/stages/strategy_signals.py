@@ -18,10 +18,15 @@ from harmony_pipeline.models.filter_use import inside, useful_periods
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.strategies.base import Strategy, signals_of
-from harmony_pipeline.strategies.meta import gate
 from harmony_pipeline.strategies.registry import build_strategy
+from harmony_pipeline.strategies.traded_signals import (
+    MODEL_THRESHOLD,
+    gate,
+    model_threshold,
+    proposed_signals,
+    unfiltered,
+)
 
-MODEL_THRESHOLD = "threshold"  # grid parameter of the model's filter, not of the primary signal
 _SCALE = "volatility_20"
 
 
@@ -48,20 +53,14 @@ class SignalInputs:
         primary = self._computed(built) if changed or not self.in_lake else self._kept
         if chosen.watch == "scanner":
             primary = _selected_only(self.pipeline, primary)
-        if chosen.exits == "barriers":
-            # the other rows say nothing to a strategy that only enters
-            primary = primary.filter(pl.col("side") != 0)
+        primary = proposed_signals(primary, barriers=chosen.exits == "barriers")
         signals = self._with_volatility(by_symbol_and_time(primary))
         if not chosen.uses_model:
-            return signals.with_columns(
-                probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)
-            )
-        threshold = model_threshold(self.pipeline, built)
+            return unfiltered(signals)
+        threshold = model_threshold(built, self.pipeline.settings.model.threshold)
         if chosen.model_filter == "when_useful":
             filtered = inside(self._useful)
-            taken = signals.filter(~filtered).with_columns(
-                probability=pl.lit(None, dtype=pl.Float64), model_id=pl.lit(None, dtype=pl.String)
-            )
+            taken = unfiltered(signals.filter(~filtered))
             judged = gate(built, signals.filter(filtered), self._predictions, threshold)
             both = pl.concat([taken, judged.select(taken.columns)])
             return both.sort("symbol", "timestamp")
@@ -189,12 +188,6 @@ def _selected_only(pipeline: PipelineContext, signals: pl.DataFrame) -> pl.DataF
 def strategy_signals(pipeline: PipelineContext, strategy: str) -> pl.DataFrame:
     """Signals of a strategy with its own parameters."""
     return SignalInputs(pipeline, strategy).signals()
-
-
-def model_threshold(pipeline: PipelineContext, strategy: object) -> float:
-    """Probability below which no trade is taken: the strategy's own, else that of [model]."""
-    own = getattr(strategy, MODEL_THRESHOLD, None)
-    return pipeline.settings.model.threshold if own is None else float(own)
 
 
 def features_on_every_bar(

@@ -9,15 +9,13 @@ Financial Machine Learning, 2018, ch. 2.5.2 and 3.6).
 """
 
 from functools import cached_property
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.errors import DataError
-from harmony_pipeline.schemas import REAL, TEXT
 from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,
@@ -142,61 +140,3 @@ class MetaOver(FrozenSettings):
             )
             .sort(keys)
         )
-
-
-@runtime_checkable
-class Gatekeeper(Protocol):
-    """A strategy that turns its own signals and the model's probabilities into one decision."""
-
-    def decide(self, signals: pl.DataFrame) -> pl.DataFrame:
-        """`signals` with a probability, side and strength decided. It never takes a side that was
-        not proposed.
-        """
-        ...
-
-
-def gate(
-    strategy: Strategy, signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float
-) -> pl.DataFrame:
-    """`with_probabilities`, and then the decision of a strategy that has one of its own."""
-    filtered = with_probabilities(signals, predictions, threshold)
-    return strategy.decide(filtered) if isinstance(strategy, Gatekeeper) else filtered
-
-
-def with_probabilities(
-    signals: pl.DataFrame, predictions: pl.DataFrame, threshold: float
-) -> pl.DataFrame:
-    """`signals` with probability and model_id. The side is kept where probability >= threshold,
-    else it is 0.
-
-    A signal without a prediction is not taken, since there is no model yet. Nor is one whose
-    prediction has no probability; its `reason` has the cause. `predictions` (symbol, timestamp,
-    probability, model_id, reason if there is one) are of one horizon. Raises DataError when they
-    are of several or when one bar has two.
-    """
-    horizons = (
-        predictions["horizon"].unique().sort().to_list() if "horizon" in predictions.columns else []
-    )
-    if len(horizons) > 1:
-        raise DataError(
-            f"predictions of horizons {', '.join(map(str, horizons))} are mixed: filter them to the"
-            " horizon that trades"
-        )
-    given = [pl.col("reason").cast(TEXT)] if "reason" in predictions.columns else []
-    known = predictions.select(
-        "symbol",
-        "timestamp",
-        pl.col("probability").cast(REAL),
-        pl.col("model_id").cast(TEXT),
-        *given,
-    )
-    if known.select("symbol", "timestamp").is_duplicated().any():
-        raise DataError(
-            "predictions have more than one row for a symbol and timestamp: filter them to one"
-            " model each"
-        )
-    joined = signals.join(known, on=["symbol", "timestamp"], how="left", maintain_order="left")
-    taken = (pl.col("probability") >= threshold).fill_null(False)
-    return joined.with_columns(
-        side=pl.when(taken).then("side").otherwise(pl.lit(0, pl.Int8)).cast(pl.Int8)
-    )

@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from harmony_pipeline.exchange.control_client import ExchangeClient
@@ -66,12 +65,7 @@ class _WorldElsewhere(SteppedWorld):
         self._seen = set()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         pass
 
     def next_event(self) -> int:

@@ -2,7 +2,9 @@
 having done it.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from harmony_pipeline.errors import BrokerUnavailable
@@ -17,6 +19,8 @@ from harmony_pipeline.execution.events import (
 )
 from harmony_pipeline.portfolio.kernel_types import BAR, records
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.ledger_rows import Execution
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse
@@ -115,6 +119,20 @@ class RemoteBroker:
 
     def close(self) -> None:
         pass
+
+
+class FullDisk(Ledger):
+    """Cannot write the fill with number `fill`."""
+
+    def __init__(self, path: Path, fill: int) -> None:
+        super().__init__(path)
+        self.fills_left = fill
+
+    def record_fill(self, session_id: str, fill: Execution) -> bool:
+        self.fills_left -= 1
+        if not self.fills_left:
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().record_fill(session_id, fill)
 
 
 class FlakyBroker(RemoteBroker):

@@ -117,6 +117,9 @@ class Orders(RuleBasedStateMachine):
 
     def feed(self, event: OrderEvent) -> bool:
         actions = self.manager.step(event, self.now, self.streaming)
+        if isinstance(event, OrderReported) and actions:
+            # what follows from a fact does not leave before the fact is on disk
+            assert isinstance(actions[0], Write)
         for action in actions:
             self.perform(action)
         return bool(actions)

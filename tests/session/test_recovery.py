@@ -2,6 +2,7 @@
 had, and never with a second order for one intent.
 """
 
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from session.crashes import (
     Crash,
     CrashingLedger,
     FlakyBroker,
+    FullDisk,
     Fuse,
     RemoteBroker,
     RemoteExchange,
@@ -156,6 +158,25 @@ def test_a_session_at_a_real_broker_survives_every_crash_point(
         )
         assert max(placed.values()) == 1
         assert set(found.fills["client_order_id"]) <= {name for _, name in placed}
+
+
+@pytest.mark.parametrize("fill", [1, 4])
+def test_a_fill_that_cannot_be_written_ends_the_process_and_the_next_one_books_it_once(
+    fill: int, tmp_path: Path
+) -> None:
+    """It was booked in memory before: those books go with the process."""
+    with Ledger(tmp_path / "whole.sqlite") as ledger:
+        plan = plan_of(DAY, ledger, BARS, BRACKETS)
+        exchange = remote_exchange(plan, ledger)
+        expected = remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
+    assert expected.fills.height >= 5
+    path = tmp_path / "full.sqlite"
+    with Ledger(path) as ledger:
+        exchange = remote_exchange(plan, ledger)
+    with pytest.raises(sqlite3.OperationalError), FullDisk(path, fill) as ledger:
+        remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse()))
+    with Ledger(path) as ledger:
+        same(remote_session(plan, ledger, exchange, RemoteBroker(exchange, Fuse())), expected)
 
 
 def test_two_crashes_in_a_row_are_survived(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.strategies.bollinger import BollingerReversion
 from harmony_pipeline.strategies.crossover import MovingAverageCrossover
-from harmony_pipeline.strategies.meta import MetaLabelled, with_probabilities
+from harmony_pipeline.strategies.meta import MetaLabelled
 from harmony_pipeline.strategies.rsi import RsiMomentum
+from harmony_pipeline.strategies.traded_signals import with_probabilities
 
 START = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)
 TIME = pl.Datetime("us", "UTC")

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.strategies.meta import Gatekeeper, gate
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings
+from harmony_pipeline.strategies.traded_signals import Gatekeeper, gate
 from harmony_pipeline.strategies.trend_pullback import TrendPullback
 
 START = datetime(2024, 3, 4, 14, 30, tzinfo=UTC)

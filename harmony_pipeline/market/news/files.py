@@ -26,7 +26,7 @@ from harmony_pipeline.market.sources.cell_parsing import (
 from harmony_pipeline.market.sources.columns import Columns, match_columns
 from harmony_pipeline.market.sources.file_discovery import expand_path
 from harmony_pipeline.market.sources.parquet_files import check_ends, parquet_errors
-from harmony_pipeline.market.sources.unpacking import read_text_tables
+from harmony_pipeline.market.sources.text_tables import read_text_tables
 from harmony_pipeline.schemas import TEXT, TIME, WHOLE
 from harmony_pipeline.text import excerpt
 

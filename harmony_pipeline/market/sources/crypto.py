@@ -29,16 +29,15 @@ from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
     SOURCE_TRADE_DTYPES,
-    MarketDataSource,
     Request,
     SourceCapabilities,
     SourceResult,
     split_requests,
 )
 from harmony_pipeline.market.sources.crypto_client import CryptoClient
-from harmony_pipeline.market.sources.polling import poll_bars
+from harmony_pipeline.market.sources.polling import PolledSource, utc_now
 from harmony_pipeline.market.sources.retry import RetryPolicy
-from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES, check_timeframe
 from harmony_pipeline.schemas import TRADE_TICKS, UNIVERSE
 
 _THEIRS = {"1Min": "1m", "5Min": "5m", "15Min": "15m", "30Min": "30m", "1Hour": "1h", "1Day": "1d"}
@@ -55,26 +54,22 @@ _EVERY_MINUTE = ("binance", "binanceus")
 _CLOCK_DOUBT = timedelta(days=1)  # no computer's clock is off by more, so older candles are over
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class CryptoSource(MarketDataSource):
+class CryptoSource(PolledSource):
     """A source of bars and trades over one exchange."""
 
     def __init__(
         self,
         market: MarketSettings,
         retry: RetryPolicy | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first
         question.
         """
-        self.market, self.settings = market, market.crypto
+        self.settings = market.crypto
+        super().__init__(market, self.settings.settle_seconds, now, sleep)
         self._client = CryptoClient(market.crypto, retry or RetryPolicy(market.patience))
-        self._now, self._sleep = now, sleep
         self.capabilities = SourceCapabilities(
             universe_of_today=True,
             stream=True,
@@ -134,19 +129,6 @@ class CryptoSource(MarketDataSource):
         before = self._client.retries
         rows = self.bars(symbols, start, end, timeframe)
         return SourceResult(rows, retries=self._client.retries - before)
-
-    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-        """Candles of `market.timeframe` that end from now on; the exchange is asked again when one
-        must have ended. Never ends.
-        """
-        chosen, timeframe = self._choose(symbols), self.market.timeframe
-        return poll_bars(
-            lambda start, end: self.bars(chosen, start, end, timeframe),
-            timeframe,
-            self.settings.settle_seconds,
-            self._now,
-            self._sleep,
-        )
 
     def universe(self) -> pl.DataFrame:
         """The pairs that trade today, under today's date; `listed` where the exchange says it. What
@@ -313,10 +295,7 @@ class CryptoSource(MarketDataSource):
         return str(own[0]["symbol"])
 
     def _minutes(self, timeframe: str) -> int:
-        if timeframe not in TIMEFRAME_MINUTES:
-            raise ConfigError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}"
-            )
+        check_timeframe(timeframe, TIMEFRAME_MINUTES)
         if _THEIRS[timeframe] not in (self._client.exchange.timeframes or {}):
             raise ConfigError(
                 f"{self.name} has no {timeframe} candles: set market.timeframe to one that it has,"

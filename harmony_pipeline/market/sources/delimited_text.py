@@ -1,9 +1,8 @@
-"""Text files as tables of text, with the line number of every row, so that any complaint can point
-at its line.
+"""Texts of a known form as tables of text, with the line number of every row, so that any complaint
+can point at its line.
 
-CSV, TSV and their cousins with `;` or `|`, plain, gzipped or zipped (a zip may hold many). No row
-is lost and none is bent. A line with more fields than the header, an unclosed quote, or far too
-many characters is kept and marked, and costs no other line.
+No row is lost and none is bent. A line with more fields than the header, an unclosed quote, or far
+too many characters is kept and marked, and costs no other line.
 """
 
 import csv
@@ -14,21 +13,13 @@ from itertools import islice
 
 import polars as pl
 
-from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.vendors.nameless_tables import (
-    LOOKED_AT,
-    Layout,
-    find_layout,
-)
-from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide_layout
+from harmony_pipeline.market.sources.text_forms import LONGEST_LINE, TextForm
+from harmony_pipeline.market.sources.vendors.nameless_tables import Layout
+from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide
 from harmony_pipeline.text import excerpt
 
 NOT_READ = "were not read"
-_DELIMITERS = (",", ";", "\t", "|")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
 _LONGEST_BENT_LINE = 4096  # characters kept of a row that is not
-_LONGEST_SAMPLED_LINE = 4096  # bytes of a line by which a layout is recognised
 _MOST_QUOTED_LINES = 20  # lines that one quoted field may go over
 _BLOCK = 50_000  # lines that are lists of fields at a time
 
@@ -59,82 +50,29 @@ class TextTable:
     """that of stamps which carry none, where the file's place tells"""
 
 
-def parse_text(data: bytes, origin: str, stem: str) -> list[TextTable]:
-    """`data` as a table; the first line that is not blank is the header, or a row of a known form
-    without names. A table of several symbols side by side becomes one for each.
+def parse_text(form: TextForm, origin: str, stem: str) -> list[TextTable]:
+    """A text as a table; one whose form has several symbols side by side becomes one for each, and
+    one without any text a table without columns.
     """
-    data = plain_lines(data)
-    blank = len(data) - len(data.lstrip(b"\n"))
-    above = data[:blank].count(b"\n")
-    data = data[blank:]
-    if data.endswith(b"\n\n"):
-        # blank lines at the end are no rows; a file of millions of them would take a hundred bytes
-        # each
-        data = data.rstrip(b"\n") + b"\n"
-    if not data.strip():
-        return [
-            TextTable(
-                origin,
-                stem,
-                pl.DataFrame(),
-                pl.Series("row", [], pl.Int64),
-                pl.Series("bent", [], pl.String),
-            )
-        ]
-    if data.find(b"\n", 0, _LONGEST_LINE) < 0 and len(data) > _LONGEST_LINE:
-        raise DataError(
-            f"{origin} has a first line of more than {_LONGEST_LINE:,} bytes, expected column"
-            " names: fetch it again"
-        )
-    heads = [
-        line.decode("utf-8", errors="replace")
-        for line in data[: HEADER_LINES * _LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]
-    ]
-    delimiter = max(_DELIMITERS, key=heads[0].count)
-    if layout := find_layout(first_lines(data), delimiter):
-        return [nameless_table(data, layout, delimiter, above, origin, stem)]
-    header = _header_fields(heads[0], delimiter, origin)
-    if wide := wide_layout(header, [line.split(delimiter) for line in heads[1:]]):
-        return _wide_tables(data, wide, delimiter, above, origin, stem)
-    names = _column_names(header)
-    lines = _Lines(data, tuple(names), delimiter, above, 1)
-    cells, rows, bent = lines.parse()
-    return [
-        TextTable(origin, stem, *_without_blank_lines(cells, rows, bent), tuple(header), delimiter)
-    ]
+    if form.layout is not None:
+        return [nameless_table(form, form.layout, origin, stem)]
+    if form.wide is not None:
+        return _wide_tables(form, form.wide, origin, stem)
+    if not form.header:
+        return [empty_table(origin, stem)]
+    parsed = _Lines(form, tuple(_column_names(form.header)), 1).parse()
+    return [TextTable(origin, stem, *_without_blank_lines(*parsed), form.header, form.delimiter)]
 
 
-def plain_lines(data: bytes) -> bytes:
-    r"""UTF-8 with `\\n` at the end of lines, whoever wrote it."""
-    if data[:2] in _UTF16:
-        data = data.decode("utf-16", errors="replace").encode()
-    elif (
-        data[1:2] == b"\x00"
-        and data[:400:2].isascii()
-        and data[1:400:2].count(0) == len(data[1:400:2])
-    ):
-        data = data.decode("utf-16-le", errors="replace").encode()
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if b"\x00" in data:
-        data = data.replace(b"\x00", b"\xef\xbf\xbd")
-    if b"\r" in data:
-        data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return data
+def empty_table(origin: str, stem: str, note: str | None = None) -> TextTable:
+    """A table without columns or rows, of which a note may be told."""
+    nothing = pl.Series("row", [], pl.Int64), pl.Series("bent", [], pl.String)
+    return TextTable(origin, stem, pl.DataFrame(), *nothing, note=note)
 
 
-def first_lines(data: bytes) -> list[str]:
-    """The first lines of a text, as many as a layout is recognised by."""
-    head = data[: LOOKED_AT * _LONGEST_SAMPLED_LINE].split(b"\n", LOOKED_AT)[:LOOKED_AT]
-    return [line.decode("utf-8", errors="replace") for line in head]
-
-
-def nameless_table(
-    data: bytes, layout: Layout, delimiter: str, above: int, origin: str, stem: str
-) -> TextTable:
-    """A table without a line of names, under those of its layout; `above` blank lines stood before
-    it.
-    """
-    parsed = _Lines(data, layout.names, delimiter, above, 0).parse()
+def nameless_table(form: TextForm, layout: Layout, origin: str, stem: str) -> TextTable:
+    """A table without a line of names, under those of its layout."""
+    parsed = _Lines(form, layout.names, 0).parse()
     note = None
     if layout.vendor is None:
         note = (
@@ -146,21 +84,10 @@ def nameless_table(
         stem,
         *_without_blank_lines(*parsed),
         layout.names,
-        delimiter,
+        form.delimiter,
         note,
         layout.vendor,
     )
-
-
-def _header_fields(line: str, delimiter: str, origin: str) -> list[str]:
-    try:
-        fields = next(csv.reader([line], delimiter=delimiter, strict=True))
-    except (csv.Error, StopIteration) as error:
-        raise DataError(
-            f"{origin} has a first line that cannot be read as column names ({error}):"
-            f" '{excerpt(line)}'; correct the line"
-        ) from None
-    return [name or f"column {at}" for at, name in enumerate(fields, 1)]
 
 
 def _column_names(header: Sequence[str]) -> list[str]:
@@ -176,13 +103,9 @@ def _column_names(header: Sequence[str]) -> list[str]:
     return names
 
 
-def _wide_tables(
-    data: bytes, layout: Wide, delimiter: str, above: int, origin: str, stem: str
-) -> list[TextTable]:
-    lines = _Lines(
-        data, tuple(f"column {at}" for at in range(layout.width)), delimiter, above, HEADER_LINES
-    )
-    cells, rows, bent = lines.parse()
+def _wide_tables(form: TextForm, layout: Wide, origin: str, stem: str) -> list[TextTable]:
+    places = tuple(f"column {at}" for at in range(layout.width))
+    cells, rows, bent = _Lines(form, places, HEADER_LINES).parse()
     tables = []
     for symbol, columns in layout.columns.items():
         names = _column_names([name for name, _ in columns])
@@ -210,7 +133,7 @@ def _wide_tables(
                 rows.filter(kept),
                 bent.filter(kept),
                 header,
-                delimiter,
+                form.delimiter,
                 layout.note(origin),
             )
         )
@@ -224,20 +147,18 @@ _Parsed = tuple[pl.DataFrame, pl.Series, pl.Series]
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of a file below its `skipped` lines of header; `above` lines stood before those."""
+    """The lines of a text below its `skipped` lines of header, as columns called `names`."""
 
-    data: bytes
+    form: TextForm
     names: tuple[str, ...]
-    delimiter: str
-    above: int
     skipped: int
 
     def parse(self) -> _Parsed:
         """Cells, line numbers, and what is wrong with whole lines."""
-        cells = None if _has_long_line(self.data) else self._parse_fast()
+        cells = None if _has_long_line(self.form.data) else self._parse_fast()
         if cells is None:
             return self._parse_exact()
-        first = self.above + self.skipped + 1
+        first = self.form.above + self.skipped + 1
         rows = pl.int_range(first, first + cells.height, dtype=pl.Int64, eager=True).alias("row")
         return cells, rows, pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)
 
@@ -245,16 +166,16 @@ class _Lines:
         """None when the file needs the exact parser: fields left over, a stray quote, or line
         breaks inside quotes.
         """
-        quotes = self.data.count(b'"')
+        quotes = self.form.data.count(b'"')
         if quotes % 2:
             return None
-        lines = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+        lines = self.form.data.count(b"\n") + (not self.form.data.endswith(b"\n"))
         if lines == self.skipped:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         try:
             cells = pl.read_csv(
-                io.BytesIO(self.data),
-                separator=self.delimiter,
+                io.BytesIO(self.form.data),
+                separator=self.form.delimiter,
                 schema=dict.fromkeys(self.names, pl.String),
                 has_header=False,
                 skip_lines=self.skipped,
@@ -268,7 +189,7 @@ class _Lines:
     def _parse_exact(self) -> _Parsed:
         """Line by line: ten times slower, and only for files that the fast way cannot place."""
         lines = (
-            self.data.decode("utf-8", errors="replace")
+            self.form.data.decode("utf-8", errors="replace")
             .removesuffix("\n")
             .split("\n")[self.skipped :]
         )
@@ -289,14 +210,14 @@ class _Lines:
         width, at = len(self.names), 0
         while at < len(lines):
             line, used, bent = lines[at], 1, None
-            if len(line) > _LONGEST_LINE:
+            if len(line) > LONGEST_LINE:
                 bent = f"the line has {len(line):,} characters: correct it"
-                fields = line[:_LONGEST_BENT_LINE].split(self.delimiter)[:width]
+                fields = line[:_LONGEST_BENT_LINE].split(self.form.delimiter)[:width]
             elif '"' not in line:
-                fields = line.split(self.delimiter)
+                fields = line.split(self.form.delimiter)
             else:
                 quoted, used = self._read_quoted(lines, at)
-                fields = quoted or line.replace('"', "").split(self.delimiter)
+                fields = quoted or line.replace('"', "").split(self.form.delimiter)
                 bent = (
                     None
                     if quoted
@@ -305,11 +226,11 @@ class _Lines:
             if bent is None and len(fields) > width:
                 bent = (
                     f"the line has {len(fields)} fields, expected {width}: quote a value that holds"
-                    f" the separator '{self.delimiter}'"
+                    f" the separator '{self.form.delimiter}'"
                 )
             filled = [field or None for field in fields[:width]]
             yield [
-                self.above + self.skipped + at + 1,
+                self.form.above + self.skipped + at + 1,
                 bent,
                 *filled,
                 *[None] * (width - len(filled)),
@@ -326,11 +247,11 @@ class _Lines:
         width, record = len(self.names), lines[at]
         for used in range(1, _MOST_QUOTED_LINES + 1):
             if record.count('"') % 2 == 0:
-                fields = _strict_fields(record, self.delimiter)
+                fields = _strict_fields(record, self.form.delimiter)
                 fits = fields is not None and (used == 1 or len(fields) == width)
                 return (fields, used) if fits else (None, 1)
             following = lines[at + used] if at + used < len(lines) else None
-            if following is None or following.count(self.delimiter) + 1 == width:
+            if following is None or following.count(self.form.delimiter) + 1 == width:
                 break
             record += "\n" + following
         return None, 1
@@ -344,10 +265,10 @@ def _strict_fields(record: str, delimiter: str) -> list[str] | None:
 
 
 def _has_long_line(data: bytes) -> bool:
-    """Whether a line is longer than _LONGEST_LINE; it looks at one place in so many bytes."""
+    """Whether a line is longer than LONGEST_LINE; it looks at one place in so many bytes."""
     at = 0
-    while len(data) - at > _LONGEST_LINE:
-        end = data.rfind(b"\n", at, at + _LONGEST_LINE + 1)
+    while len(data) - at > LONGEST_LINE:
+        end = data.rfind(b"\n", at, at + LONGEST_LINE + 1)
         if end < at:
             return True
         at = end + 1

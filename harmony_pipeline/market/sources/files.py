@@ -36,8 +36,9 @@ from harmony_pipeline.market.sources.parquet_index import (
 from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, Reading
 from harmony_pipeline.market.sources.reference import ReferenceFiles
 from harmony_pipeline.market.sources.row_batch import NAME_OF_SOURCE, ParsedTable, parse_table
-from harmony_pipeline.market.sources.unpacking import TextLimits, read_text_tables
-from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
+from harmony_pipeline.market.sources.text_tables import read_text_tables
+from harmony_pipeline.market.sources.unpacking import TextLimits
+from harmony_pipeline.market.timeframes import check_timeframe
 
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 # parsed text kept between calls (about 400 MB), since a backfill asks for the same files period by
@@ -143,10 +144,7 @@ class FileSource(MarketDataSource):
         self, symbols: Sequence[str] | None, start: datetime, end: datetime, timeframe: str
     ) -> SourceResult:
         """`bars`, with notes, refusals and an account of each file. Raises as `bars` does."""
-        if timeframe not in TIMEFRAME_SECONDS:
-            raise ConfigError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_SECONDS)}"
-            )
+        check_timeframe(timeframe)
         return self._read("paths", self.settings.paths, symbols, start, end, timeframe)
 
     def quotes(self, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pl.DataFrame:
@@ -179,13 +177,14 @@ class FileSource(MarketDataSource):
         """`read_bars` of every symbol in frames of whole symbols; one frame where a file is text,
         which is read whole. The first one has the remarks.
         """
-        question, remarks = _Question(self._reading(timeframe), start, end), _Remarks()
-        files = find_files(self.settings.paths, self.base, self._reference.paths(), remarks.notes)
-        groups: list[list[str]] = []
+        check_timeframe(timeframe)
+        question, notes = _Question(self._reading(timeframe), start, end), list[str]()
+        files = find_files(self.settings.paths, self.base, self._reference.paths(), notes)
+        remarks, groups = _Remarks(list(notes)), list[list[str]]()
         if all(file.is_parquet for file in files):
             groups = group_symbols(self._counts(files, question, remarks), rows)
         if len(groups) < 2:
-            yield self.read_bars(None, start, end, timeframe)
+            yield self._read_files(files, question, _Remarks(notes))
             return
         inside = [file for file in files if self._may_hold(file, question, remarks)]
         for group in groups:
@@ -246,19 +245,22 @@ class FileSource(MarketDataSource):
         end: datetime,
         timeframe: str,
     ) -> SourceResult:
-        remarks = _Remarks()
-        files = find_files(
-            paths, self.base, self._reference.paths(), remarks.notes, f"market.files.{key}"
-        )
+        notes: list[str] = []
+        files = find_files(paths, self.base, self._reference.paths(), notes, f"market.files.{key}")
         if symbols is not None and not symbols:
             raise ConfigError(
                 f"no symbol is asked for, so that market.files.{key} is not read: name symbols, or"
                 " none at all for every one"
             )
         # A row that lost its symbol belongs to everyone: it must be reported.
-        question = _Question(
-            self._reading(timeframe), start, end, None if symbols is None else {*symbols, ""}
-        )
+        wanted = None if symbols is None else {*symbols, ""}
+        question = _Question(self._reading(timeframe), start, end, wanted)
+        return self._read_files(files, question, _Remarks(notes))
+
+    def _read_files(
+        self, files: Sequence[Located], question: _Question, remarks: _Remarks
+    ) -> SourceResult:
+        """Every row of `files` that a question asks for."""
         frames: list[pl.DataFrame] = []
         with_rows = 0
         for file in files:
@@ -284,7 +286,7 @@ class FileSource(MarketDataSource):
             pl.concat(frames or [pl.DataFrame(schema=question.reading.kind.dtypes)]),
             SOURCE_BAR_ORDER,
         )
-        return remarks.result(table, _absent_symbols(symbols, table, start, end))
+        return remarks.result(table, _absent_symbols(question, table))
 
     def _may_hold(self, file: Located, question: _Question, remarks: _Remarks) -> bool:
         """Whether a file can have rows in the range, as far as is known from reading it before; if
@@ -417,15 +419,15 @@ def _emptiness(table: TextTable, reading: Reading) -> str:
     return f"{table.origin} is empty ({found}): fetch it again, or take it out"
 
 
-def _absent_symbols(
-    symbols: Sequence[str] | None, table: pl.DataFrame, start: datetime, end: datetime
-) -> list[str]:
+def _absent_symbols(question: _Question, table: pl.DataFrame) -> list[str]:
     """What to say of symbols that were asked for and have no row."""
-    absent = sorted(set(symbols or ()) - set(table["symbol"].unique().to_list()))
+    absent = sorted(set(question.symbols or ()) - {"", *table["symbol"].unique().to_list()})
     if not absent:
         return []
     shown = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if absent[10:] else "")
-    return [f"no file has rows of {shown} from {start:%Y-%m-%d} to {end:%Y-%m-%d}"]
+    return [
+        f"no file has rows of {shown} from {question.start:%Y-%m-%d} to {question.end:%Y-%m-%d}"
+    ]
 
 
 def _first_and_last(stamps: pl.Series) -> tuple[datetime, datetime]:

@@ -18,8 +18,8 @@ What to know of it:
 
 import difflib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -32,14 +32,13 @@ from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
     SOURCE_QUOTE_DTYPES,
-    MarketDataSource,
     Request,
     SourceCapabilities,
     SourceResult,
     split_requests,
 )
 from harmony_pipeline.market.sources.mt5_terminal import HistoryNotThere, Terminal
-from harmony_pipeline.market.sources.polling import poll_bars
+from harmony_pipeline.market.sources.polling import PolledSource, utc_now
 from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.market.sources.server_clock import ServerClock
 from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
@@ -65,11 +64,7 @@ _NO_SUCH_HOUR = (
 _FRESH, _CHECKED_BARS, _INSIDE = timedelta(minutes=3), 50, 0.98
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Mt5Source(MarketDataSource):
+class Mt5Source(PolledSource):
     """A source over one terminal."""
 
     name = "mt5"
@@ -79,17 +74,17 @@ class Mt5Source(MarketDataSource):
         market: MarketSettings,
         package: Any = None,
         retry: RetryPolicy | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """All but `market` is for tests. Nothing is imported or asked before the first question."""
-        self.market, self.settings = market, market.mt5
+        self.settings = market.mt5
+        super().__init__(market, self.settings.settle_seconds, now, sleep)
         self.clock = ServerClock.of(market.mt5.server_clock)
         self._terminal = Terminal(
             market.mt5, retry or RetryPolicy(market.patience), package, environment, sleep
         )
-        self._now, self._sleep = now, sleep
         self._known: dict[str, Any] = {}
         self.capabilities = SourceCapabilities(
             universe_of_today=True,
@@ -145,19 +140,6 @@ class Mt5Source(MarketDataSource):
             rows.sort(SOURCE_BAR_ORDER, maintain_order=True),
             tuple(dict.fromkeys(notes)),
             retries=self._terminal.retries - before,
-        )
-
-    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-        """Bars of `market.timeframe` that end from now on; the terminal is asked again when one
-        must have ended. Never ends.
-        """
-        chosen, timeframe = self._choose(symbols), self.market.timeframe
-        return poll_bars(
-            lambda start, end: self.bars(chosen, start, end, timeframe),
-            timeframe,
-            self.settings.settle_seconds,
-            self._now,
-            self._sleep,
         )
 
     def universe(self) -> pl.DataFrame:

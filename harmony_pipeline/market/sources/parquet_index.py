@@ -14,7 +14,11 @@ import polars as pl
 from harmony_pipeline.market.sources.bar_starts import read_bar_starts
 from harmony_pipeline.market.sources.columns import CLOCK, VOLUME
 from harmony_pipeline.market.sources.file_discovery import Located
-from harmony_pipeline.market.sources.number_parsing import NumberFormat, find_number_format
+from harmony_pipeline.market.sources.number_parsing import (
+    NumberFormat,
+    find_number_format,
+    read_number_columns,
+)
 from harmony_pipeline.market.sources.parquet_files import check_ends, check_types
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.row_batch import (
@@ -157,21 +161,25 @@ def read_rows(
         .collect(engine="in-memory")
     )
     rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
-    symbols, unnamed = read_symbols(cells, index.matched, reading, file.origin, file.stem)
+    starts = index.starts.slice(first, count)
     borrowed = no_defects(count) if index.defects is None else index.defects.slice(first, count)
+    if len(places) < count:
+        wanted = selected.slice(first, count)
+        cells = cells.filter(wanted)
+        rows, starts, borrowed = (each.filter(wanted) for each in (rows, starts, borrowed))
+    symbols, unnamed = read_symbols(cells, index.matched, reading, file.origin, file.stem)
+    numbers, unread = read_number_columns(cells, index.matched, reading, index.numbers)
     batch = RowBatch(
         cells,
         index.matched,
-        index.starts.slice(first, count),
+        starts,
         symbols,
-        [borrowed, unnamed],
+        numbers,
+        [borrowed, unnamed, *unread],
         rows,
         file.origin,
-        index.numbers,
     )
-    return typed_rows(
-        batch if len(places) == count else batch.filter(selected.slice(first, count)), reading
-    )
+    return typed_rows(batch, reading)
 
 
 def _encode(symbols: pl.Series) -> tuple[pl.Series, list[str]]:

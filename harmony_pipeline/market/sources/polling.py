@@ -5,17 +5,56 @@ after a later timestamp was given is left out (the session could not have traded
 next ingest finds it.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from harmony_pipeline.market.settings import MarketSettings
+from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 
 # a daily bar ends at its exchange's close, which the grid of days knows nothing of; its trade is
 # the next morning's
 _LONGEST_NAP = timedelta(hours=3)
 _EPOCH_MICROSECOND = timedelta(microseconds=1)
+
+
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+class PolledSource(MarketDataSource):
+    """A source whose stream is its bars, asked for again each time one must have ended: after
+    `settle_seconds`, by the clock `now`.
+    """
+
+    def __init__(
+        self,
+        market: MarketSettings,
+        settle_seconds: float,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.market = market
+        self._settle_seconds, self._now, self._sleep = settle_seconds, now, sleep
+
+    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
+        """Bars of `market.timeframe` that end from now on. Never ends."""
+        chosen, timeframe = self._choose(symbols), self.market.timeframe
+        return poll_bars(
+            lambda start, end: self.bars(chosen, start, end, timeframe),
+            timeframe,
+            self._settle_seconds,
+            self._now,
+            self._sleep,
+        )
+
+    @abstractmethod
+    def _choose(self, symbols: Sequence[str] | None) -> list[str]:
+        """The symbols asked, or those that are meant where none is named. Raises ConfigError."""
 
 
 def poll_bars(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.ingest.versions import WITHDRAWN, latest_versions
 from harmony_pipeline.market.settings import MarketSettings
@@ -26,7 +26,7 @@ from harmony_pipeline.market.sources.base import (
     SourceCapabilities,
     SourceResult,
 )
-from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
+from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS, check_timeframe
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 from harmony_pipeline.settings_base import absolute_path
 
@@ -159,10 +159,7 @@ class ReplaySource(MarketDataSource):
         self, keys: Sequence[str], symbols: Sequence[str] | None, timeframe: str
     ) -> pl.LazyFrame:
         """Every version of the rows asked that was known at `as_of`, not yet read."""
-        if timeframe not in TIMEFRAME_SECONDS:
-            raise DataError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_SECONDS)}"
-            )
+        check_timeframe(timeframe)
         rows = self.lake.scan("raw_bars", keys).filter(pl.col("timeframe") == timeframe)
         if symbols is not None:
             rows = rows.filter(pl.col("symbol").is_in(list(symbols)))

@@ -18,11 +18,7 @@ from harmony_pipeline.market.sources.clock_numbers import clock_column
 from harmony_pipeline.market.sources.columns import CLOCK, VOLUME, doubled_names
 from harmony_pipeline.market.sources.delimited_text import TextTable
 from harmony_pipeline.market.sources.file_name_symbols import AUTO, symbol_of
-from harmony_pipeline.market.sources.number_parsing import (
-    NumberFormat,
-    find_number_format,
-    read_number_columns,
-)
+from harmony_pipeline.market.sources.number_parsing import find_number_format, read_number_columns
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.vendors.profiles import (
     Profile,
@@ -44,29 +40,18 @@ NAME_OF_SOURCE = "files"
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Adjoining rows of one file, before their cells are typed; `defects` are sentences about each
-    row, null where there is none.
+    """Rows of one file whose symbols, starts and numbers are read; `defects` are sentences about
+    each row, null where there is none.
     """
 
     cells: pl.DataFrame
     matched: Mapping[str, str]
     starts: pl.Series
     symbols: pl.Series
+    numbers: dict[str, pl.Series]
     defects: list[pl.Series]
     rows: pl.Series
     origin: str
-    numbers: NumberFormat
-
-    def filter(self, wanted: pl.Series) -> "RowBatch":
-        """The rows where `wanted` is true."""
-        return replace(
-            self,
-            cells=self.cells.filter(wanted),
-            starts=self.starts.filter(wanted),
-            symbols=self.symbols.filter(wanted),
-            defects=[defect.filter(wanted) for defect in self.defects],
-            rows=self.rows.filter(wanted),
-        )
 
 
 @dataclass(frozen=True)
@@ -117,9 +102,10 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
     )
     if table.unit_question is not None and reading.settings.price_scale is None:
         raise DataError(table.unit_question)
-    numbers = find_number_format(
+    written = find_number_format(
         prices, table.header, table.delimiter, reading, origin, notes, table.price_divisor
     )
+    numbers, unread = read_number_columns(table.cells, matched, reading, written)
     symbols, unnamed = read_symbols(table.cells, matched, reading, origin, table.stem)
     placed = read_bar_starts(table.cells, matched, symbols, reading, origin)
     _refuse_hidden_clock(table, matched, placed.starts, reading)
@@ -128,10 +114,10 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
         matched,
         placed.starts,
         symbols,
-        [placed.defects, table.bent, unnamed],
+        numbers,
+        [placed.defects, table.bent, unnamed, *unread],
         table.rows,
         origin,
-        numbers,
     )
     symbol = None if "symbol" in matched else symbols[0]
     return ParsedTable(
@@ -147,16 +133,16 @@ def parse_table(table: TextTable, reading: Reading) -> ParsedTable:
 def typed_rows(batch: RowBatch, reading: Reading) -> pl.DataFrame:
     """The rows of a batch in the columns of their kind."""
     cells, matched, kind = batch.cells, batch.matched, reading.kind
-    numbers, unread = read_number_columns(cells, matched, reading, batch.numbers)
+    numbers = batch.numbers
     if VOLUME in kind.numbers and VOLUME not in matched:
-        numbers[VOLUME] = pl.Series(VOLUME, [0.0]).new_from_index(0, cells.height)
+        numbers = numbers | {VOLUME: pl.Series(VOLUME, [0.0]).new_from_index(0, cells.height)}
     texts = {name: read_texts(cells[matched[name]]) for name in kind.texts if name in matched}
     flags = {name: read_flags(cells[matched[name]]) for name in kind.flags if name in matched}
     fixed = {
         "timestamp": batch.starts,
         "row": batch.rows,
         "symbol": batch.symbols,
-        "defect": join_defects([*batch.defects, *unread]),
+        "defect": join_defects(batch.defects),
     }
     whole = pl.DataFrame({**fixed, **numbers, **texts, **flags}).with_columns(
         timeframe=pl.lit(reading.timeframe),

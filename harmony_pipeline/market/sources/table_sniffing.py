@@ -1,10 +1,10 @@
 """Whether the first bytes of a text are those of a table of bars, rather than of a note."""
 
 from harmony_pipeline.market.sources.columns import BAR_COLUMNS, PRICES, plain
+from harmony_pipeline.market.sources.text_forms import find_delimiter
 from harmony_pipeline.market.sources.vendors.nameless_tables import find_layout
 
 SNIFFED = 16_384  # bytes that are looked at
-_DELIMITERS = (",", ";", "\t", "|")
 
 
 def looks_like_bars(head: bytes) -> bool:
@@ -15,7 +15,7 @@ def looks_like_bars(head: bytes) -> bool:
     lines = [line for line in whole if line.strip()]
     if not lines:
         return False
-    delimiter = max(_DELIMITERS, key=lines[0].count)
+    delimiter = find_delimiter(lines[0])
     names = {plain(name) for name in lines[0].split(delimiter)}
     named = all(names & {plain(word) for word in BAR_COLUMNS.spellings[ours]} for ours in PRICES)
     return named or find_layout(lines, delimiter) is not None

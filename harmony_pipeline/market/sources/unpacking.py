@@ -1,5 +1,4 @@
-"""The bytes of a file, unpacked in bounded memory: plain, gzip, zstd, zip, and these inside a zip;
-and the tables that they hold, by their content.
+"""The bytes of a file, unpacked in bounded memory: plain, gzip, zstd, zip, and these inside a zip.
 
 A file that only looks like text (a workbook, a web page, another packing) is refused by what it is.
 A file that unpacks to more than the settings allow is refused before memory holds it.
@@ -17,11 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.delimited_text import TextTable, parse_text
 from harmony_pipeline.market.sources.file_discovery import stem_of
-from harmony_pipeline.market.sources.vendors.databento_binary import MAGIC as DBN
-from harmony_pipeline.market.sources.vendors.databento_binary import read_bars_of_dbn
-from harmony_pipeline.market.sources.vendors.lean import read_lean
 from harmony_pipeline.text import excerpt
 
 _CHUNK = 1 << 22
@@ -77,7 +72,7 @@ class TextLimits:
 
 
 @dataclass(frozen=True)
-class _Unpacked:
+class UnpackedText:
     """One table's bytes, with the name it is known by, the stem that may hold its symbol, and the
     name of the file or of the member of a zip.
     """
@@ -88,23 +83,8 @@ class _Unpacked:
     member: str
 
 
-def read_text_tables(
-    path: Path, origin: str, limits: TextLimits | None = None
-) -> Iterator[TextTable]:
-    """The tables in a text file: one, or several. An empty file gives a table without columns.
-    Raises DataError.
-    """
-    for each in _unpack(path, origin, limits or TextLimits()):
-        if each.data.startswith(DBN):
-            yield read_bars_of_dbn(each.data, each.origin, each.stem)
-        elif (table := read_lean(each.data, path, each.member, each.origin)) is not None:
-            yield table
-        else:
-            yield from parse_text(each.data, each.origin, each.stem)
-
-
-def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
-    """The tables in a text file: one, or one a member of a zip. Raises DataError in one line."""
+def unpack_texts(path: Path, origin: str, limits: TextLimits) -> Iterator[UnpackedText]:
+    """The texts in a file: one, or one a member of a zip. Raises DataError in one line."""
     try:
         size = path.stat().st_size
         _refuse_size(size, size, origin, limits)
@@ -128,14 +108,14 @@ def _unpack(path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
         raise DataError(
             f"{origin} is packed more than once: unpack it, and pack it by gzip or zip once"
         )
-    yield _Unpacked(origin, stem_of(path.name), data, path.name)
+    yield UnpackedText(origin, stem_of(path.name), data, path.name)
 
 
 def _is_packed(data: bytes) -> bool:
     return data[:2] == _GZIP or data[:4] in {_ZIP, _ZSTD}
 
 
-def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator[_Unpacked]:
+def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator[UnpackedText]:
     _refuse_other_formats(data, origin)
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -181,7 +161,7 @@ def _unzip(data: bytes, path: Path, origin: str, limits: TextLimits) -> Iterator
                 " tables"
             )
         stem = stem_of(path.name if alone else name)
-        yield _Unpacked(member_origin, stem, content, Path(name).name)
+        yield UnpackedText(member_origin, stem, content, Path(name).name)
 
 
 def _gunzip(data: bytes, packed: int, origin: str, limits: TextLimits) -> bytes:

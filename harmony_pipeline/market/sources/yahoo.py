@@ -15,7 +15,7 @@ A bar by day is stamped midnight UTC of its session date, within the day the UTC
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,13 +27,12 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.sources.base import (
     SOURCE_BAR_DTYPES,
     SOURCE_BAR_ORDER,
-    MarketDataSource,
     Request,
     SourceCapabilities,
     SourceResult,
     split_requests,
 )
-from harmony_pipeline.market.sources.polling import poll_bars
+from harmony_pipeline.market.sources.polling import PolledSource, utc_now
 from harmony_pipeline.market.sources.retry import RetryPolicy
 from harmony_pipeline.market.sources.yahoo_chart import (
     DAILY_SETTLE,
@@ -42,7 +41,7 @@ from harmony_pipeline.market.sources.yahoo_chart import (
     read_chart,
 )
 from harmony_pipeline.market.sources.yahoo_client import YahooClient
-from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES
+from harmony_pipeline.market.timeframes import TIMEFRAME_MINUTES, check_timeframe
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 
 # Yahoo answers 30m with bars of an hour
@@ -62,11 +61,7 @@ _ALWAYS = datetime(1900, 1, 1, tzinfo=UTC)
 _A_DAY, _CLOCK_MARGIN = timedelta(days=1), timedelta(minutes=5)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class YahooSource(MarketDataSource):
+class YahooSource(PolledSource):
     """Bars, splits, dividends and company facts of the symbols in `market.symbols`."""
 
     name = "yahoo"
@@ -75,15 +70,15 @@ class YahooSource(MarketDataSource):
         self,
         market: MarketSettings,
         retry: RetryPolicy | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`now` and `sleep` (seconds) are for tests. Nothing is imported or asked before the first
         question.
         """
-        self.market, self.settings = market, market.yahoo
+        self.settings = market.yahoo
+        super().__init__(market, self.settings.settle_seconds, now, sleep)
         self._client = YahooClient(market.yahoo, retry or RetryPolicy(market.patience))
-        self._now, self._sleep = now, sleep
         # Half an hour by day, and within it 20 minutes where an exchange is shown late.
         delay = DAILY_SETTLE + timedelta(seconds=self.settings.settle_seconds)
         self.capabilities = SourceCapabilities(
@@ -149,19 +144,6 @@ class YahooSource(MarketDataSource):
             whole.sort(SOURCE_BAR_ORDER, maintain_order=True),
             tuple(notes),
             retries=self._client.retries - before,
-        )
-
-    def stream(self, symbols: Sequence[str] | None) -> Iterator[pl.DataFrame]:
-        """Bars of `market.timeframe` that end from now on; Yahoo is asked again when one must have
-        ended. Never ends.
-        """
-        timeframe = self.market.timeframe
-        return poll_bars(
-            lambda start, end: self.bars(symbols, start, end, timeframe),
-            timeframe,
-            self.settings.settle_seconds,
-            self._now,
-            self._sleep,
         )
 
     def corporate_actions(self, symbols: Sequence[str] | None) -> pl.DataFrame:
@@ -248,10 +230,7 @@ class YahooSource(MarketDataSource):
 
     def _first_kept(self, timeframe: str) -> datetime:
         """From when on Yahoo has bars of a timeframe."""
-        if timeframe not in TIMEFRAME_MINUTES:
-            raise ConfigError(
-                f"the timeframe is '{timeframe}': use one of {', '.join(TIMEFRAME_MINUTES)}"
-            )
+        check_timeframe(timeframe, TIMEFRAME_MINUTES)
         return (
             self._now() - timedelta(days=_DAYS_KEPT[timeframe]) + _CLOCK_MARGIN
             if timeframe in _DAYS_KEPT

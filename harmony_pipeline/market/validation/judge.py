@@ -1,7 +1,11 @@
-"""The call of the kernel over a batch: on one thread, or on two where the batch is large."""
+"""The call of the kernel over a batch, on one thread or on two where the batch is large; and the
+settings, as the kernel reads them.
+"""
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -9,17 +13,18 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.periods import DayCut
+from harmony_pipeline.market.quality_settings import QualitySettings
 from harmony_pipeline.market.session_position import seconds_of, sessions_of
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.batch import Batch, Piece, split_in_halves
+from harmony_pipeline.market.validation.catalog import NUMBER, RULES
 from harmony_pipeline.market.validation.history import Limits
 from harmony_pipeline.market.validation.kernel import (
     Rows,
     RuleSelection,
     Verdicts,
-    build_limits,
     judge_rows,
-    select_rules,
 )
 from harmony_pipeline.market.validation.symbol_state import Actions
 
@@ -49,12 +54,12 @@ def judge_batch(
     verdicts = Verdicts(np.empty(height, np.uint8), np.empty(height, np.uint8), np.empty(height))
     judge = _Judge(
         batch,
-        select_rules(settings, batch.symbols.to_list(), calendar, timeframe),
+        _select_rules(settings, batch.symbols.to_list(), calendar, timeframe),
         (
             settings.extended_hours,
             seconds_of(timeframe),
             sessions_of(calendar.for_timeframe(timeframe)),
-            build_limits(settings.quality),
+            _build_limits(settings.quality),
         ),
         actions,
         states.copy(),
@@ -113,3 +118,59 @@ class _Judge(NamedTuple):
         touched = slice(pieces[0].segments.start, pieces[-1].segments.stop)
         self.states[touched] = self.earlier[touched]
         return self.judge_pieces(pieces, found)
+
+
+# --- settings as kernels read them ----------------------------------------------------------------
+
+
+def _build_limits(quality: QualitySettings) -> Limits:
+    """The numbers that kernels compare with."""
+    numbers = quality.model_dump() | {
+        "outlier_up": math.exp(quality.outlier_return),
+        "outlier_down": math.exp(-quality.outlier_return),
+    }
+    return Limits(*(float(numbers[name]) for name in Limits._fields))
+
+
+def _select_rules(
+    settings: MarketSettings, symbols: Sequence[str], calendar: Calendar, timeframe: str
+) -> RuleSelection:
+    """The selection of each symbol, in the given order."""
+    quality = settings.quality
+    usual = _bits(quality, None)
+    chosen = {symbol: _bits(quality, symbol) for symbol in quality.symbols}
+    active, removes = (
+        np.array([chosen.get(symbol, usual)[which] for symbol in symbols], np.int64)
+        for which in (0, 1)
+    )
+    cut = DayCut.of(calendar, timeframe)
+    allowances = sorted(
+        (
+            symbols.index(one.symbol),
+            NUMBER[one.rule],
+            _micros(one.first, cut),
+            _micros(one.end, cut),
+        )
+        for one in quality.allow
+        if one.symbol in symbols
+    )
+    table = np.array(allowances, np.int64).reshape(-1, 4)
+    begin = np.searchsorted(table[:, 0], np.arange(len(symbols) + 1)).astype(np.int64)
+    unknown = np.array(
+        [bool(settings.symbols) and symbol not in settings.symbols for symbol in symbols], np.uint8
+    )
+    return RuleSelection(active, removes, unknown, begin, np.ascontiguousarray(table[:, 1:].T))
+
+
+def _bits(quality: QualitySettings, symbol: str | None) -> tuple[int, int]:
+    """Bits of the active rules, and of those that refuse a row."""
+    active = removes = 0
+    for rule in RULES:
+        severity = quality.severity(rule.name, rule.severity, symbol)
+        active |= (severity != "off") << NUMBER[rule.name]
+        removes |= (severity == "quarantine") << NUMBER[rule.name]
+    return active, removes
+
+
+def _micros(day: date, cut: DayCut) -> int:
+    return round(cut.start_of(day).timestamp()) * 1_000_000

@@ -23,17 +23,12 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.sources.delimited_text import (
     NOT_READ,
     TextTable,
-    first_lines,
+    empty_table,
     nameless_table,
-    plain_lines,
 )
 from harmony_pipeline.market.sources.file_discovery import stem_of
-from harmony_pipeline.market.sources.vendors.nameless_tables import (
-    LEAN_LAYOUTS,
-    LEAN_QUOTES,
-    Layout,
-    find_layout,
-)
+from harmony_pipeline.market.sources.text_forms import TextForm
+from harmony_pipeline.market.sources.vendors.nameless_tables import LEAN_QUOTES, Layout
 
 _MEMBER = re.compile(
     r"(?P<date>\d{8})_(?P<ticker>.+?)_(?P<size>tick|second|minute)"
@@ -69,7 +64,6 @@ what is not here is UTC there
 _CENT = 100  # ten-thousandths
 _MOST = 0.95  # of prices that are whole cents
 _PRICES = ("open", "high", "low", "close")
-_SAMPLED = 65_536  # bytes by which the form is told
 
 
 @dataclass(frozen=True)
@@ -83,29 +77,29 @@ class LeanFile:
     """what to say of rows that are no bars"""
 
 
-def read_lean(data: bytes, path: Path, member: str, origin: str) -> TextTable | None:
-    """The bars of a text that Lean's names and forms mark as its own; None for any other text.
-    `member` is the name of the text inside the zip `path`. Raises DataError for one that cannot be
-    used.
+def is_named_by_lean(member: str) -> bool:
+    """Whether the name of a text is one of Lean's for intraday rows."""
+    return _MEMBER.fullmatch(stem_of(member)) is not None
+
+
+def read_lean(form: TextForm, path: Path, member: str, origin: str) -> TextTable:
+    """The bars of a text that Lean's names or stamps mark as its own; `member` is the name of the
+    text inside the zip `path`. Raises DataError for one that cannot be used.
     """
     stem = stem_of(member)
-    named = _MEMBER.fullmatch(stem)
-    layout = find_layout(first_lines(plain_lines(data[:_SAMPLED])), ",", LEAN_LAYOUTS)
-    is_dated = layout is not None and layout.kinds.startswith("L")
-    if named is None and not is_dated:
-        return None
-    file = _describe(named, stem, path)
+    file = _describe(stem, path)
     if file.refusal is not None:
-        return _left_out(origin, stem, file.refusal)
-    if layout is None:
+        return empty_table(origin, stem, file.refusal)
+    if form.layout is None:
         raise DataError(
             f"{origin} has the name of a file of Lean, and its rows are not Lean's (milliseconds of"
             " the day, open, high, low, close, volume): fetch it again, or rename it"
         )
-    return _table(plain_lines(data), layout, file, path, origin)
+    return _table(form, form.layout, file, path, origin)
 
 
-def _describe(named: re.Match[str] | None, stem: str, path: Path) -> LeanFile:
+def _describe(stem: str, path: Path) -> LeanFile:
+    named = _MEMBER.fullmatch(stem)
     found = named or _LONG.fullmatch(stem)
     assert found is not None
     date = named["date"] if named else None
@@ -127,19 +121,10 @@ def _describe(named: re.Match[str] | None, stem: str, path: Path) -> LeanFile:
     return LeanFile(date, symbol, kind)
 
 
-def _left_out(origin: str, stem: str, note: str) -> TextTable:
-    """A table without rows, which is only to be told of."""
-    nothing = pl.Series("row", [], pl.Int64), pl.Series("bent", [], pl.String)
-    return TextTable(origin, stem, pl.DataFrame(), *nothing, note=note)
-
-
-def _table(data: bytes, layout: Layout, file: LeanFile, path: Path, origin: str) -> TextTable:
-    blank = len(data) - len(data.lstrip(b"\n"))
-    table = nameless_table(
-        data[blank:], layout, ",", data[:blank].count(b"\n"), origin, file.symbol
-    )
+def _table(form: TextForm, layout: Layout, file: LeanFile, path: Path, origin: str) -> TextTable:
+    table = nameless_table(form, layout, origin, file.symbol)
     stamps = table.cells["timestamp"]
-    if file.date is not None and not layout.kinds.startswith("L"):
+    if file.date is not None and not form.is_dated_lean:
         stamps = _stamps_of_day(stamps, file.date)
     prices = (
         _middle(table.cells)

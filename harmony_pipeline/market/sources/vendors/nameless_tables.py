@@ -84,9 +84,13 @@ LAYOUTS = (
     Layout(None, "mnnnn", ("date", *_PRICES)),
     Layout(None, "ennnnn", ("timestamp", *_BAR)),
 )
-LEAN_LAYOUTS = (
+LEAN_DATED = (
     Layout(LEAN_BARS, "Lnnnnn", ("timestamp", *_BAR)),
     Layout(LEAN_QUOTES, "Lnnnnnnnnnn", ("timestamp", *_SIDES)),
+)
+"""Told by their stamps alone, and before LAYOUTS, some of which they fit too."""
+LEAN_LAYOUTS = (
+    *LEAN_DATED,
     Layout(LEAN_BARS, "innnnn", ("timestamp", *_BAR)),
     Layout(LEAN_QUOTES, "innnnnnnnnn", ("timestamp", *_SIDES)),
 )

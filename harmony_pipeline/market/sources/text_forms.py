@@ -1,0 +1,120 @@
+"""What form a text has, told once by its first lines: a table under a line of names, rows in the
+known order of a vendor without such a line, or several symbols side by side.
+
+CSV, TSV and their cousins with `;` or `|`, in UTF-8 or UTF-16, whatever ends their lines.
+"""
+
+import csv
+from dataclasses import dataclass
+
+from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.sources.vendors.nameless_tables import (
+    LAYOUTS,
+    LEAN_DATED,
+    LEAN_LAYOUTS,
+    LOOKED_AT,
+    Layout,
+    find_layout,
+)
+from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide_layout
+from harmony_pipeline.text import excerpt
+
+LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
+_DELIMITERS = (",", ";", "\t", "|")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_LONGEST_SAMPLED_LINE = 4096  # bytes of a line by which a layout is recognised
+
+
+@dataclass(frozen=True)
+class TextForm:
+    r"""A text and its form. `data` is UTF-8 with `\n` at the end of lines, and `above` blank lines
+    stood before it. `header` has the names of the columns; it is empty under a `layout`, and for a
+    text without any text.
+    """
+
+    data: bytes
+    above: int = 0
+    delimiter: str = ","
+    header: tuple[str, ...] = ()
+    layout: Layout | None = None
+    wide: Wide | None = None
+
+    @property
+    def is_dated_lean(self) -> bool:
+        """Whether the rows themselves show that Lean wrote them, whatever the file is called."""
+        return self.layout in LEAN_DATED
+
+
+def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
+    """The form of a text; the first line that is not blank is the header, or a row of a known form
+    without names. A text that Lean's names mark as its own has one of Lean's layouts or none.
+    Raises DataError for a first line that cannot be read.
+    """
+    data = _plain_lines(data)
+    blank = len(data) - len(data.lstrip(b"\n"))
+    above = data[:blank].count(b"\n")
+    data = data[blank:]
+    if data.endswith(b"\n\n"):
+        # blank lines at the end are no rows; a file of millions of them would take a hundred bytes
+        # each
+        data = data.rstrip(b"\n") + b"\n"
+    if named_by_lean:
+        return TextForm(data, above, layout=find_layout(_first_lines(data), ",", LEAN_LAYOUTS))
+    if not data.strip():
+        return TextForm(b"")
+    if data.find(b"\n", 0, LONGEST_LINE) < 0 and len(data) > LONGEST_LINE:
+        raise DataError(
+            f"{origin} has a first line of more than {LONGEST_LINE:,} bytes, expected column"
+            " names: fetch it again"
+        )
+    heads = [
+        line.decode("utf-8", errors="replace")
+        for line in data[: HEADER_LINES * LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]
+    ]
+    delimiter = find_delimiter(heads[0])
+    layouts = (*LEAN_DATED, *LAYOUTS) if delimiter == "," else LAYOUTS
+    if layout := find_layout(_first_lines(data), delimiter, layouts):
+        return TextForm(data, above, delimiter, layout=layout)
+    header = _header_fields(heads[0], delimiter, origin)
+    wide = wide_layout(header, [line.split(delimiter) for line in heads[1:]])
+    return TextForm(data, above, delimiter, header, wide=wide)
+
+
+def find_delimiter(line: str) -> str:
+    """The sign that delimits the cells of a line: the one that it has most of."""
+    return max(_DELIMITERS, key=line.count)
+
+
+def _plain_lines(data: bytes) -> bytes:
+    r"""UTF-8 with `\\n` at the end of lines, whoever wrote it."""
+    if data[:2] in _UTF16:
+        data = data.decode("utf-16", errors="replace").encode()
+    elif (
+        data[1:2] == b"\x00"
+        and data[:400:2].isascii()
+        and data[1:400:2].count(0) == len(data[1:400:2])
+    ):
+        data = data.decode("utf-16-le", errors="replace").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\x00" in data:
+        data = data.replace(b"\x00", b"\xef\xbf\xbd")
+    if b"\r" in data:
+        data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return data
+
+
+def _first_lines(data: bytes) -> list[str]:
+    """The first lines of a text, as many as a layout is recognised by."""
+    head = data[: LOOKED_AT * _LONGEST_SAMPLED_LINE].split(b"\n", LOOKED_AT)[:LOOKED_AT]
+    return [line.decode("utf-8", errors="replace") for line in head]
+
+
+def _header_fields(line: str, delimiter: str, origin: str) -> tuple[str, ...]:
+    try:
+        fields = next(csv.reader([line], delimiter=delimiter, strict=True))
+    except (csv.Error, StopIteration) as error:
+        raise DataError(
+            f"{origin} has a first line that cannot be read as column names ({error}):"
+            f" '{excerpt(line)}'; correct the line"
+        ) from None
+    return tuple(name or f"column {at}" for at, name in enumerate(fields, 1))

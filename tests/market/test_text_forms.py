@@ -1,0 +1,69 @@
+"""A text's form is told once, by its first lines; a name of Lean alone changes what they may mean."""
+
+import pytest
+
+from harmony_pipeline.market.sources.text_forms import text_form
+from harmony_pipeline.market.sources.vendors.nameless_tables import LEAN_BARS
+
+DAILY = "20240307 00:00,187.3,187.4,187.1,187.2,3726\n20240308 00:00,187.3,187.4,187.1,187.2,26\n"
+MILLIS = (
+    "34200000,1873000,1874000,1871000,1872000,3726\n34260000,1873000,1874000,1871000,1872000,9\n"
+)
+WIDE = "Price,Close,Open\nTicker,AAPL,AAPL\nDate,,\n2024-01-02,1.0,2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "header"),
+    [
+        ("date,open\n2024-01-02,1\n", ",", ("date", "open")),
+        ("date;open;a,b\n2024-01-02;1;2\n", ";", ("date", "open", "a,b")),
+        ("date\t\topen\n", "\t", ("date", "column 2", "open")),
+    ],
+)
+def test_a_line_of_names_is_the_header(text: str, delimiter: str, header: tuple[str, ...]) -> None:
+    form = text_form(text.encode(), "a.csv", named_by_lean=False)
+    assert (form.delimiter, form.header) == (delimiter, header)
+    assert form.layout is None
+    assert form.wide is None
+
+
+def test_dated_rows_of_lean_are_told_by_their_stamps_with_commas_alone() -> None:
+    form = text_form(DAILY.encode(), "aapl.csv", named_by_lean=False)
+    assert form.is_dated_lean
+    other = text_form(DAILY.replace(",", ";").encode(), "aapl.csv", named_by_lean=False)
+    assert not other.is_dated_lean
+    assert other.layout is not None
+    assert other.layout.vendor is None
+
+
+def test_milliseconds_of_a_day_are_those_of_lean_where_the_name_says_so() -> None:
+    form = text_form(MILLIS.encode(), "20240307_aapl_minute_trade.csv", named_by_lean=True)
+    assert form.layout is not None
+    assert form.layout.vendor == LEAN_BARS
+    assert not form.is_dated_lean
+    assert text_form(MILLIS.encode(), "aapl.csv", named_by_lean=False).layout is None
+
+
+def test_a_text_that_lean_names_and_did_not_write_has_no_form() -> None:
+    form = text_form(b"date,open\n2024-01-02,1\n", "a.csv", named_by_lean=True)
+    assert form.layout is None
+    assert not form.header
+
+
+def test_symbols_side_by_side_are_wide() -> None:
+    form = text_form(WIDE.encode(), "a.csv", named_by_lean=False)
+    assert form.wide is not None
+    assert list(form.wide.columns) == ["AAPL"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_blank_lines_above_are_counted_and_those_below_are_left_out(encoding: str) -> None:
+    text = "\r\n\r\ndate,open\r\n2024-01-02,1\r\n\r\n\r\n"
+    form = text_form(text.encode(encoding), "a.csv", named_by_lean=False)
+    assert form.above == 2
+    assert form.data == b"date,open\n2024-01-02,1\n"
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", " \t\r\n"])
+def test_a_text_without_text_has_no_header(text: str) -> None:
+    assert not text_form(text.encode(), "a.csv", named_by_lean=False).header
