@@ -19,7 +19,7 @@ from harmony_pipeline.kernel import call_kernel, kernel_without_allocation, mach
 
 Fold = Callable[[], object]
 Binding = Callable[[FloatArray, FloatArray, FloatArray], Fold]
-"""`(bar, columns, state)` of a symbol: [ROWS, 1], [outputs and hidden columns, 1] and its vector."""
+"""`(bar, columns, state)` of a symbol: [ROWS, 1], [outputs and hidden columns, 1], its vector."""
 
 
 @kernel_without_allocation
