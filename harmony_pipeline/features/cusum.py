@@ -23,12 +23,16 @@ class Sums(NamedTuple):
 @inlined_kernel
 def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float]:
     """The sums after one more return, and -1, 0 or 1. A threshold of infinity gives no event."""
-    # choices instead of branches: which of them a bar takes cannot be guessed by the processor
+    # choices instead of branches: which of them a bar takes cannot be guessed by the processor.
+    # The threshold is not below 0, so that a sum is beyond it before it is held at 0 or not at all:
+    # both choices need not wait for each other
     up, down = sums.up + change, sums.down + change
-    up, down = up if up > 0.0 else 0.0, down if down < 0.0 else 0.0
     falls = down < -threshold
     rises = (up > threshold) & (not falls)
-    return Sums(0.0 if rises else up, 0.0 if falls else down), float(int(rises) - int(falls))
+    later = Sums(
+        0.0 if rises else (up if up > 0.0 else 0.0), 0.0 if falls else (down if down < 0.0 else 0.0)
+    )
+    return later, float(int(rises) - int(falls))
 
 
 @kernel

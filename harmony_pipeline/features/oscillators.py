@@ -147,10 +147,16 @@ def ultimate(
             gains[i] = bars[CLOSE, first + i] - min(low, before)
             ranges[i] = true_range(bars[HIGH, first + i], low, before)
         sums[:, :begin] = np.nan
-        known, moves, widths = sums[:, begin : part.size], gains[begin:], ranges[begin:]
-        roll_two_sums(moves, widths, fast[: a // 2], fast[a // 2 :], known[0], known[1])
-        roll_two_sums(moves, widths, slow[: b // 2], slow[b // 2 :], known[2], known[3])
-        roll_two_sums(moves, widths, long[: c // 2], long[c // 2 :], known[4], known[5])
+        moves, widths, stop = gains[begin:], ranges[begin:], part.size
+        roll_two_sums(  # a part of each row, which lies in one piece, as a part of all does not
+            moves, widths, fast[: a // 2], fast[a // 2 :], sums[0, begin:stop], sums[1, begin:stop]
+        )
+        roll_two_sums(
+            moves, widths, slow[: b // 2], slow[b // 2 :], sums[2, begin:stop], sums[3, begin:stop]
+        )
+        roll_two_sums(
+            moves, widths, long[: c // 2], long[c // 2 :], sums[4, begin:stop], sums[5, begin:stop]
+        )
         for i in range(part.size):
             quick = buying_share(sums[0, i], sums[1, i])
             usual = buying_share(sums[2, i], sums[3, i])
