@@ -24,15 +24,12 @@ class Sums(NamedTuple):
 def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float]:
     """The sums after one more return, and -1, 0 or 1. A threshold of infinity gives no event."""
     # choices instead of branches: which of them a bar takes cannot be guessed by the processor.
-    # The threshold is not below 0, so that a sum is beyond it before it is held at 0 or not at all:
-    # both choices need not wait for each other
-    up, down = sums.up + change, sums.down + change
-    falls = down < -threshold
-    rises = (up > threshold) & (not falls)
-    later = Sums(
-        0.0 if rises else (up if up > 0.0 else 0.0), 0.0 if falls else (down if down < 0.0 else 0.0)
-    )
-    return later, float(int(rises) - int(falls))
+    # The threshold is not below 0, so that a sum need not be held at 0 before it is compared
+    raised, fallen = sums.up + change, sums.down + change
+    falls = fallen < -threshold
+    rises = (raised > threshold) & (not falls)
+    up, down = raised if raised > 0.0 else 0.0, fallen if fallen < 0.0 else 0.0
+    return Sums(0.0 if rises else up, 0.0 if falls else down), float(int(rises) - int(falls))
 
 
 @kernel
