@@ -7,15 +7,12 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH, SCRATCH_2
 from harmony_pipeline.features.rolling_extremes import (
-    highest,
-    include,
-    load_extreme,
-    save_extreme,
-    spans,
+    roll_two_maxima,
 )
 from harmony_pipeline.features.rolling_two import roll_two_sums
 from harmony_pipeline.features.rolling_window import (
     HEAD,
+    after_last_nan,
     is_full,
     load_cursor,
     mean,
@@ -179,16 +176,15 @@ def stochastic_rsi(
 
     State: maxima, maxima of minus the values.
     """
-    split = state.size // 2
-    highs, lows = state[:split], state[split:]
-    top, bottom = load_extreme(highs), load_extreme(lows)
+    split, tops, falls = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
+    begin = after_last_nan(strength)  # once known, it stays known
+    values[:begin] = np.nan
     for i in range(values.size):
-        if not math.isnan(strength[i]):
-            top = include(highs, top, strength[i])
-            bottom = include(lows, bottom, -strength[i])
-        values[i] = np.nan
-        if spans(top):
-            low, high = -highest(lows, bottom), highest(highs, top)
-            values[i] = (strength[i] - low) / (high - low) if high - low > 1e-9 else 0.5
-    save_extreme(highs, top)
-    save_extreme(lows, bottom)
+        falls[i] = -strength[i]
+    roll_two_maxima(
+        strength[begin:], falls[begin:], state[:split], state[split:], tops[begin:], values[begin:]
+    )
+    for i in range(begin, values.size):
+        low, high = -values[i], tops[i]
+        place = (strength[i] - low) / (high - low)
+        values[i] = 0.5 if high - low <= 1e-9 else place
