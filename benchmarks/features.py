@@ -257,7 +257,8 @@ def slowest_window(bars: pl.DataFrame) -> tuple[str, float]:
     )
     values = np.empty((len(chosen.names), block.height))
     state, hidden = chosen.initial_state(), np.empty((len(chosen.hidden), block.height))
-    calls = list(chosen.calls(state, matrix, values, hidden))[1:]
+    (log_returns, given), *calls = chosen.calls(state, matrix, values, hidden)
+    log_returns(*given)  # several of the columns read them
     costs = {
         column.name: best(lambda kernel=kernel, given=given: kernel(*given), 50).wall  # type: ignore[misc]
         for column, (kernel, given) in zip(chosen.computed, calls, strict=True)

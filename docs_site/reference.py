@@ -52,7 +52,7 @@ PAGES = (
         "(../guides/feature.md).",
         (
             "features.catalog.FeatureSet", "features.catalog.FeatureColumn",
-            "features.indicators.Indicator", "features.catalog.register_own",
+            "features.indicator.Indicator", "features.catalog.register_own",
             "features.compute.compute_features", "features.expressions.expression_features",
             "features.tick_columns.tick_columns", "robustness.look_ahead",
             "testing.feature_contract.FeatureContract",

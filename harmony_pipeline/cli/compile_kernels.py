@@ -239,6 +239,7 @@ def _fold_every_indicator() -> None:
     """The kernels of the whole catalog, of which a market uses some."""
     import numpy as np
 
+    from harmony_pipeline.features.bar_fold import bar_fold
     from harmony_pipeline.features.catalog import FeatureSet, Peers, compiled_calls
     from harmony_pipeline.features.moments import peer_arrays
     from harmony_pipeline.features.reference import EXAMPLES
@@ -251,6 +252,7 @@ def _fold_every_indicator() -> None:
             column.kernel(
                 np.zeros(2, np.int64), *peer_arrays((), every.peers), np.empty(0), np.empty(0)
             )
+    bar_fold(every, 0)
     folds = (FeatureSet.of([name], peers=every.peers) for name in EXAMPLES)
     for fold in folds:
         if not fold.compares:

@@ -1,7 +1,7 @@
 """Indicators by name, and sets of them that are computed together.
 
 To add an indicator, write its kernel, `(bars, state, parameters, values)` as described in
-`kernel_inputs.py`, and add one entry to the table in `indicators.py`. The hash of a set covers each
+`kernel_inputs.py`, and add one entry to a table in `kinds/`. The hash of a set covers each
 name, its parameters and its version. Raise the version when the values or the state change, so that
 saved states and models of the old definition are not mixed with the new one.
 

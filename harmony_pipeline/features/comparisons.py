@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from harmony_pipeline.features.indicators import Indicator
+from harmony_pipeline.features.indicator import Indicator
 from harmony_pipeline.features.kernel_inputs import pairs_state_size
 
 _SHARPE = "Sharpe, Management Science 9, 1963"

@@ -31,7 +31,7 @@ from harmony_pipeline.features.bar_columns import (
 )
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.four_symbols import SYMBOLS
-from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.indicator import Kernel
 from harmony_pipeline.features.moments import Moments
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol

@@ -23,11 +23,12 @@ class Sums(NamedTuple):
 @inlined_kernel
 def cusum_step(sums: Sums, change: float, threshold: float) -> tuple[Sums, float]:
     """The sums after one more return, and -1, 0 or 1. A threshold of infinity gives no event."""
-    # choices instead of branches: which of them a bar takes cannot be guessed by the processor
-    up, down = sums.up + change, sums.down + change
-    up, down = up if up > 0.0 else 0.0, down if down < 0.0 else 0.0
-    falls = down < -threshold
-    rises = (up > threshold) & (not falls)
+    # choices instead of branches: which of them a bar takes cannot be guessed by the processor.
+    # The threshold is not below 0, so that a sum need not be held at 0 before it is compared
+    raised, fallen = sums.up + change, sums.down + change
+    falls = fallen < -threshold
+    rises = (raised > threshold) & (not falls)
+    up, down = raised if raised > 0.0 else 0.0, fallen if fallen < 0.0 else 0.0
     return Sums(0.0 if rises else up, 0.0 if falls else down), float(int(rises) - int(falls))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.averages import ema_between, macd_line_between, macd_signal_between
 from harmony_pipeline.features.cusum import Sums, cusum_between, cusum_step
-from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.indicator import Kernel
 from harmony_pipeline.features.kernel_inputs import (
     CLOSE,
     HIGH,
@@ -437,4 +437,4 @@ OF_FOUR: dict[str, Kernel] = {
     "sessions:vwap_distance": vwap_distance_of_four,
     "cusum:cusum_event": cusum_event_of_four,
 }
-"""by the kernel of one symbol, as `indicators.py` names it"""
+"""by the kernel of one symbol, as the tables in `kinds/` name it"""

@@ -69,16 +69,23 @@ def lagged(window: FloatArray, series: FloatArray, values: FloatArray) -> None:
 
     The same as one `oldest` and one `remember` for each value. Most are copied within the series.
     """
+    length = min(window.size - HEAD, series.size)
+    remembered(window, series, values[:length])
+    for i in range(length, series.size):
+        values[i] = series[i - length]
+
+
+@inlined_kernel
+def remembered(window: FloatArray, series: FloatArray, values: FloatArray) -> None:
+    """The same for the first N values of the series alone, or for all where it has fewer."""
     cursor = load_lag(window)
     length, count = cursor.length, series.size
     known, place = cursor.filled, cursor.at
-    for i in range(min(length, count)):
+    for i in range(values.size):
         # the slot of the value N steps before value i, once N are known
         known_before = known + i >= length
         values[i] = window[HEAD + place] if known_before else np.nan
         place = place + 1 if place + 1 < length else 0
-    for i in range(length, count):
-        values[i] = series[i - length]
     first = max(count - length, 0)
     place = (cursor.at + first) % length
     for i in range(first, count):

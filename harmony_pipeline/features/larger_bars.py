@@ -12,7 +12,15 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, START
-from harmony_pipeline.features.lag_window import back, has_lag, load_lag, oldest, remember, save_lag
+from harmony_pipeline.features.lag_window import (
+    LagCursor,
+    back,
+    has_lag,
+    load_lag,
+    oldest,
+    remember,
+    save_lag,
+)
 from harmony_pipeline.features.returns import log_ratio
 from harmony_pipeline.features.rolling_window import (
     deviation,
@@ -66,16 +74,24 @@ def larger_momentum(
     """
     window, now = state[2:], Growing(state[0], state[1])
     cursor = load_lag(window)
+    value = _momentum(window, cursor)
     for i in range(values.size):
         number = number_of(bars[START, i], parameters[0])
         if now.close > 0.0 and number != now.number:
             cursor = remember(window, cursor, now.close)
+            value = _momentum(window, cursor)
         now = Growing(number, bars[CLOSE, i])
-        values[i] = np.nan
-        if has_lag(cursor):
-            values[i] = log_ratio(back(window, cursor, 1), oldest(window, cursor))
+        values[i] = value
     save_lag(window, cursor)
     state[0], state[1] = now.number, now.close
+
+
+@inlined_kernel
+def _momentum(window: FloatArray, cursor: LagCursor) -> float:
+    """From the oldest close to the last; NaN without."""
+    if not has_lag(cursor):
+        return np.nan
+    return log_ratio(back(window, cursor, 1), oldest(window, cursor))
 
 
 @kernel

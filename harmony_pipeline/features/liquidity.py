@@ -15,7 +15,7 @@ from harmony_pipeline.features.kernel_inputs import (
     SCRATCH_2,
     VOLUME,
 )
-from harmony_pipeline.features.returns import fill_log_ratios, log_ratio, to_log_ratios
+from harmony_pipeline.features.returns import fill_log_ratios, log_ratio
 from harmony_pipeline.features.rolling_pairs import PART, SUMS, comoments, roll_pairs
 from harmony_pipeline.features.rolling_sums import (
     add,
@@ -127,10 +127,8 @@ def to_spreads(widths: FloatArray, before: FloatArray, both: FloatArray) -> None
 @inlined_kernel
 def fill_before(values: FloatArray, high: FloatArray, low: FloatArray, state: FloatArray) -> None:
     """ln(high / low) of the bar before each; 0 before the first of all."""
-    for i in range(1, values.size):
-        values[i] = low[i - 1]
-    to_log_ratios(high[: values.size - 1], values[1:])
     if values.size:
+        fill_log_ratios(high[:-1], low[:-1], values[1:])
         values[0] = log_ratio(state[0], state[1]) if state[0] > 0.0 else 0.0
 
 
@@ -145,13 +143,14 @@ def corwin_schultz(
     and some bars after the others, so that they stay in the nearest cache from step to step.
     """
     window, length = state[3:], load_sum(state[3:]).length
+    room = np.empty(min(values.size, PART))
     for first in range(0, values.size, PART):
         part = values[first : first + PART]
         begin = 0 if state[2] > 0.0 else 1  # the first bar of all has none before it
         _fill_spreads(
             bars[HIGH, first : first + PART], bars[LOW, first : first + PART],
             bars[CLOSE, first : first + PART], bars[SCRATCH, first : first + PART],
-            bars[SCRATCH_2, first : first + PART], state, part,
+            bars[SCRATCH_2, first : first + PART], room[: part.size], state, part,
         )  # fmt: skip
         roll_sum(part[begin:], window, part[begin:])
         part[:begin] = np.nan
@@ -166,11 +165,12 @@ def _fill_spreads(
     close: FloatArray,
     above: FloatArray,
     below: FloatArray,
+    both: FloatArray,
     state: FloatArray,
     values: FloatArray,
 ) -> None:
-    """Write the spread that each bar shows with the one before, and remember the last one. `above`
-    and `below` are room.
+    """Write the spread that each bar shows with the one before, and remember the last one. `above`,
+    `below` and `both` are room.
     """
     for i in range(values.size):
         earlier = close[i - 1] if i else state[2]
@@ -183,8 +183,8 @@ def _fill_spreads(
         seen = high_before > 0.0
         above[i] = max(above[i], high_before) if seen else above[i]
         below[i] = min(below[i], low_before) if seen else below[i]
-    to_log_ratios(above, below)  # of both bars together
+    fill_log_ratios(above, below, both)  # of both bars together
     fill_before(above, high, low, state)
-    to_spreads(values, above, below)
+    to_spreads(values, above, both)
     if values.size:
         state[0], state[1], state[2] = high[-1], low[-1], close[-1]

@@ -7,7 +7,6 @@ compare symbols.
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from functools import partial
 from struct import Struct
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.features.catalog import FeatureSet, compiled_calls
-from harmony_pipeline.features.indicators import Kernel
+from harmony_pipeline.features.bar_fold import Binding, bar_fold
+from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
 from harmony_pipeline.features.moments import peer_arrays
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, end_of
@@ -47,9 +46,9 @@ class LiveFeatures:
         self._news = news if feature_set.reads_news else None
         self.names = feature_set.names
         self._together = feature_set.compares
-        self._kernels = [compiled_calls(feature_set, n) for n in range(len(feature_set.rounds))]
+        self._rounds = [bar_fold(feature_set, n) for n in range(len(feature_set.rounds))]
         self._folds = {
-            symbol: _SymbolFold(feature_set, self._kernels, state)
+            symbol: _SymbolFold(feature_set, self._rounds, state)
             for symbol, state in states_by_symbol(states, feature_set).items()
         }
         begun = (fold.timestamp for fold in self._folds.values() if fold.timestamp is not None)
@@ -151,7 +150,7 @@ class LiveFeatures:
         """The symbol's fold and its next bar as kernels read it. Changes no state."""
         fold = self._folds.get(symbol)
         if fold is None:
-            fold = self._folds[symbol] = _SymbolFold(self.feature_set, self._kernels, None)
+            fold = self._folds[symbol] = _SymbolFold(self.feature_set, self._rounds, None)
         if fold.timestamp is not None and timestamp <= fold.timestamp:
             raise DataError(
                 f"{symbol}: bar {clock_time(timestamp)} is not after"
@@ -193,39 +192,27 @@ class LiveFeatures:
 
 
 class _SymbolFold:
-    """One symbol's state with every kernel bound to its slice, so that a bar costs
-    only the calls.
+    """One symbol's state with the folds of every round bound to it, so that a bar costs only the
+    calls.
     """
 
     def __init__(
-        self, feature_set: FeatureSet, kernels: Sequence[list[Kernel]], state: State | None
+        self, feature_set: FeatureSet, rounds: Sequence[Binding], state: State | None
     ) -> None:
         self.timestamp = None if state is None else state.timestamp
         self.vector = feature_set.initial_state() if state is None else state.vector.copy()
-        self._bar = np.empty((ROWS, 1))
-        self._numbers = self._bar.data
-        self._values = np.empty((len(feature_set.names), 1))
-        hidden = np.empty((len(feature_set.hidden), 1))
-        names = (*feature_set.names, *feature_set.hidden)
-        self.rows = dict(zip(names, (*self._values, *hidden), strict=True))
-        self._calls, *self._later = (
-            [
-                partial(kernel, *arguments)
-                for kernel, (_, arguments) in zip(
-                    compiled,
-                    feature_set.calls(self.vector, self._bar, self._values, hidden, number),
-                    strict=True,
-                )
-            ]
-            for number, compiled in enumerate(kernels)
-        )
+        bar, names = np.empty((ROWS, 1)), (*feature_set.names, *feature_set.hidden)
+        columns = np.empty((len(names), 1))
+        self.rows = dict(zip(names, columns, strict=True))
+        self._numbers = bar.data
+        self._values = columns[: len(feature_set.names), 0]
+        self._fold, *self._later = (bound(bar, columns, self.vector) for bound in rounds)
 
     def update(self, timestamp: datetime, numbers: tuple[float, ...]) -> FloatArray:
         _PACK(self._numbers, 0, *numbers)
-        for call in self._calls:
-            call()
+        self._fold()
         self.timestamp = timestamp
-        return self._values.flatten()
+        return self._values.copy()
 
     def fill_given(self, totals: tuple[float, float]) -> None:
         """What comes with the next bar."""
@@ -235,9 +222,8 @@ class _SymbolFold:
 
     def update_round(self, number: int) -> None:
         """The folds of a later round, on the bar of the last update."""
-        for call in self._later[number - 1][1:]:  # its log return is there already
-            call()
+        self._later[number - 1]()
 
     def values(self) -> FloatArray:
         """The columns of the last bar."""
-        return self._values.flatten()
+        return self._values.copy()

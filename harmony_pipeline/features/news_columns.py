@@ -17,7 +17,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray, IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.features.indicators import Indicator
+from harmony_pipeline.features.indicator import Indicator
 from harmony_pipeline.features.kernel_inputs import lag_state_size
 from harmony_pipeline.hashing import hash_of_parts
 from harmony_pipeline.market.calendars import Calendar

@@ -7,15 +7,12 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH, SCRATCH_2
 from harmony_pipeline.features.rolling_extremes import (
-    highest,
-    include,
-    load_extreme,
-    save_extreme,
-    spans,
+    roll_two_maxima,
 )
 from harmony_pipeline.features.rolling_two import roll_two_sums
 from harmony_pipeline.features.rolling_window import (
     HEAD,
+    after_last_nan,
     is_full,
     load_cursor,
     mean,
@@ -147,10 +144,16 @@ def ultimate(
             gains[i] = bars[CLOSE, first + i] - min(low, before)
             ranges[i] = true_range(bars[HIGH, first + i], low, before)
         sums[:, :begin] = np.nan
-        known, moves, widths = sums[:, begin : part.size], gains[begin:], ranges[begin:]
-        roll_two_sums(moves, widths, fast[: a // 2], fast[a // 2 :], known[0], known[1])
-        roll_two_sums(moves, widths, slow[: b // 2], slow[b // 2 :], known[2], known[3])
-        roll_two_sums(moves, widths, long[: c // 2], long[c // 2 :], known[4], known[5])
+        moves, widths, stop = gains[begin:], ranges[begin:], part.size
+        roll_two_sums(  # a part of each row, which lies in one piece, as a part of all does not
+            moves, widths, fast[: a // 2], fast[a // 2 :], sums[0, begin:stop], sums[1, begin:stop]
+        )
+        roll_two_sums(
+            moves, widths, slow[: b // 2], slow[b // 2 :], sums[2, begin:stop], sums[3, begin:stop]
+        )
+        roll_two_sums(
+            moves, widths, long[: c // 2], long[c // 2 :], sums[4, begin:stop], sums[5, begin:stop]
+        )
         for i in range(part.size):
             quick = buying_share(sums[0, i], sums[1, i])
             usual = buying_share(sums[2, i], sums[3, i])
@@ -173,16 +176,15 @@ def stochastic_rsi(
 
     State: maxima, maxima of minus the values.
     """
-    split = state.size // 2
-    highs, lows = state[:split], state[split:]
-    top, bottom = load_extreme(highs), load_extreme(lows)
+    split, tops, falls = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
+    begin = after_last_nan(strength)  # once known, it stays known
+    values[:begin] = np.nan
     for i in range(values.size):
-        if not math.isnan(strength[i]):
-            top = include(highs, top, strength[i])
-            bottom = include(lows, bottom, -strength[i])
-        values[i] = np.nan
-        if spans(top):
-            low, high = -highest(lows, bottom), highest(highs, top)
-            values[i] = (strength[i] - low) / (high - low) if high - low > 1e-9 else 0.5
-    save_extreme(highs, top)
-    save_extreme(lows, bottom)
+        falls[i] = -strength[i]
+    roll_two_maxima(
+        strength[begin:], falls[begin:], state[:split], state[split:], tops[begin:], values[begin:]
+    )
+    for i in range(begin, values.size):
+        low, high = -values[i], tops[i]
+        place = (strength[i] - low) / (high - low)
+        values[i] = 0.5 if high - low <= 1e-9 else place

@@ -84,17 +84,15 @@ def rogers_satchell_terms(
     """
     far = 0
     for i in range(values.size):
+        up, down = log_near_one(high[i], opened[i]), log_near_one(low[i], opened[i])
+        whole = log_near_one(close[i], opened[i])
+        body[i], values[i] = whole, up * (up - whole) + down * (down - whole)
         far += is_far(high[i], opened[i]) + is_far(low[i], opened[i]) + is_far(close[i], opened[i])
     if far:
         for i in range(values.size):
             up, down = log_ratio(high[i], opened[i]), log_ratio(low[i], opened[i])
             body[i] = log_ratio(close[i], opened[i])
             values[i] = up * (up - body[i]) + down * (down - body[i])
-        return
-    for i in range(values.size):
-        up, down = log_near_one(high[i], opened[i]), log_near_one(low[i], opened[i])
-        whole = log_near_one(close[i], opened[i])
-        body[i], values[i] = whole, up * (up - whole) + down * (down - whole)
 
 
 @kernel

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, SCRATCH
-from harmony_pipeline.features.lag_window import HEAD, lagged
+from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, SCRATCH, SCRATCH_2
+from harmony_pipeline.features.lag_window import HEAD, lagged, remembered
 from harmony_pipeline.features.rolling_window import roll, to_roots
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
@@ -44,35 +44,19 @@ def log_near_one(above: float, below: float) -> float:
 
 
 @inlined_kernel
-def to_log_ratios(above: FloatArray, values: FloatArray) -> None:
-    """`log_ratio` of `above` and `values`, in the place of `values`; NaN stays NaN.
+def fill_log_ratios(above: FloatArray, below: FloatArray, values: FloatArray) -> None:
+    """`log_ratio` of each pair; NaN stays NaN. `values` shares no memory with the others.
 
-    The series is taken of all without a branch, so that the compiler computes several at once,
-    unless one of them is far from 1.
+    The series is taken of all without a branch, so that the compiler computes several at once. Only
+    where one of them is far from 1 all are looked at again.
     """
     far = 0
     for i in range(values.size):
-        far += abs(above[i] - values[i]) > 0.125 * (above[i] + values[i])
-    if far:
-        for i in range(values.size):
-            values[i] = log_ratio(above[i], values[i])
-        return
-    for i in range(values.size):
-        values[i] = log_near_one(above[i], values[i])
-
-
-@inlined_kernel
-def fill_log_ratios(above: FloatArray, below: FloatArray, values: FloatArray) -> None:
-    """`log_ratio` of each pair."""
-    far = 0
-    for i in range(values.size):
+        values[i] = log_near_one(above[i], below[i])
         far += is_far(above[i], below[i])
     if far:
         for i in range(values.size):
             values[i] = log_ratio(above[i], below[i])
-        return
-    for i in range(values.size):
-        values[i] = log_near_one(above[i], below[i])
 
 
 @kernel
@@ -81,13 +65,10 @@ def fill_log_returns(bars: FloatArray, state: FloatArray) -> None:
     the previous close.
     """
     close, change = bars[CLOSE], bars[LOG_RETURN]
-    previous = state[0] if state[0] > 0.0 else np.nan
-    for i in range(close.size):
-        change[i] = previous
-        previous = close[i]
-    to_log_ratios(close, change)
     if close.size:
-        state[0] = previous
+        change[0] = log_ratio(close[0], state[0]) if state[0] > 0.0 else np.nan
+        fill_log_ratios(close[1:], close[:-1], change[1:])
+        state[0] = close[close.size - 1]
 
 
 @kernel
@@ -114,8 +95,11 @@ def momentum(
     bars: FloatArray, state: FloatArray, parameters: FloatArray, values: FloatArray
 ) -> None:
     """ln(close_t / close_{t-N}). State: the last N closes."""
-    lagged(state, bars[CLOSE], values)
-    to_log_ratios(bars[CLOSE], values)
+    close, length = bars[CLOSE], min(int(parameters[0]), values.size)
+    remembered(state, close, values[:length])
+    for i in range(length):
+        values[i] = log_ratio(close[i], values[i])
+    fill_log_ratios(close[length:], close[: values.size - length], values[length:])
 
 
 @kernel
@@ -127,8 +111,8 @@ def lagged_return(
     """
     second = HEAD + int(parameters[0])
     lagged(state[:second], bars[CLOSE], bars[SCRATCH])
-    lagged(state[second:], bars[CLOSE], values)
-    to_log_ratios(bars[SCRATCH], values)
+    lagged(state[second:], bars[CLOSE], bars[SCRATCH_2])
+    fill_log_ratios(bars[SCRATCH], bars[SCRATCH_2], values)
 
 
 @kernel

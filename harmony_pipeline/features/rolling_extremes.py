@@ -71,46 +71,76 @@ def highest(window: FloatArray, cursor: ExtremeCursor) -> float:
 
 
 @inlined_kernel
-def roll_maxima(series: FloatArray, window: FloatArray, maxima: FloatArray) -> None:
-    """The largest of the last N values at each of them; NaN until there are N. The series has no
-    NaN and shares no memory with `maxima`.
+def roll_two_maxima(
+    a: FloatArray,
+    b: FloatArray,
+    window_a: FloatArray,
+    window_b: FloatArray,
+    maxima_a: FloatArray,
+    maxima_b: FloatArray,
+) -> None:
+    """The largest of the last N values at each of them, of two series whose windows are as full;
+    NaN until there are N. The series have no NaN, and no row shares memory with another.
 
-    The same as `include` and `highest` of each. Whole blocks of N are computed at once.
+    The same as `include` and `highest` of each. Whole blocks of N are computed at once, and of both
+    series together, so that neither maximum waits for the other.
     """
-    cursor = load_extreme(window)
-    length, count = cursor.length, series.size
+    c, d = load_extreme(window_a), load_extreme(window_b)
+    length, count = c.length, a.size
     i = 0
     while i < count:
         stop = i + length
-        if cursor.at == 0 and cursor.filled == length and stop <= count:
-            best = maximum_block(series[i:stop], window[HEAD:], maxima[i:stop])
-            cursor = ExtremeCursor(0, length, length, best)
+        if c.at == 0 and c.filled == length and stop <= count:
+            best_a, best_b = maximum_blocks(
+                a[i:stop], b[i:stop], window_a[HEAD:], window_b[HEAD:], maxima_a[i:stop],
+                maxima_b[i:stop],
+            )  # fmt: skip
+            c = ExtremeCursor(0, length, length, best_a)
+            d = ExtremeCursor(0, length, length, best_b)
             i = stop
             continue
-        cursor = include(window, cursor, series[i])
-        maxima[i] = highest(window, cursor) if spans(cursor) else np.nan
+        c, d = include(window_a, c, a[i]), include(window_b, d, b[i])
+        maxima_a[i] = highest(window_a, c) if spans(c) else np.nan
+        maxima_b[i] = highest(window_b, d) if spans(d) else np.nan
         i += 1
-    save_extreme(window, cursor)
+    save_extreme(window_a, c)
+    save_extreme(window_b, d)
 
 
 @inlined_kernel
-def maximum_block(block: FloatArray, window: FloatArray, maxima: FloatArray) -> float:
-    """`roll_maxima` of a whole block of N values behind a full block; the largest of the block."""
-    length, best = block.size, block[0]
+def maximum_blocks(
+    a: FloatArray,
+    b: FloatArray,
+    window_a: FloatArray,
+    window_b: FloatArray,
+    maxima_a: FloatArray,
+    maxima_b: FloatArray,
+) -> tuple[float, float]:
+    """`roll_two_maxima` of a whole block of N values behind a full block; the largest of both."""
+    length, best_a, best_b = a.size, a[0], b[0]
     for j in range(length - 1):
-        best = block[j] if block[j] > best else best
-        maxima[j] = best
-    for j in range(length - 1):
-        before = window[1:][j]
-        maxima[j] = before if before > maxima[j] else maxima[j]
-    best = block[length - 1]
+        best_a = a[j] if a[j] > best_a else best_a
+        best_b = b[j] if b[j] > best_b else best_b
+        maxima_a[j], maxima_b[j] = best_a, best_b
+    _raise_to(maxima_a, window_a)
+    _raise_to(maxima_b, window_b)
+    best_a, best_b = a[length - 1], b[length - 1]
     j = length
     while j > 0:  # half the time of a range that falls
         j -= 1
-        best = max(best, block[j])
-        window[j] = best
-    maxima[length - 1] = best
-    return float(best)
+        best_a = a[j] if a[j] > best_a else best_a
+        best_b = b[j] if b[j] > best_b else best_b
+        window_a[j], window_b[j] = best_a, best_b
+    maxima_a[length - 1], maxima_b[length - 1] = best_a, best_b
+    return float(best_a), float(best_b)
+
+
+@inlined_kernel
+def _raise_to(maxima: FloatArray, window: FloatArray) -> None:
+    """To the maxima of what is left of the block before."""
+    before = window[1:]
+    for j in range(before.size):
+        maxima[j] = before[j] if before[j] > maxima[j] else maxima[j]
 
 
 DATED_HEAD = 5

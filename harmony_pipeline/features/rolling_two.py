@@ -19,7 +19,13 @@ from harmony_pipeline.features.rolling_extremes import (
 )
 from harmony_pipeline.features.rolling_sums import HEAD as SUM_HEAD
 from harmony_pipeline.features.rolling_sums import SumCursor, has_all, load_sum, save_sum
-from harmony_pipeline.features.rolling_window import HEAD, Cursor, load_cursor, save_cursor
+from harmony_pipeline.features.rolling_window import (
+    HEAD,
+    Cursor,
+    copy_to,
+    load_cursor,
+    save_cursor,
+)
 from harmony_pipeline.kernel import inlined_kernel
 
 _NEXT = np.uint64(1)
@@ -90,6 +96,8 @@ def roll_two_windows(
         a_reference, b_reference = c.reference, d.reference
         if filled == 0:
             a_reference, b_reference = a[first], b[first]
+        copy_to(window_a, HEAD + c.at, a[first:stop])
+        copy_to(window_b, HEAD + c.at, b[first:stop])
         ta, taa, tb, tbb = c.total, c.squares, d.total, d.squares
         bar, end, place = np.uint64(first), np.uint64(stop), np.uint64(HEAD + c.at)
         while bar < end:
@@ -98,7 +106,6 @@ def roll_two_windows(
             tb += db
             taa += da * da
             tbb += db * db
-            window_a[place], window_b[place] = a[bar], b[bar]
             left = place + length + _NEXT
             sums[0, bar], sums[2, bar] = window_a[left] + ta, window_b[left] + tb
             left += length

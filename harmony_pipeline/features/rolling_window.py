@@ -170,6 +170,14 @@ def after_last_nan(values: FloatArray) -> int:
 
 
 @inlined_kernel
+def copy_to(window: FloatArray, place: int, values: FloatArray) -> None:
+    """Write values to the window from `place` on, several at once."""
+    kept = window[place : place + values.size]
+    for i in range(values.size):
+        kept[i] = values[i]
+
+
+@inlined_kernel
 def roll_block(
     block: FloatArray,
     window: FloatArray,

@@ -2,7 +2,7 @@
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH, SCRATCH_2
-from harmony_pipeline.features.rolling_extremes import roll_maxima
+from harmony_pipeline.features.rolling_extremes import roll_two_maxima
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
@@ -21,9 +21,8 @@ def range_position(
     State: maxima of highs, maxima of minus the lows.
     """
     split, lows = state.size // 2, bars[SCRATCH_2]
-    roll_maxima(bars[HIGH], state[:split], bars[SCRATCH])
     for i in range(values.size):
         lows[i] = -bars[LOW, i]
-    roll_maxima(lows, state[split:], values)
+    roll_two_maxima(bars[HIGH], lows, state[:split], state[split:], bars[SCRATCH], values)
     for i in range(values.size):
         values[i] = position_between(bars[CLOSE, i], -values[i], bars[SCRATCH, i])

@@ -5,6 +5,7 @@ can be small enough for the processor's cache. Kernels are called by their addre
 features is data (`Steps`), and nothing is compiled for it.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,14 +89,32 @@ def _made(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
     columns = [each for each in feature_set.computed if not each.indicator.given]
     hidden = [name for name in feature_set.hidden if name not in given]
     row = {name: number for number, name in enumerate((*feature_set.names, *hidden, *given))}
+    return Steps(
+        np.array([address_alone(column) for column in columns], np.int64),
+        np.array([_together(column) for column in columns], np.int64),
+        *places_of(columns, row),
+    )
+
+
+class Places(NamedTuple):
+    """What the kernels of some columns read and write, as `Steps` has it."""
+
+    read_count: IntArray
+    reads: IntArray
+    writes: IntArray
+    states: IntArray
+    numbers: IntArray
+    parameters: FloatArray
+
+
+def places_of(columns: Sequence[FeatureColumn], row: Mapping[str, int]) -> Places:
+    """The places of these columns, given the row of each by name."""
     reads = np.full((len(columns), MOST_READS), -1, np.int64)
     for place, column in enumerate(columns):
         reads[place, : len(column.reads)] = [row[name] for name in column.reads]
     ends = np.cumsum([0, *(len(column.parameters) for column in columns)]).astype(np.int64)
     numbers = [number for column in columns for number in column.parameters]
-    return Steps(
-        np.array([_alone(column) for column in columns], np.int64),
-        np.array([_together(column) for column in columns], np.int64),
+    return Places(
         np.array([len(column.reads) for column in columns], np.int64),
         reads,
         np.array([row[column.name] for column in columns], np.int64),
@@ -107,7 +126,8 @@ def _made(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
     )
 
 
-def _alone(column: FeatureColumn) -> int:
+def address_alone(column: FeatureColumn) -> int:
+    """Where the kernel of one symbol lies."""
     matrix, row = np.empty((ROWS, 1)), np.empty(1)
     return kernel_address(column.kernel, matrix, *[row] * len(column.reads), row, row, row)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.averages import relative_gap
-from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH
+from harmony_pipeline.features.kernel_inputs import CLOSE, HIGH, LOW, SCRATCH, SCRATCH_2
 from harmony_pipeline.features.lag_window import (
     has_lag,
     lagged,
@@ -17,9 +17,8 @@ from harmony_pipeline.features.lag_window import (
 )
 from harmony_pipeline.features.rolling_extremes import (
     highest,
-    include,
     load_extreme,
-    save_extreme,
+    roll_two_maxima,
     spans,
 )
 from harmony_pipeline.features.rolling_pairs import (
@@ -34,6 +33,7 @@ from harmony_pipeline.features.rolling_pairs import (
 from harmony_pipeline.features.rolling_sums import add, has_all, load_sum, rolling_sum, save_sum
 from harmony_pipeline.features.rolling_two import roll_lead
 from harmony_pipeline.features.smoothing import Smoothed, smooth
+from harmony_pipeline.features.stochastic import position_between
 from harmony_pipeline.features.wilder import true_range
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
@@ -223,18 +223,20 @@ def donchian(
     """(close - lowest low) / (highest high - lowest low) of the N bars before; above 1 it breaks
     out. 0.5 where they are equal. State: as `range_position`.
     """
-    split = state.size // 2
-    highs, lows = state[:split], state[split:]
-    top, bottom = load_extreme(highs), load_extreme(lows)
+    split, tops, lows = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
+    highs, negated = state[:split], state[split:]
+    top, bottom = load_extreme(highs), load_extreme(negated)
+    # those of the bars before the first here; 0: there are not enough yet
+    high, low = highest(highs, top) if spans(top) else 0.0, -highest(negated, bottom)
     for i in range(values.size):
-        values[i] = np.nan
-        if spans(top):
-            low, high = -highest(lows, bottom), highest(highs, top)
-            values[i] = (bars[CLOSE, i] - low) / (high - low) if high > low else 0.5
-        top = include(highs, top, bars[HIGH, i])
-        bottom = include(lows, bottom, -bars[LOW, i])
-    save_extreme(highs, top)
-    save_extreme(lows, bottom)
+        lows[i] = -bars[LOW, i]
+    roll_two_maxima(bars[HIGH], lows, highs, negated, tops, values)
+    for i in range(values.size):
+        lows[i] = -values[i]
+    for i in range(values.size):
+        ceiling, floor = (tops[i - 1], lows[i - 1]) if i else (high, low)
+        place = position_between(bars[CLOSE, i], floor, ceiling)
+        values[i] = place if ceiling > 0.0 else np.nan
 
 
 @kernel

@@ -16,13 +16,9 @@ from harmony_pipeline.features.kernel_inputs import (
 )
 from harmony_pipeline.features.rolling_pairs import PART, SUMS, roll_correlation
 from harmony_pipeline.features.rolling_sums import (
-    add,
-    has_all,
-    load_sum,
     roll_sum,
-    rolling_sum,
-    save_sum,
 )
+from harmony_pipeline.features.rolling_two import roll_two_sums
 from harmony_pipeline.features.rolling_window import (
     is_full,
     load_cursor,
@@ -103,24 +99,27 @@ def mfi(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
 
     State: the previous typical price, sums of the flow up and of the flow down.
     """
-    half = (state.size - 1) // 2
-    ups, downs, previous = state[1 : 1 + half], state[1 + half :], state[0]
-    up, down = load_sum(ups), load_sum(downs)
+    half, last = (state.size - 1) // 2, values.size - 1
+    ups, downs, typical, previous = bars[SCRATCH], bars[SCRATCH_2], values, state[0]
     for i in range(values.size):
-        typical = (bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]) / 3.0
-        if previous > 0.0:
-            flow = typical * bars[VOLUME, i]
-            up = add(ups, up, flow if typical > previous else 0.0)
-            down = add(downs, down, flow if typical < previous else 0.0)
-        previous = typical
-        values[i] = np.nan
-        if has_all(up):
-            rise = rolling_sum(ups, up)
-            moved = rise + rolling_sum(downs, down)
-            values[i] = 100.0 * (rise / moved) if moved > 0.0 else 50.0
-    save_sum(ups, up)
-    save_sum(downs, down)
-    state[0] = previous
+        typical[i] = (bars[HIGH, i] + bars[LOW, i] + bars[CLOSE, i]) / 3.0
+    for i in range(values.size):
+        before, flow = typical[i - 1] if i else previous, typical[i] * bars[VOLUME, i]
+        ups[i] = flow if typical[i] > before else 0.0
+        downs[i] = flow if typical[i] < before else 0.0
+    begin = 1 if values.size and previous == 0.0 else 0  # the first bar of all has none before it
+    if values.size:
+        state[0] = typical[last]
+    falls = np.empty(values.size)
+    values[:begin] = falls[:begin] = np.nan
+    roll_two_sums(
+        ups[begin:], downs[begin:], state[1 : 1 + half], state[1 + half :], values[begin:],
+        falls[begin:],
+    )  # fmt: skip
+    for i in range(values.size):
+        moved = values[i] + falls[i]
+        share = 100.0 * (values[i] / moved)
+        values[i] = 50.0 if moved <= 0.0 else share
 
 
 @kernel
@@ -128,18 +127,13 @@ def cmf(bars: FloatArray, state: FloatArray, parameters: FloatArray, values: Flo
     """Chaikin money flow: sum of ((close - low) - (high - close)) / (high - low) * volume over N
     bars / sum of their volume. State: the two sums.
     """
-    split = state.size // 2
-    flows, volumes = state[:split], state[split:]
-    net, gross = load_sum(flows), load_sum(volumes)
+    split, flows, volumes = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
     for i in range(values.size):
         high, low, close, volume = bars[HIGH, i], bars[LOW, i], bars[CLOSE, i], bars[VOLUME, i]
-        place = ((close - low) - (high - close)) / (high - low) if high > low else 0.0
-        net, gross = add(flows, net, place * volume), add(volumes, gross, volume)
-        values[i] = rolling_sum(flows, net) if has_all(net) else np.nan
-        bars[SCRATCH, i] = rolling_sum(volumes, gross)
-    save_sum(flows, net)
-    save_sum(volumes, gross)
-    to_bounded_ratios(values, bars[SCRATCH])
+        place = ((close - low) - (high - close)) / (high - low)
+        flows[i] = (place if high > low else 0.0) * volume
+    roll_two_sums(flows, bars[VOLUME], state[:split], state[split:], values, volumes)
+    to_bounded_ratios(values, volumes)
 
 
 @kernel
@@ -149,19 +143,13 @@ def vwma_ratio(
     """Close / (sum of close * volume / sum of volume of N bars) - 1; 0 without any trade. State:
     the two sums.
     """
-    split = state.size // 2
-    amounts, volumes = state[:split], state[split:]
-    paid, gross = load_sum(amounts), load_sum(volumes)
+    split, amounts, volumes = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
     for i in range(values.size):
-        close, volume = bars[CLOSE, i], bars[VOLUME, i]
-        paid, gross = add(amounts, paid, close * volume), add(volumes, gross, volume)
-        values[i] = np.nan
-        if has_all(paid):
-            amount = rolling_sum(amounts, paid)
-            ratio = close * rolling_sum(volumes, gross) / amount if amount > 0.0 else 1.0
-            values[i] = ratio - 1.0
-    save_sum(amounts, paid)
-    save_sum(volumes, gross)
+        amounts[i] = bars[CLOSE, i] * bars[VOLUME, i]
+    roll_two_sums(amounts, bars[VOLUME], state[:split], state[split:], values, volumes)
+    for i in range(values.size):
+        ratio = bars[CLOSE, i] * volumes[i] / values[i]
+        values[i] = (1.0 if values[i] <= 0.0 else ratio) - 1.0
 
 
 @kernel

@@ -1,0 +1,1 @@
+"""The kinds of columns, a table a subject."""

@@ -1,0 +1,91 @@
+"""Shape and memory of log returns."""
+
+from harmony_pipeline.features.indicator import Indicator, N, numbers, two_sums
+from harmony_pipeline.features.kernel_inputs import (
+    lag_state_size,
+    moments_state_size,
+    pairs_state_size,
+    window_state_size,
+)
+from harmony_pipeline.features.kinds.sources import AFML
+
+DISTRIBUTION = (
+    Indicator(
+        "skewness",
+        N,
+        "distribution:skewness",
+        moments_state_size,
+        "m3 / m2^1.5 of the last N log returns; 0 in a flat window",
+        "definition (population moments)",
+        "N + 1",
+        "number",
+        smallest=3,
+    ),
+    Indicator(
+        "kurtosis",
+        N,
+        "distribution:kurtosis",
+        moments_state_size,
+        "m4 / m2^2 - 3 of the last N log returns; 0 in a flat window",
+        "definition (population moments)",
+        "N + 1",
+        "number",
+        smallest=3,
+    ),
+    Indicator(
+        "autocorrelation",
+        N,
+        "distribution:autocorrelation",
+        lambda n: 2 + pairs_state_size(n),
+        "correlation of N log returns with the one before each; 0 in a flat window",
+        "definition",
+        "N + 2",
+        "-1 to 1",
+        smallest=3,
+    ),
+    Indicator(
+        "variance_ratio",
+        ("N", "Q"),
+        "distribution:variance_ratio",
+        lambda n, _: window_state_size(n),
+        "sample variance of the last N momentum_Q / (Q * volatility_N^2); 1 without a move",
+        "Lo and MacKinlay, Review of Financial Studies 1, 1988",
+        "N + Q",
+        "ratio",
+        reads=lambda *p: (
+            f"momentum_{p[1]}",
+            f"volatility_{p[0]}",
+        ),
+    ),
+    Indicator(
+        "hurst",
+        ("N", "Q"),
+        "distribution:hurst",
+        numbers(0),
+        "0.5 + ln(variance_ratio_N_Q) / (2 ln Q), held within 0 and 1",
+        "scaling of the variance with time (Mandelbrot and van Ness, SIAM Review 10, 1968)",
+        "N + Q",
+        "0 to 1",
+        reads=lambda *p: (f"variance_ratio_{p[0]}_{p[1]}",),
+    ),
+    Indicator(
+        "sign_entropy",
+        N,
+        "distribution:sign_entropy",
+        two_sums,
+        "entropy of the shares of rises, falls and flat bars among N / ln 3",
+        f"Shannon, 1948; {AFML}, 18",
+        "N + 1",
+        "0 to 1",
+    ),
+    Indicator(
+        "fractional",
+        ("D", "N"),
+        "distribution:fractional",
+        lambda _, n: lag_state_size(n),
+        "sum of w_k ln(close k bars ago), k < N, w_0 = 1, w_k = w_(k-1) (k - 1 - D / 100) / k",
+        f"{AFML}, 5.5 (fixed width)",
+        "N",
+        "log price",
+    ),
+)

@@ -1,0 +1,95 @@
+"""Where the price stands in what it did lately."""
+
+from harmony_pipeline.features.indicator import FSG, Indicator, N, numbers, two_sums
+from harmony_pipeline.features.kernel_inputs import sums_state_size, window_state_size
+from harmony_pipeline.features.kinds.sources import LANE, WILDER
+
+OSCILLATORS = (
+    Indicator(
+        "rsi",
+        N,
+        "wilder:rsi",
+        numbers(5),
+        "100 * gain / (gain + loss), Wilder's averages of rises and falls; 50 without a move",
+        f"{WILDER}; TA-Lib RSI",
+        "N + 1",
+        "0 to 100",
+    ),
+    Indicator(
+        "range_position",
+        N,
+        "stochastic:range_position",
+        two_sums,
+        "(close - lowest low) / (highest high - lowest low) of N bars; 0.5 where they are equal",
+        f"{LANE}; TA-Lib STOCHF / 100",
+        "N",
+        "0 to 1",
+        version=2,
+    ),
+    Indicator(
+        "stochastic_k",
+        ("N", "K"),
+        "oscillators:stochastic_k",
+        lambda _, k: window_state_size(k),
+        "100 * mean of range_position_N over K bars",
+        f"{LANE}; TA-Lib STOCH",
+        "N + K - 1",
+        "0 to 100",
+        reads=lambda *p: (f"range_position_{p[0]}",),
+    ),
+    Indicator(
+        "stochastic_d",
+        ("N", "K", "D"),
+        "oscillators:stochastic_d",
+        lambda _n, _k, d: window_state_size(d),
+        "mean of stochastic_k_N_K over D bars",
+        f"{LANE}; TA-Lib STOCH",
+        "N + K + D - 2",
+        "0 to 100",
+        reads=lambda *p: (f"stochastic_k_{p[0]}_{p[1]}",),
+    ),
+    Indicator(
+        "williams_r",
+        N,
+        "oscillators:williams_r",
+        numbers(0),
+        "100 * (range_position_N - 1)",
+        "Williams, How I Made One Million Dollars, 1979; TA-Lib WILLR",
+        "N",
+        "-100 to 0",
+        reads=lambda *p: (f"range_position_{p[0]}",),
+    ),
+    Indicator(
+        "cci",
+        N,
+        "oscillators:cci",
+        window_state_size,
+        "(typical - mean) / (0.015 * mean absolute distance from the mean) of N typical"
+        " prices; 0 in a flat window",
+        "Lambert, Commodities, October 1980; TA-Lib CCI",
+        "N",
+        "mean distances",
+    ),
+    Indicator(
+        "ultimate",
+        FSG,
+        "oscillators:ultimate",
+        lambda f, s, g: 1 + sums_state_size(f, f, s, s, g, g),
+        "100 * (4 a_F + 2 a_S + a_G) / 7, a_N = sum of (close - true low) / sum of true"
+        " ranges of N bars",
+        "Williams, Stocks & Commodities 3:4, 1985; TA-Lib ULTOSC",
+        "max(F, S, G) + 1",
+        "0 to 100",
+    ),
+    Indicator(
+        "stochastic_rsi",
+        N,
+        "oscillators:stochastic_rsi",
+        two_sums,
+        "(rsi_N - its lowest) / (its highest - its lowest) of N bars; 0.5 where they are equal",
+        "Chande and Kroll, The New Technical Trader, 1994; TA-Lib STOCHRSI / 100",
+        "2 * N",
+        "0 to 1",
+        reads=lambda *p: (f"rsi_{p[0]}",),
+    ),
+)

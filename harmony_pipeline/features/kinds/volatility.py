@@ -1,0 +1,117 @@
+"""Volatility from ranges, from falls, and against itself."""
+
+from harmony_pipeline.features.indicator import FS, Indicator, N, numbers, two_sums
+from harmony_pipeline.features.kernel_inputs import sums_state_size, window_state_size
+from harmony_pipeline.features.kinds.sources import WILDER
+
+VOLATILITY = (
+    Indicator(
+        "atr",
+        N,
+        "wilder:atr",
+        numbers(3),
+        "Wilder's average of max(high, previous close) - min(low, previous close)",
+        f"{WILDER}; TA-Lib ATR",
+        "N + 1",
+        "price",
+    ),
+    Indicator(
+        "natr",
+        N,
+        "wilder:natr",
+        numbers(0),
+        "100 * atr_N / close",
+        "TA-Lib NATR",
+        "N + 1",
+        "percent",
+        reads=lambda length: (f"atr_{length}",),
+        version=2,
+    ),
+    Indicator(
+        "parkinson",
+        N,
+        "range_volatility:parkinson",
+        sums_state_size,
+        "sqrt(mean of ln(high / low)^2 / (4 ln 2)) of N bars",
+        "Parkinson, Journal of Business 53, 1980",
+        "N",
+        "log return",
+    ),
+    Indicator(
+        "garman_klass",
+        N,
+        "range_volatility:garman_klass",
+        sums_state_size,
+        "sqrt(mean of ln(high / low)^2 / 2 - (2 ln 2 - 1) ln(close / open)^2) of N bars",
+        "Garman and Klass, Journal of Business 53, 1980",
+        "N",
+        "log return",
+    ),
+    Indicator(
+        "rogers_satchell",
+        N,
+        "range_volatility:rogers_satchell",
+        sums_state_size,
+        "sqrt(mean of ln(high / close) ln(high / open) + ln(low / close) ln(low / open)) of N bars",
+        "Rogers and Satchell, Annals of Applied Probability 1, 1991",
+        "N",
+        "log return",
+    ),
+    Indicator(
+        "yang_zhang",
+        N,
+        "range_volatility:yang_zhang",
+        lambda n: window_state_size(n, n) + sums_state_size(n),
+        "sqrt(var ln(open / previous close) + k var ln(close / open) + (1 - k)"
+        " rogers_satchell_N^2), k = 0.34 / (1.34 + (N + 1) / (N - 1))",
+        "Yang and Zhang, Journal of Business 73, 2000",
+        "N + 1",
+        "log return",
+    ),
+    Indicator(
+        "ewma_volatility",
+        N,
+        "range_volatility:ewma_volatility",
+        numbers(2),
+        "root of the exponential average (alpha 2 / (N + 1)) of squared log returns,"
+        " begun with the mean of N",
+        "RiskMetrics Technical Document, 1996",
+        "N + 1",
+        "log return",
+    ),
+    Indicator(
+        "downside_volatility",
+        N,
+        "range_volatility:downside_volatility",
+        sums_state_size,
+        "root of the mean of min(log return, 0)^2 of N bars",
+        "Sortino and van der Meer, Journal of Portfolio Management 17, 1991",
+        "N + 1",
+        "log return",
+    ),
+    Indicator(
+        "ulcer_index",
+        N,
+        "range_volatility:ulcer_index",
+        two_sums,
+        "root of the mean over N bars of the squared fall, in percent, below the highest"
+        " close of N",
+        "Martin and McCann, The Investor's Guide to Fidelity Funds, 1989",
+        "2 * N - 1",
+        "percent",
+    ),
+    Indicator(
+        "volatility_ratio",
+        FS,
+        "range_volatility:volatility_ratio",
+        numbers(0),
+        "volatility_F / volatility_S; 1 where the second is 0",
+        "definition",
+        "max(F, S) + 1",
+        "ratio",
+        reads=lambda *p: (
+            f"volatility_{p[0]}",
+            f"volatility_{p[1]}",
+        ),
+    ),
+)
