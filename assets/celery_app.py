@@ -2,8 +2,8 @@
 and `harmony service session` start.
 
 The worker imports what its steps need before it forks its processes, and each reads settings and
-graph anew for every step: a step costs no start, and knows what a process that has just started would
-know. A worker of sessions imports the graph alone: a session works in a process of its own.
+graph anew for every step: a step costs no start, and knows what a process that has just started
+would know. A worker of sessions imports the graph alone: a session works in a process of its own.
 """
 
 import contextlib

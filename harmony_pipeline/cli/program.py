@@ -1,5 +1,5 @@
-"""A command that becomes a program of another package: a server or the daemon of Dagster, a worker of
-Celery. It goes on in the same process, which has imported most of what the program needs.
+"""A command that becomes a program of another package: a server or the daemon of Dagster, a worker
+of Celery. It goes on in the same process, which has imported most of what the program needs.
 """
 
 import runpy

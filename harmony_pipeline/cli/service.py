@@ -1,6 +1,7 @@
 """`harmony service NAME`: this process becomes one service of a deployment (docs/deployment.md)."""
 
 import os
+from pathlib import Path
 
 import typer
 
@@ -50,6 +51,10 @@ def _program(settings: Settings, service: str, host: str, port: int) -> Program:
             place = ("-h", host, "-p", str(port))
             return Program("dagster_webserver", ("-w", str(workspace_file()), *place))
         case "daemon":
+            if path := os.environ.get("WORKER_BEAT"):
+                from assets.daemon_beat import beat_while_live
+
+                beat_while_live(Path(path))
             return Program("dagster._daemon", ("run", "-w", str(workspace_file())))
     return _worker(settings, service)
 

@@ -37,7 +37,7 @@ from services.service_processes import (
 )
 
 from assets.groups import ASSETS
-from assets.instance import dagster_home, open_instance
+from assets.instance import open_instance
 from harmony_pipeline.cli.demo_sensor import _promote_stand_in
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages.context import PipelineContext
@@ -68,7 +68,8 @@ def test_a_deployment_works_as_one(
                 services.start(name, "service", name.split("-")[0])
             switch_schedule_on(instance, workspace)
             wait_until("the code server", lambda: is_listening(ports["code"]))
-            services.start("daemon", "service", "daemon")
+            beat = tmp_path / "daemon.beat"
+            services.start("daemon", "service", "daemon", WORKER_BEAT=str(beat))
             services.start("web", "service", "web", "--port", str(ports["web"]))
             services.start("monitor", "monitor", "--port", str(ports["monitor"]))
             a_schedule_ticks_and_its_run_goes_through_celery(instance)
@@ -76,15 +77,14 @@ def test_a_deployment_works_as_one(
             web = f"http://127.0.0.1:{ports['web']}"
             wait_until("the UI", lambda: answers(f"{web}/server_info"))
             the_session_of_a_day_runs_and_reconciles(pipeline, web)
-            all_are_healthy(pipeline, ports)
+            all_are_healthy(ports, beat)
 
 
-def all_are_healthy(pipeline: PipelineContext, ports: dict[str, int]) -> None:
-    """What the containers are asked (deploy/health.py), and that it notices."""
-    home = str(dagster_home(pipeline.settings))
+def all_are_healthy(ports: dict[str, int], beat: Path) -> None:
+    """What the containers are asked (deploy/health.py)."""
     asked_of = {
         **{name: {"PORT": str(port)} for name, port in ports.items()},
-        "daemon": {"DAGSTER_HOME": home},
+        "daemon": {"WORKER_BEAT": str(beat)},
     }
     for name, own in asked_of.items():
         environment = {**os.environ, **own, "SERVICE": name}
