@@ -1,11 +1,13 @@
 """What Celery's workers load: `celery -A assets.celery_app worker`, which `harmony service worker`
 and `harmony service session` start.
 
-The worker imports everything before it forks its processes, and each reads settings and graph anew
-for every step: a step costs no start, and knows what a process that has just started would know.
+The worker imports what its steps need before it forks its processes, and each reads settings and
+graph anew for every step: a step costs no start, and knows what a process that has just started
+would know. A worker of sessions imports the graph alone: a session works in a process of its own.
 """
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -22,7 +24,6 @@ from dagster_celery.make_app import make_app
 from dagster_celery.tasks import create_task
 from kombu import Queue
 
-import assets.preload  # noqa: F401  imported once, for every step
 from assets.executors import broker_url, celery_configuration, session_queue
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.session.process_control import is_running, read_lock
@@ -73,5 +74,7 @@ def _end_session(**_facts: Any) -> None:
 
 warnings.simplefilter("ignore", dg.BetaWarning)
 warnings.simplefilter("ignore", dg.PreviewWarning)
-app = build_app(session=bool(os.environ.get(SESSION_VARIABLE)))
+_is_of_sessions = bool(os.environ.get(SESSION_VARIABLE))
+importlib.import_module("assets.definitions" if _is_of_sessions else "assets.preload")
+app = build_app(session=_is_of_sessions)
 execute_plan = create_task(app)

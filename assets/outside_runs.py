@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -161,8 +161,20 @@ def _stop(started: Sequence[BaseProcess]) -> None:
             process.close()
 
 
+def _fork_from_the_same_server() -> None:
+    """Let the processes of steps be forked from the server that this process was forked from.
+
+    Python's `ensure_running` says that it does so, but starts another server, which imports
+    everything again: a child knows the address of its server, and not its process id.
+    """
+    server: Any = vars(forkserver)["_forkserver"]
+    if server._forkserver_pid is None and server._forkserver_address is not None:
+        server.ensure_running = resource_tracker.ensure_running
+
+
 def _drive_one(run_id: str) -> None:
     """What the process of one run does."""
+    _fork_from_the_same_server()
     with _without_known_warnings(), dg.DagsterInstance.get() as instance:
         _execute_run_command_body(
             run_id=run_id,

@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture.providers import HypothesisProvider
+from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 from harmony_pipeline.cli.invocation import remember_options
@@ -75,8 +75,10 @@ _profile = os.environ.get("HYPOTHESIS_PROFILE", "harmony")
 settings.load_profile(_profile)
 if _profile == "harmony":
     # hypothesis draws some values from the constants of whatever local modules are loaded: without
-    # them a law sees the same examples alone, in the suite, and in each worker
-    HypothesisProvider._local_constants = Constants()  # type: ignore[assignment]
+    # them a law sees the same examples alone, in the suite, and in each worker, and none of the
+    # modules is read for them
+    _no_constants = Constants()
+    providers._get_local_constants = lambda: _no_constants
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

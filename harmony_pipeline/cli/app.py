@@ -617,11 +617,11 @@ def _comparison_pages(pipeline: Any) -> list[Path]:
 @app.command()
 def ui(
     context: typer.Context, port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 3333
-) -> None:
+) -> Any:
     """Serve the Dagster UI over this market's graph, lake and runs."""
     from harmony_pipeline.cli.serve import serve
 
-    serve(context.obj, port)
+    return serve(context.obj, port)
 
 
 @app.command()
@@ -634,13 +634,13 @@ def service(
     port: Annotated[
         int | None, typer.Option("--port", help="of code (4000) and web (3333)")
     ] = None,
-) -> None:
+) -> Any:
     """Become one service of a deployment: the code server, the UI, the daemon, a Celery worker."""
     from harmony_pipeline.cli.argument_checks import choice
     from harmony_pipeline.cli.service import SERVICES, become
 
     choice("NAME", name, tuple(SERVICES))
-    become(context.obj, name, host, port)
+    return become(context.obj, name, host, port)
 
 
 @app.command()

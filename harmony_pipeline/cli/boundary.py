@@ -21,6 +21,7 @@ import typer
 
 from harmony_pipeline.cli.app import app
 from harmony_pipeline.cli.invocation import as_typed, state_folder
+from harmony_pipeline.cli.program import Program
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.text import one_line, printable
 
@@ -57,7 +58,7 @@ def _end_process(ended: Sequence[int]) -> None:
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command, and the program that it becomes; the exit code."""
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -65,7 +66,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     with _Signals() as signals:
         try:
-            code = app(
+            ended = app(
                 args=None if arguments is None else list(arguments),
                 prog_name="harmony",
                 standalone_mode=False,
@@ -73,7 +74,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except BaseException as error:
             return _end(error, signals)
-    return code if isinstance(code, int) else 0
+    if isinstance(ended, Program):
+        return ended.run()
+    return ended if isinstance(ended, int) else 0
 
 
 def _open_closed_streams() -> None:

@@ -1,12 +1,13 @@
 """`harmony service NAME`: this process becomes one service of a deployment (docs/deployment.md)."""
 
 import os
-import sys
+from pathlib import Path
 
 import typer
 
 from assets.executors import require_broker
 from assets.instance import open_instance
+from harmony_pipeline.cli.program import Program
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.project_paths import HOUSE, let_children_import_graph, workspace_file
@@ -21,8 +22,8 @@ SERVICES = {
 _PORTS = {"code": 4000, "web": 3333}
 
 
-def become(settings: Settings, service: str, host: str, port: int | None) -> None:
-    """Replace this process by the service, over the same settings file."""
+def become(settings: Settings, service: str, host: str, port: int | None) -> Program:
+    """The program of the service, over the same settings file. This process becomes it."""
     if service in ("worker", "session") and settings.dagster.executor != "celery":
         raise ConfigError(
             f"the service {service} makes steps that come through Celery, and dagster.executor is"
@@ -30,33 +31,35 @@ def become(settings: Settings, service: str, host: str, port: int | None) -> Non
         )
     if service in ("worker", "session"):
         require_broker(settings.dagster)
-    open_instance(settings)
+    open_instance(settings).dispose()
     let_children_import_graph()
     if settings.file.exists():
         os.environ["HARMONY_CONFIG"] = str(settings.file.resolve())
     # without a file, paths count from here
     os.chdir(HOUSE if settings.file.exists() else settings.folder)
-    command = _command(settings, service, host, port or _PORTS.get(service, 0))
     typer.echo(f"{service}: {SERVICES[service]}")
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", *command])
+    return _program(settings, service, host, port or _PORTS.get(service, 0))
 
 
-def _command(settings: Settings, service: str, host: str, port: int) -> list[str]:
-    """What runs, as `python -m` is told it."""
+def _program(settings: Settings, service: str, host: str, port: int) -> Program:
     match service:
         case "code":
-            graph = ["-m", "assets.definitions", "-d", str(HOUSE), "--location-name", "harmony"]
-            return ["dagster", "code-server", "start", *graph, "-h", host, "-p", str(port)]
+            graph = ("-m", "assets.definitions", "-d", str(HOUSE), "--location-name", "harmony")
+            place = ("-h", host, "-p", str(port))
+            return Program("dagster", ("code-server", "start", *graph, *place))
         case "web":
-            place = ["-h", host, "-p", str(port)]
-            return ["dagster_webserver", "-w", str(workspace_file()), *place]
+            place = ("-h", host, "-p", str(port))
+            return Program("dagster_webserver", ("-w", str(workspace_file()), *place))
         case "daemon":
-            return ["dagster._daemon", "run", "-w", str(workspace_file())]
+            if path := os.environ.get("WORKER_BEAT"):
+                from assets.daemon_beat import beat_while_live
+
+                beat_while_live(Path(path))
+            return Program("dagster._daemon", ("run", "-w", str(workspace_file())))
     return _worker(settings, service)
 
 
-def _worker(settings: Settings, service: str) -> list[str]:
+def _worker(settings: Settings, service: str) -> Program:
     chosen = settings.dagster
     is_session = service == "session"
     if is_session:
@@ -64,8 +67,9 @@ def _worker(settings: Settings, service: str) -> list[str]:
     queue = f"{chosen.queue}-session" if is_session else chosen.queue
     # a session and what follows it are one after the other
     processes = 1 if is_session else chosen.processes or os.cpu_count() or 1
-    return [
-        "celery", "-A", "assets.celery_app", "worker", "-Q", queue, "-c", str(processes),
+    arguments = (
+        "-A", "assets.celery_app", "worker", "-Q", queue, "-c", str(processes),
         "-n", f"{service}-{os.getpid()}@%h", "--loglevel", "INFO", "--without-gossip",
         "--without-mingle",
-    ]  # fmt: skip
+    )  # fmt: skip
+    return Program("celery", arguments)

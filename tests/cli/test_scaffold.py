@@ -82,7 +82,8 @@ def test_what_is_scaffolded_passes_its_own_tests_and_runs(project, capfd):
     (project / "mine.toml").write_text(SETTINGS + added)
     assert set(tomllib.loads(added)["strategies"]) == {"my_rule", "my_machine"}
 
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    chosen = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, **chosen}
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(project)],
         cwd=project,

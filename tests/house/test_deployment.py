@@ -210,6 +210,7 @@ def test_the_image_is_built_in_stages_from_hashes_and_runs_as_nobody_special():
         ({"SERVICE": "web", "PORT": "1"}, 1),
         ({"SERVICE": "code", "PORT": "1"}, 1),
         ({"SERVICE": "worker", "WORKER_BEAT": "/nowhere"}, 1),
+        ({"SERVICE": "daemon", "WORKER_BEAT": "/nowhere"}, 1),
         ({}, 0),
     ],
 )

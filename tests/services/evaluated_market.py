@@ -2,7 +2,11 @@
 that other processes made.
 """
 
+import shutil
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
 
 from assets.chain import run_stages
 from assets.groups import EVALUATE, RESEARCH, made_together
@@ -40,14 +44,37 @@ strategy = "rsi_momentum"
 """
 
 
-def evaluated_here(folder: Path) -> None:
-    """The market, up to the backtests and what shakes them, in `folder/lake_here`."""
-    file = folder / "here.toml"
-    file.write_text(MARKET.format(lake="lake_here", state="state_here"))
-    alone = PipelineContext(load_settings(file, {}))
-    run_stages(alone, last=RESEARCH)
+class Markets(NamedTuple):
+    """Lakes that no test changes."""
+
+    researched: Path
+    """Bars, features, labels and models: what others evaluate in a copy."""
+    evaluated: Path
+    """The same with the backtests and what shakes them, made in this process."""
+
+    def copy_researched(self, folder: Path) -> None:
+        """Put the lake and the state of the research into `folder`."""
+        for name in ("lake", "state"):
+            shutil.copytree(self.researched.parent / name, folder / name)
+
+
+@pytest.fixture(scope="session")
+def markets(tmp_path_factory: pytest.TempPathFactory) -> Markets:
+    """The market, made once: all that differs is who evaluates it."""
+    folder = tmp_path_factory.mktemp("researched")
+    run_stages(_in(folder), last=RESEARCH)
+    found = Markets(folder / "lake", tmp_path_factory.mktemp("evaluated") / "lake")
+    found.copy_researched(found.evaluated.parent)
+    alone = _in(found.evaluated.parent)
     for assets in made_together(EVALUATE.own):
         assets[0].make(alone, alone.settings.backtest_names)
+    return found
+
+
+def _in(folder: Path) -> PipelineContext:
+    file = folder / "market.toml"
+    file.write_text(MARKET.format(lake="lake", state="state"))
+    return PipelineContext(load_settings(file, {}))
 
 
 def same_tables(one: Path, other: Path) -> None:

@@ -111,14 +111,16 @@ class Services:
     environment: dict[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start `harmony --config FILE ARGUMENTS`, called `name`, with its output in NAME.log."""
+    def start(self, name: str, *arguments: str, **environment: str) -> None:
+        """Start `harmony --config FILE ARGUMENTS`, called `name`, with its output in NAME.log and
+        variables of its own.
+        """
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "harmony_pipeline.cli", "--config", self.file, *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(HOUSE), **self.environment},
+                env={**os.environ, "PYTHONPATH": str(HOUSE), **self.environment, **environment},
                 start_new_session=True,
             )
 

@@ -24,7 +24,7 @@ from dagster._core.scheduler.instigation import (
     ScheduleInstigatorData,
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
-from services.evaluated_market import DAY, MARKET, evaluated_here, same_tables
+from services.evaluated_market import DAY, MARKET, Markets, same_tables
 from services.service_processes import (
     PATIENCE,
     Services,
@@ -36,9 +36,8 @@ from services.service_processes import (
     wait_until,
 )
 
-from assets.chain import run_stages
-from assets.groups import ASSETS, RESEARCH
-from assets.instance import dagster_home, open_instance
+from assets.groups import ASSETS
+from assets.instance import open_instance
 from harmony_pipeline.cli.demo_sensor import _promote_stand_in
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.stages.context import PipelineContext
@@ -48,7 +47,9 @@ pytestmark = pytest.mark.slow
 HEALTH = Path(__file__).resolve().parents[2] / "deploy" / "health.py"
 
 
-def test_a_deployment_works_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_works_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, markets: Markets
+) -> None:
     with postgres("dagster", "ledger") as url_of, redis(tmp_path) as broker:
         file, ports = settings_file(tmp_path, url_of, broker), {"code": free_port()}
         ports |= {"web": free_port(), "monitor": free_port()}
@@ -58,6 +59,7 @@ def test_a_deployment_works_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             " location_name: harmony}\n"
         )
         monkeypatch.setenv("HARMONY_WORKSPACE", str(workspace))
+        markets.copy_researched(tmp_path)
         pipeline = prepared(file)
         instance = open_instance(pipeline.settings)  # once, before everybody does
         with Services(file) as services:
@@ -66,23 +68,23 @@ def test_a_deployment_works_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 services.start(name, "service", name.split("-")[0])
             switch_schedule_on(instance, workspace)
             wait_until("the code server", lambda: is_listening(ports["code"]))
-            services.start("daemon", "service", "daemon")
+            beat = tmp_path / "daemon.beat"
+            services.start("daemon", "service", "daemon", WORKER_BEAT=str(beat))
             services.start("web", "service", "web", "--port", str(ports["web"]))
             services.start("monitor", "monitor", "--port", str(ports["monitor"]))
             a_schedule_ticks_and_its_run_goes_through_celery(instance)
-            a_killed_worker_loses_nothing(services, pipeline, tmp_path)
+            a_killed_worker_loses_nothing(services, pipeline, markets.evaluated)
             web = f"http://127.0.0.1:{ports['web']}"
             wait_until("the UI", lambda: answers(f"{web}/server_info"))
             the_session_of_a_day_runs_and_reconciles(pipeline, web)
-            all_are_healthy(pipeline, ports)
+            all_are_healthy(ports, beat)
 
 
-def all_are_healthy(pipeline: PipelineContext, ports: dict[str, int]) -> None:
-    """What the containers are asked (deploy/health.py), and that it notices."""
-    home = str(dagster_home(pipeline.settings))
+def all_are_healthy(ports: dict[str, int], beat: Path) -> None:
+    """What the containers are asked (deploy/health.py)."""
     asked_of = {
         **{name: {"PORT": str(port)} for name, port in ports.items()},
-        "daemon": {"DAGSTER_HOME": home},
+        "daemon": {"WORKER_BEAT": str(beat)},
     }
     for name, own in asked_of.items():
         environment = {**os.environ, **own, "SERVICE": name}
@@ -102,16 +104,15 @@ def settings_file(folder: Path, url_of: Any, broker: str) -> Path:
 
 
 def prepared(file: Path) -> PipelineContext:
-    """Bars, features and labels, a scanned day, and a model that is promoted."""
+    """A scanned day of the researched market, and a model that is promoted."""
     pipeline = PipelineContext(load_settings(file, {}))
-    run_stages(pipeline, last=RESEARCH)
     ASSETS["scan_candidates"].make(pipeline, [DAY])
     _promote_stand_in(pipeline, datetime(2024, 2, 28, tzinfo=UTC).date())
     return pipeline
 
 
 def a_killed_worker_loses_nothing(
-    services: Services, pipeline: PipelineContext, folder: Path
+    services: Services, pipeline: PipelineContext, evaluated: Path
 ) -> None:
     """A backfill over two workers, one of which is killed in the middle of a step, makes the tables
     of a run in one process, bit for bit. (A whole worker: benchmarks/executors.py, as Redis waits
@@ -125,10 +126,9 @@ def a_killed_worker_loses_nothing(
 
     wait_until("a step of worker-1", is_in_a_step)
     services.kill_step_of("worker-1")
-    evaluated_here(folder)
     assert services.processes["backfill"].wait(PATIENCE) == 0, services.said("backfill")
     assert "made backtest, parameter_sensitivity, monte_carlo" in services.said("backfill")
-    same_tables(folder / "lake", folder / "lake_here")
+    same_tables(pipeline.settings.file.parent / "lake", evaluated)
     assert "signal 9 (SIGKILL)" in services.said("worker-1")
 
 
