@@ -39,16 +39,17 @@ def temporary_beside(path: Path) -> Path:
     """A fresh hidden file in the folder of `path`, so that a rename stays within one file
     system.
     """
+    folder = os.path.dirname(path)  # a new lake makes a hundred of them
     try:
-        handle, temporary = _make_temporary(path.parent)
+        handle, temporary = _make_temporary(folder)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = _make_temporary(path.parent)
+        os.makedirs(folder, exist_ok=True)
+        handle, temporary = _make_temporary(folder)
     os.close(handle)
     return Path(temporary)
 
 
-def _make_temporary(folder: Path) -> tuple[int, str]:
+def _make_temporary(folder: str) -> tuple[int, str]:
     return tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
 
 

@@ -70,7 +70,7 @@ def sort_rows(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """`frame` sorted by `keys`, equal rows in their given order. A check is cheaper than a sort,
     but for a few rows.
     """
-    if frame.height > _FEW and is_sorted(frame, keys):
+    if frame.height < 2 or (frame.height > _FEW and is_sorted(frame, keys)):
         return frame
     return frame.sort(keys, maintain_order=True)
 

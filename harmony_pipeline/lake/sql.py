@@ -2,15 +2,20 @@
 table is.
 
 A connection belongs to one thread (`con.cursor()` for another). No extension is ever fetched.
+`connect` makes a database of its own, which takes longer than most queries. So the queries of a
+process that only select share one empty database: each has a connection of its own, and its views
+are temporary, so that no other query sees them.
 `views_script` prints the same views for any other DuckDB client: `harmony sql --views > views.sql;
 duckdb -init views.sql`. Beside each view stands `NAME_as_of(moment)`, the same table as it was
 known then, and `lake_versions` lists every version that the lake keeps. Over a lake that is open
 `as_of`, the views themselves show the past.
 """
 
+import atexit
+import os
 import re
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 import duckdb
 import polars as pl
@@ -41,6 +46,13 @@ _PLAIN = {
 }  # fmt: skip
 _Answer = Callable[[Collection[str] | None], pl.DataFrame]
 _WORD = re.compile(r"\w+")
+_CREATE = re.compile(r"^create or replace (?=view|macro)", re.MULTILINE)
+_NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+_SHARED: dict[int, duckdb.DuckDBPyConnection] = {}
+"""The database of the queries of each process, by its number: none lives on in a fork."""
 VERSIONS = "lake_versions"
 _CATALOGUE = {
     "show",
@@ -61,19 +73,29 @@ def connect(
     """A private in-memory database with every view and macro, or those `names` only; `live` frames
     stand in for the views of the same name.
     """
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    )
-    connection.execute("set timezone = 'UTC'")
+    connection = duckdb.connect(config=_NO_EXTENSIONS)
     files = lake.store.file_system()
     if files is not None:
         connection.register_filesystem(files)
-    if names is None or names:
-        connection.execute(views_script(lake, names))
+    _fill(connection, _script(lake, names), live)
+    return connection
+
+
+def _script(lake: Lake, names: Collection[str] | None) -> str:
+    """`views_script`; a lake of which nothing is read need not even be there."""
+    return views_script(lake, names) if names is None or names else ""
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection, script: str, live: Mapping[str, pl.DataFrame] | None
+) -> None:
+    """Give a connection its views and macros, and frames in place of some."""
+    connection.execute("set timezone = 'UTC'")
+    if script:
+        connection.execute(script)
     for name, frame in (live or {}).items():
         connection.execute(f"drop view if exists {name}")
         connection.register(name, frame.to_arrow())
-    return connection
 
 
 def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
@@ -216,7 +238,7 @@ def query(
     names = _names_in(lake, text)
 
     def answer(names: Collection[str] | None) -> pl.DataFrame:
-        with connect(lake, live, names) as connection:
+        with _connection(lake, live, names, text) as connection:
             _set(connection, variables or {})
             relation = (
                 connection.sql(text, params=parameters) if parameters else connection.sql(text)
@@ -235,6 +257,52 @@ def query(
         raise DataError(_not_understood(str(error), lake)) from None
     except duckdb.Error as error:
         raise DataError(f"the query failed: {printable(one_line(str(error)), 600)}") from error
+
+
+@contextmanager
+def _connection(
+    lake: Lake, live: Mapping[str, pl.DataFrame] | None, names: Collection[str] | None, text: str
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """`connect`, or a connection to the shared database where the text leaves nothing behind: it
+    only selects, by known names, from files of this machine.
+    """
+    selects = False
+    if names is not None and lake.store.file_system() is None:
+        shared = _shared()
+        with suppress(duckdb.Error):  # a text that nobody understands
+            kinds = {statement.type for statement in shared.extract_statements(text)}
+            selects = kinds == {duckdb.StatementType.SELECT}
+    if not selects:
+        with connect(lake, live, names) as connection:
+            yield connection
+        return
+    with shared.cursor() as connection:
+        try:
+            _fill(connection, _CREATE.sub("create or replace temp ", _script(lake, names)), live)
+            yield connection
+        except _NOT_UNDERSTOOD:
+            raise
+        except duckdb.Error:  # after some errors a database answers nothing more
+            _SHARED.pop(os.getpid(), None)
+            raise
+
+
+def _shared() -> duckdb.DuckDBPyConnection:
+    """The shared database of this process. It keeps nothing of the files that it has read."""
+    process = os.getpid()
+    if process not in _SHARED:
+        _SHARED[process] = duckdb.connect(
+            config=_NO_EXTENSIONS | {"enable_external_file_cache": False}
+        )
+    return _SHARED[process]
+
+
+@atexit.register
+def _close_shared() -> None:
+    """DuckDB complains of a database that is open when Python ends."""
+    found = _SHARED.pop(os.getpid(), None)
+    if found is not None:
+        found.close()
 
 
 def _rows(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -293,15 +292,20 @@ class Writer:
         """Publish a file of no rows."""
         temporary = self.store.scratch(name)
         try:
-            temporary.write_bytes(_file_without_rows(tuple(table.dtypes.items())))
+            temporary.write_bytes(file_without_rows(table))
             self.store.publish(temporary, name, None)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-@lru_cache(maxsize=512)
-def _file_without_rows(dtypes: tuple[tuple[str, pl.DataType], ...]) -> bytes:
-    """A schema file; a new lake needs one a table, and processes make many lakes."""
-    file = io.BytesIO()
-    write_whole(pl.DataFrame(schema=dict(dtypes)), file, {})
-    return file.getvalue()
+_WITHOUT_ROWS: dict[str, tuple[Table, bytes]] = {}
+
+
+def file_without_rows(table: Table) -> bytes:
+    """A schema file; a new lake needs two a table, and processes open many lakes."""
+    known = _WITHOUT_ROWS.get(table.name)
+    if known is None or known[0] is not table:
+        file = io.BytesIO()
+        write_whole(table.empty(), file, {})
+        known = _WITHOUT_ROWS[table.name] = (table, file.getvalue())
+    return known[1]

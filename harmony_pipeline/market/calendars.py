@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
 from harmony_pipeline.market.calendar_exceptions import with_exceptions
@@ -51,6 +52,7 @@ _US_SESSIONS_PER_YEAR, _CLOCK_SESSIONS_PER_YEAR = 252, 365
 _NANOS = 1_000
 _FRIDAY, _CURRENCY_CUT = 5, timedelta(hours=17)
 _CURRENCY_ZONE = "America/New_York"
+_FEW_INSTANTS = 5_000
 _FUTURES_PAUSE, _FUTURES_CLOSE = timedelta(hours=1), timedelta(hours=17)
 
 
@@ -257,6 +259,12 @@ class Calendar:
         return self.table["date"]
 
     @cached_property
+    def _ends(self) -> IntArray:
+        """The end of late trading of each session, microseconds since 1970."""
+        ends: IntArray = self.table["post_close"].cast(TIME).to_physical().to_numpy()
+        return ends
+
+    @cached_property
     def _row_of(self) -> dict[date, int]:
         return {day: row for row, day in enumerate(self._dates.to_list())}
 
@@ -283,8 +291,13 @@ class Calendar:
         """The row of the first session whose late trading ends after each instant, and whether
         there is one.
         """
-        row = self.table["post_close"].search_sorted(stamps, side="right")
-        return row.clip(0, self.table.height - 1), row < self.table.height
+        if stamps.len() > _FEW_INSTANTS or stamps.null_count():
+            row = self.table["post_close"].search_sorted(stamps, side="right")
+            return row.clip(0, self.table.height - 1), row < self.table.height
+        # the same of arrays, which costs half as much for a few
+        found = np.searchsorted(self._ends, stamps.to_physical().to_numpy(), side="right")
+        rows = np.minimum(found, self.table.height - 1).astype(np.uint32)
+        return pl.Series(rows), pl.Series(found < self.table.height)
 
     def _daily(self, stamps: pl.Series) -> list[pl.Series]:
         dates = stamps.dt.date()

@@ -9,6 +9,8 @@ end-stamped would be known before it happened. So `auto` moves bars only where t
 starts, because bars at a close would lie outside every session. Otherwise a note names the setting.
 """
 
+from datetime import timedelta
+from functools import lru_cache
 from typing import Literal
 
 import polars as pl
@@ -33,7 +35,7 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
         return "none"
     step = pl.duration(seconds=TIMEFRAME_SECONDS[timeframe])
     distinct = stamps.cast(TIME).unique().drop_nulls().sort().to_frame("at")
-    dates = calendar.session_dates(distinct["at"] - _literal(_MOMENT))
+    dates = calendar.session_dates(distinct["at"] - _duration(microseconds=1))
     found = distinct.with_columns(dates.alias("date")).drop_nulls()
     if not found.height:
         return "none"
@@ -41,10 +43,10 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
     rows = found.join(sessions, on="date", how="left", maintain_order="left")
     at = pl.col("at")
     within = (at >= pl.col("open")) & (at <= pl.col("close"))
-    if (
-        not rows.select(within.all()).item()
-        or rows.select((pl.col("close") == pl.col("open")).any()).item()
-    ):
+    inside, endless = rows.select(
+        inside=within.all(), endless=(pl.col("close") == pl.col("open")).any()
+    ).row(0)
+    if not inside or endless:
         return "none"
     by_day = rows.group_by("date").agg(
         opening=(at == pl.col("open")).any(),
@@ -61,13 +63,13 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
 def bar_starts_of_ends(stamps: pl.Series, calendar: Calendar, timeframe: str) -> pl.Series:
     """The start of each bar that is stamped at its end. A short last bar starts on its grid too."""
     seconds = TIMEFRAME_SECONDS[timeframe]
-    plain = stamps - _literal(pl.duration(seconds=seconds))
+    plain = stamps - _duration(seconds=seconds)
     if not grids_differ(calendar.on_grid(CLOCK), timeframe):
         return plain.alias("timestamp")
     found = detect_grid(plain, calendar, timeframe)
     if found is None or found.grid != BarGrid("session"):
         return plain.alias("timestamp")
-    own = slots(stamps - _literal(_MOMENT), seconds, calendar.on_grid(found.grid))["slot"]
+    own = slots(stamps - _duration(microseconds=1), seconds, calendar.on_grid(found.grid))["slot"]
     table = pl.DataFrame({"plain": plain, "own": own.cast(TIME)})
     return table.select(pl.coalesce("own", "plain").alias("timestamp"))["timestamp"]
 
@@ -77,10 +79,13 @@ def _next_hour(step: pl.Expr) -> pl.Expr:
     return (pl.col("open") + _MOMENT).dt.truncate("1h") + step
 
 
+@lru_cache(maxsize=64)
 def _never_closes(calendar: Calendar) -> bool:
     table = calendar.table.tail(100)
     return bool((table["close"].head(99) == table["open"].tail(99)).mean() > _NEARLY_ALL)  # type: ignore[operator]
 
 
-def _literal(duration: pl.Expr) -> pl.Series:
-    return pl.select(duration=duration.cast(pl.Duration("us")))["duration"]
+def _duration(*, seconds: int = 0, microseconds: int = 0) -> pl.Series:
+    """One duration, to add to every row of a column."""
+    length = timedelta(seconds=seconds, microseconds=microseconds)
+    return pl.Series("duration", [length], dtype=pl.Duration("us"))

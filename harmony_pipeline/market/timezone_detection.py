@@ -99,12 +99,8 @@ def zone_hints(
         )
     )
     readings = _readings(calendar, files)
-    scores = [
-        _score(sample, reading, calendar, timeframe).with_columns(rank=pl.lit(rank))
-        for rank, reading in enumerate(readings)
-    ]
     best = (
-        pl.concat(scores)
+        _scores(sample, readings, calendar, timeframe)
         .sort(["origin", "score", "rank"], descending=[False, True, False])
         .unique("origin", keep="first", maintain_order=True)
     )
@@ -221,17 +217,30 @@ def _readings(calendar: Calendar, files: FileSourceSettings) -> list[_Reading]:
     )
 
 
-def _score(
-    sample: pl.DataFrame, reading: _Reading, calendar: Calendar, timeframe: str
+def _scores(
+    sample: pl.DataFrame, readings: list[_Reading], calendar: Calendar, timeframe: str
 ) -> pl.DataFrame:
-    """The fraction of each origin's bars, or volume, in regular hours under this reading."""
-    moved = sample.with_columns(reading.instants().alias("timestamp")).drop_nulls("timestamp")
+    """The fraction of each origin's bars, or volume, in regular hours under each reading; `rank` is
+    the reading's place in the list. All readings of the sample are placed at once.
+    """
+    stamps = sample.select(
+        reading.instants().alias(str(rank)) for rank, reading in enumerate(readings)
+    )
+    ranks = np.repeat(np.arange(len(readings), dtype=np.int32), sample.height)
+    moved = (
+        pl.concat([sample] * len(readings), rechunk=True)
+        .with_columns(
+            pl.concat(stamps.get_columns(), rechunk=True).alias("timestamp"),
+            pl.Series("rank", ranks),
+        )
+        .drop_nulls("timestamp")
+    )
     placed = calendar.with_session(moved, timeframe)
     regular = (pl.col("session") == "regular").fill_null(False)
     weight = pl.when(pl.col("by") == "volume").then("volume").otherwise(1.0)
     share = (regular * weight).sum() / weight.sum()
     placed = placed.with_columns(_session_edges(placed["timestamp"], calendar))
-    return placed.group_by("origin", maintain_order=True).agg(
+    return placed.group_by("rank", "origin", maintain_order=True).agg(
         pl.col("now", "by").first(), share.fill_nan(0.0).alias("score"), _has_both_edges()
     )
 

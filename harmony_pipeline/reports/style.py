@@ -107,16 +107,15 @@ def style(axes: Any) -> None:
 
 def png(figure: Any) -> bytes:
     """The figure as PNG bytes, without a date or program name inside."""
-    # matplotlib would draw the whole figure once more before it asks for the layout
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    # `savefig` would draw the whole figure once more before it asks for the layout, and again
+    # before it prints
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
     out = io.BytesIO()
-    figure.savefig(
-        out,
-        format="png",
-        facecolor=PAPER,
-        metadata={"Software": None},
-        pil_kwargs={"compress_level": _COMPRESSION},
+    FigureCanvasAgg(figure).print_png(
+        out, metadata={"Software": None}, pil_kwargs={"compress_level": _COMPRESSION}
     )
     return out.getvalue()
 

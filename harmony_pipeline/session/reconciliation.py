@@ -61,6 +61,7 @@ class Reconciler:
 
     def __init__(self, trader: Trader, every: timedelta) -> None:
         self._trader = trader
+        self._in_this_process = isinstance(trader.broker, BarDriven)
         self._every = every
         self._due: datetime | None = None
         self._was_streaming = True
@@ -82,7 +83,7 @@ class Reconciler:
         bar, which may bring a split.
         """
         trader = self._trader
-        if isinstance(trader.broker, BarDriven) or trader.cursor is None:
+        if self._in_this_process or trader.cursor is None:
             return []
         with trader.telemetry.reconciliation() as span:
             try:

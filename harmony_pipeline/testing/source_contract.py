@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
+from typing import ClassVar
 
 import polars as pl
 import pytest
@@ -59,6 +60,7 @@ class SourceContract:
     universe, quotes, trades
     """
     unknown_symbol: str = "NO-SUCH-SYMBOL"
+    _read: ClassVar[tuple[MarketDataSource, type, pl.DataFrame] | None] = None
 
     def _bars(
         self,
@@ -73,6 +75,13 @@ class SourceContract:
             end or self.end,
             self.timeframe,
         )
+
+    def _whole(self, source: MarketDataSource) -> pl.DataFrame:
+        """The bars of all symbols and of the whole range: read once of one source object."""
+        kept = SourceContract._read
+        if kept is None or kept[0] is not source or kept[1] is not type(self):
+            kept = SourceContract._read = (source, type(self), self._bars(source))
+        return kept[2]
 
     def _methods(self, source: MarketDataSource) -> dict[str, Callable[[], object]]:
         """The methods that a source has to declare, by the name of their flag."""
@@ -128,35 +137,35 @@ class SourceContract:
         ]
         assert_frame_equal(
             pl.concat(pieces).sort(SOURCE_BAR_ORDER, maintain_order=True),
-            self._bars(source),
+            self._whole(source),
             check_exact=True,
         )
 
     def test_it_has_bars_of_every_symbol(self, source: MarketDataSource) -> None:
-        bars = self._bars(source)
+        bars = self._whole(source)
         assert set(bars["symbol"].unique()) == set(self.symbols)
         assert bars["timestamp"].n_unique() > 1
 
     def test_columns_and_types_are_exact(self, source: MarketDataSource) -> None:
-        assert dict(self._bars(source).schema) == SOURCE_BAR_DTYPES
+        assert dict(self._whole(source).schema) == SOURCE_BAR_DTYPES
 
     def test_what_identifies_a_row_is_never_null(self, source: MarketDataSource) -> None:
-        bars = self._bars(source)
+        bars = self._whole(source)
         assert not sum(
             bars[name].null_count() for name in ("symbol", "timeframe", "timestamp", "source")
         )
         assert bars["timeframe"].unique().to_list() == [self.timeframe]
 
     def test_rows_are_sorted(self, source: MarketDataSource) -> None:
-        bars = self._bars(source)
+        bars = self._whole(source)
         assert_frame_equal(bars, bars.sort(SOURCE_BAR_ORDER, maintain_order=True))
 
     def test_a_symbol_and_timestamp_come_once(self, source: MarketDataSource) -> None:
         self._skip_without("unique rows")
-        assert not self._bars(source).select("symbol", "timestamp").is_duplicated().any()
+        assert not self._whole(source).select("symbol", "timestamp").is_duplicated().any()
 
     def test_the_range_is_half_open(self, source: MarketDataSource) -> None:
-        stamps = self._bars(source)["timestamp"].unique().sort()
+        stamps = self._whole(source)["timestamp"].unique().sort()
         first, last = stamps[0].astimezone(UTC), stamps[-1].astimezone(UTC)
         inside = self._bars(source, start=first, end=last)["timestamp"]
         assert inside.min() == first
@@ -173,18 +182,18 @@ class SourceContract:
         assert_frame_equal(self._bars(source), self._bars(source), check_exact=True)
 
     def test_reads_of_adjoining_ranges_make_up_one_read(self, source: MarketDataSource) -> None:
-        stamps = self._bars(source)["timestamp"].unique().sort()
+        stamps = self._whole(source)["timestamp"].unique().sort()
         cut = stamps[len(stamps) // 2].astimezone(UTC)
         parts = pl.concat([self._bars(source, end=cut), self._bars(source, start=cut)])
         assert_frame_equal(
-            parts.sort(SOURCE_BAR_ORDER, maintain_order=True), self._bars(source), check_exact=True
+            parts.sort(SOURCE_BAR_ORDER, maintain_order=True), self._whole(source), check_exact=True
         )
 
     def test_one_symbol_is_its_part_of_all(self, source: MarketDataSource) -> None:
         chosen = self.symbols[0]
         assert_frame_equal(
             self._bars(source, [chosen]),
-            self._bars(source).filter(pl.col("symbol") == chosen),
+            self._whole(source).filter(pl.col("symbol") == chosen),
             check_exact=True,
         )
 

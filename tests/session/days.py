@@ -63,13 +63,20 @@ class Contrarian:
             .then(1)
             .otherwise(0)
         )
-        warm = features.filter(move.is_not_null() & pl.col("volatility_20").is_not_null())
-        return warm.select(
-            "symbol",
-            "timestamp",
-            side=side.cast(pl.Int8),
-            strength=(move.abs() * 100).clip(0.2, 1.0),
-        ).sort("symbol", "timestamp")
+        warm = move.is_not_null() & pl.col("volatility_20").is_not_null()
+        # asked at every bar of hundreds of days: one query, and no plan of it is better than another
+        return (
+            features.lazy()
+            .filter(warm)
+            .select(
+                "symbol",
+                "timestamp",
+                side=side.cast(pl.Int8),
+                strength=(move.abs() * 100).clip(0.2, 1.0),
+            )
+            .sort("symbol", "timestamp")
+            .collect(optimizations=pl.QueryOptFlags.none())
+        )
 
 
 def market(seed: int = 3, symbols: Sequence[str] = SYMBOLS) -> pl.DataFrame:

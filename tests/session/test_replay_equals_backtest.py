@@ -311,6 +311,8 @@ def test_a_strategy_that_remembers_more_than_a_batch_is_replayed_as_it_is_backte
 ) -> None:
     strategy, ledger = REMEMBERING[name], fresh_ledger(tmp_path)
     filled, carried = 0, 0
+    features = compute_features(BARS, REMEMBERED, None, CALENDAR, TIMEFRAME).table
+    whole = signals_of(strategy, features, lambda: BARS)
     for day in DAYS:
         plan = plan_of(
             day, ledger, BARS, CASES["signals"], strategy=strategy, feature_set=REMEMBERED,
@@ -321,8 +323,6 @@ def test_a_strategy_that_remembers_more_than_a_batch_is_replayed_as_it_is_backte
         filled += result.fills.height
         carried += result.tables["session_positions"].height
         # the signals of the day are those of the whole market, cut
-        features = compute_features(BARS, REMEMBERED, None, CALENDAR, TIMEFRAME).table
-        whole = signals_of(strategy, features, lambda: BARS)
         mine = day_signals(plan, BARS)
         kept = whole.join(mine, on=["symbol", "timestamp"], how="semi").select("side", "strength")
         assert mine.select("side", "strength").equals(kept)

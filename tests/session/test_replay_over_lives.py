@@ -2,7 +2,9 @@
 session equals the backtest to the cent.
 """
 
+from collections.abc import Callable
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ from session.days import (
 from harmony_pipeline.execution.events import CancelOrder
 from harmony_pipeline.market.lives import LIFE_EVENTS
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.replay import (
     day_bars,
     replay_day,
     simulated_broker,
 )
+from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
 
 RENAMED_ON, DELISTED_ON, SILENT_FROM = date(2024, 6, 28), date(2024, 7, 2), date(2024, 7, 3)
@@ -70,12 +74,26 @@ SEED = 12
 BARS = lived(market(SEED))
 
 
+Traded = Callable[[str], tuple[Ledger, list[SessionResult]]]
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory: pytest.TempPathFactory) -> Traded:
+    """The days of a case, traded once and read by several tests, with their ledger."""
+
+    @cache
+    def days_of(name: str) -> tuple[Ledger, list[SessionResult]]:
+        ledger = fresh_ledger(tmp_path_factory.mktemp("days"))
+        return ledger, run_days(ledger, CASES[name], BARS, lives=LIVES, watched=WATCHED)
+
+    return days_of
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_days_of_a_delisting_and_of_a_rename_equal_their_backtests(
-    name: str, tmp_path: Path
+    name: str, traded: Traded
 ) -> None:
-    ledger = fresh_ledger(tmp_path)
-    results = run_days(ledger, CASES[name], BARS, lives=LIVES, watched=WATCHED)
+    ledger, results = traded(name)
     facts = pl.concat(result.tables["session_events"] for result in results).filter(
         pl.col("kind") == "corporate_action_applied"
     )
@@ -91,9 +109,11 @@ def test_days_of_a_delisting_and_of_a_rename_equal_their_backtests(
     assert not any(ended)
 
 
-def test_a_chain_of_sessions_over_a_rename_is_one_long_backtest(tmp_path: Path) -> None:
-    chosen, ledger = CASES["brackets with bad luck"], fresh_ledger(tmp_path)
-    results = run_days(ledger, chosen, BARS, lives=LIVES, watched=WATCHED)
+def test_a_chain_of_sessions_over_a_rename_is_one_long_backtest(
+    traded: Traded, tmp_path: Path
+) -> None:
+    chosen = CASES["brackets with bad luck"]
+    ledger, results = traded("brackets with bad luck")
     whole = whole_backtest(tmp_path / "other", BARS, chosen, LIVES, watched=WATCHED)
     assert_same_course(results, whole)
     final = {

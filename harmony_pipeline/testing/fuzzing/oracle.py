@@ -187,7 +187,7 @@ def _check_accounts(
     pipeline = PipelineContext(load_settings(settings, {}))
 
     def count_view_rows() -> dict[str, int]:
-        with sql.connect(pipeline.lake) as connection:
+        with sql.connect(pipeline.lake, names=_VIEWS) as connection:  # the checks read no other
             offending = {
                 check: _rows_of(connection, (SQL_FOLDER / "checks" / f"{check}.sql").read_text())
                 for check in _CHECKS
