@@ -55,10 +55,12 @@ def test_windows_of_every_length_are_the_same_over_many_bars_as_over_few():
     kinds = (
         "cci", "aroon", "sign_entropy", "yang_zhang", "autocorrelation", "volume_correlation",
         "kyle_lambda", "roll_spread", "regression_slope", "regression_fit", "skewness", "kurtosis",
-        "corwin_schultz", "parkinson", "fractional_40",
+        "corwin_schultz", "parkinson", "fractional_40", "momentum", "lagged_return", "donchian",
+        "range_position", "stochastic_rsi", "mfi", "cmf", "vwma_ratio", "garman_klass",
+        "rogers_satchell",
     )  # fmt: skip
     names = [f"{kind}_{length}" for kind in kinds for length in (3, 8, 11, 12, 17, 600)]
-    chosen = FeatureSet.of([*names, "ultimate_3_11_600"])
+    chosen = FeatureSet.of([*names, "ultimate_3_11_600", "larger_momentum_60_12"])
     arrays = random_arrays(7, 1_700)
     state, whole = chosen.fold(chosen.initial_state(), in_order(arrays))
     cut_state, pieces = in_pieces(chosen, arrays, [*range(590, 620), 1_000, 1_001, 1_607])

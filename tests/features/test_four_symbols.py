@@ -13,6 +13,7 @@ from harmony_pipeline.features.catalog import FeatureSet, Indicator, fill_log_re
 from harmony_pipeline.features.compute import compute_features, groups_of
 from harmony_pipeline.features.four_symbols import OF_FOUR, SYMBOLS
 from harmony_pipeline.features.kernel_inputs import SCRATCH, bar_matrix
+from harmony_pipeline.features.live import LiveFeatures
 from harmony_pipeline.features.symbol_fold import FEWEST, can_be_steps
 from harmony_pipeline.kernel import kernel
 
@@ -168,3 +169,12 @@ def test_an_indicator_that_reads_more_than_a_step_can_is_computed_all_the_same(m
     middles = np.median(parts.filter(known).select(reads).to_numpy(), axis=1)
     assert np.array_equal(found.filter(known)["middle"].to_numpy(), middles)
     assert found["rsi_5"].equals(parts["rsi_5"])
+    live = LiveFeatures(chosen)
+    dated = XNYS.with_session(bars.with_columns(kept=pl.col("session")), "15Min").head(60)
+    for row, bar in enumerate(dated.iter_rows(named=True)):
+        one = live.update(
+            bar["symbol"], bar["timestamp"], bar["open"], bar["high"], bar["low"], bar["close"],
+            bar["volume"], bar["session_date"], bar["kept"] == "regular", bar["adjustment_factor"],
+        )  # fmt: skip
+        expected = [found[name][row] for name in chosen.names]
+        assert [None if np.isnan(each) else each for each in one] == expected

@@ -266,6 +266,22 @@ def test_the_log_of_a_ratio_is_right_to_the_last_place(above, factor, exponent):
     assert log_ratio(below, above) == pytest.approx(-found, rel=4e-16, abs=0.0)
 
 
+@pytest.mark.parametrize("far", [0, 1, 40])
+def test_returns_have_the_same_bits_whether_others_are_far_from_nothing_or_not(far):
+    """Logarithms of ratios near 1 are a series taken several at once, the others are not."""
+    arrays, rng = random_arrays(21, n=400), np.random.default_rng(21)
+    close = arrays["close"]
+    for place in rng.choice(np.arange(100, 400), far, replace=False):
+        close[place:] *= rng.choice([0.4, 3.0])
+    values = folded(FeatureSet.of(["log_return", "momentum_7", "lagged_return_3"]), arrays)
+    for name, lag, shift in (("log_return", 1, 0), ("momentum_7", 7, 0), ("lagged_return_3", 1, 3)):
+        begin = lag + shift
+        above, below = close[lag : 400 - shift], close[: 400 - begin]
+        expected = [log_ratio(each, other) for each, other in zip(above, below, strict=True)]
+        assert np.array_equal(values[name][begin:], expected), name
+        assert np.isnan(values[name][:begin]).all()
+
+
 @given(seed=st.integers(0, 10_000), exponent=st.integers(-20, 20))
 @settings(max_examples=10)
 def test_another_currency_unit_changes_no_scale_free_column(seed, exponent):

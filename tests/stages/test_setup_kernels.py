@@ -23,7 +23,12 @@ ON_A_MARKET = {
 ALONE = {
     "_match_orders": ("execution.order_book_kernels",),
     "_draw_events": ("models.sequential_bootstrap",),
-    "_fold_every_indicator": ("features.wilder", "features.cross_section", "features.news_kernels"),
+    "_fold_every_indicator": (
+        "features.wilder",
+        "features.cross_section",
+        "features.news_kernels",
+        "features.bar_fold",
+    ),
     "_predict_a_sequence": ("models.gated_recurrence",),
     "_look_at_a_trade": ("risk.policy_kernels",),
     "_predict_by_trees": ("models.tree_margins",),
