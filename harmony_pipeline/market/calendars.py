@@ -363,6 +363,16 @@ class Calendar:
 
     def _regular_bars(self, timeframe: str) -> pl.Series:
         """Bars that overlap regular hours, on the calendar's grid."""
+        if timeframe not in self._bars_in_sessions:
+            self._bars_in_sessions[timeframe] = self._count_regular_bars(timeframe)
+        return self._bars_in_sessions[timeframe]
+
+    @cached_property
+    def _bars_in_sessions(self) -> dict[str, pl.Series]:
+        """Answers of `_regular_bars`, which every batch of bars asks for again."""
+        return {}
+
+    def _count_regular_bars(self, timeframe: str) -> pl.Series:
         if timeframe in LONG_TIMEFRAMES:
             return pl.Series("expected_regular_bars", np.ones(self.table.height, np.int64))
         step = TIMEFRAME_SECONDS[timeframe]

@@ -118,6 +118,8 @@ def find_gaps(
         np.sum([part.active for part in seen], axis=0), profile, alive
     )
     cut = _split_runs(runs, slots, market_wide, alive)
+    if cut.is_empty():
+        return GAPS.empty()
     return GAPS.conform(
         _classify_runs(
             _with_evidence(cut, profile, symbols),

@@ -243,3 +243,35 @@ def test_metals_are_quoted_23_hours_from_the_evening_before_and_keep_the_holiday
     assert metals.session_close(date(2023, 11, 23)) == utc(2023, 11, 23, 18)
     outside = pl.Series([utc(2024, 1, 8, 22, 30)], dtype=pl.Datetime("us", "UTC"))
     assert metals.parts(outside)["session"].to_list() == [None]
+
+
+@pytest.mark.parametrize("calendar", [NYSE, CLOCK], ids=["XNYS", "24/7"])
+def test_few_instants_and_many_are_placed_alike(calendar: Calendar) -> None:
+    """Each alone, all together, and beside one that is missing: from before the first session to
+    after the last.
+    """
+    whole = calendar.table.select(pl.col("pre_open", "open", "close", "post_close"))
+    ends = [calendar.table["date"][row] for row in (0, -1)]
+    span = pl.datetime_range(
+        pl.lit(ends[0]).cast(pl.Datetime("us", "UTC")) - timedelta(days=3),
+        pl.lit(ends[1]).cast(pl.Datetime("us", "UTC")) + timedelta(days=3),
+        "53h7m",
+    )
+    stamps = pl.concat(
+        [pl.select(at=span)["at"], *(whole[name].tail(700).alias("at") for name in whole.columns)]
+    ).cast(pl.Datetime("us", "UTC"))
+    many = calendar.with_session(stamps.alias("timestamp").to_frame(), "15Min")
+    assert many.height > 5_000
+    for start in (0, 4_000, many.height - 2_000):
+        few = stamps.slice(start, 2_000).alias("timestamp").to_frame()
+        assert calendar.with_session(few, "15Min").equals(many.slice(start, 2_000))
+        missing = few.with_columns(
+            pl.when(pl.int_range(pl.len()) == 5)
+            .then(None)
+            .otherwise("timestamp")
+            .alias("timestamp")
+        )
+        found = calendar.with_session(missing, "15Min")
+        assert found.filter(pl.int_range(pl.len()) != 5).equals(
+            many.slice(start, 2_000).filter(pl.int_range(pl.len()) != 5)
+        )

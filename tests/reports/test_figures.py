@@ -1,6 +1,7 @@
 """Pictures are whole, say something about their data, and never fail for lack of it."""
 
 import base64
+import io
 import struct
 import subprocess
 import sys
@@ -15,7 +16,19 @@ from reports import report_samples as samples
 from harmony_pipeline import schemas
 from harmony_pipeline.reports import figures
 from harmony_pipeline.reports.cost_figures import spread_comparison
-from harmony_pipeline.reports.style import amount, data_uri, labels_apart, money, shortened
+from harmony_pipeline.reports.style import (
+    amount,
+    canvas,
+    data_uri,
+    date_axis,
+    label,
+    labels_apart,
+    money,
+    money_axis,
+    png,
+    shortened,
+    small_pictures,
+)
 from harmony_pipeline.robustness.sensitivity import stability
 
 
@@ -135,6 +148,29 @@ def test_a_picture_is_a_whole_png_that_changes_with_its_data_and_with_nothing_el
         assert len(set(rows)) > 20  # something was drawn
     assert len({some, other, nothing}) == 3
     assert len(nothing) < len(some)
+
+
+def a_figure():
+    figure, (upper, lower) = canvas("A title", "and more of it", ratios=(2.0, 1.0))
+    days = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 3, 1), eager=True).to_numpy()
+    upper.plot(days, range(len(days)))
+    upper.set_ylabel("of a unit")
+    label(upper, days[-1], 60.0, "the end", "#000000")
+    lower.bar(days, range(0, 20_000 * len(days), 20_000))
+    date_axis(upper.xaxis)
+    money_axis(lower.yaxis)
+    return figure
+
+
+def test_a_picture_is_what_matplotlib_itself_would_save():
+    def saved():
+        figure, out = a_figure(), io.BytesIO()
+        figure.savefig(out, format="png", facecolor="#ffffff", metadata={"Software": None})
+        return out.getvalue()
+
+    assert pixels(png(a_figure())) == pixels(saved())
+    with small_pictures():
+        assert pixels(png(a_figure())) == pixels(saved())
 
 
 def test_every_public_picture_is_tried_here():
