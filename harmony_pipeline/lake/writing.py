@@ -31,7 +31,15 @@ from harmony_pipeline.lake.manifest import (
 )
 from harmony_pipeline.lake.row_groups import row_groups
 from harmony_pipeline.lake.store import FileVersion, LockHandle, Store
-from harmony_pipeline.lake.streaming import Stream, Written, span, write_whole
+from harmony_pipeline.lake.streaming import (
+    ROW_GROUP_ROWS,
+    Stream,
+    Written,
+    is_stored_plain,
+    span,
+    write_plain,
+    write_whole,
+)
 from harmony_pipeline.schemas import Table
 
 _TICK = timedelta(microseconds=1)
@@ -76,7 +84,20 @@ class Writer:
         made_from: Mapping[str, str],
         lock: LockHandle,
     ) -> Written:
-        """Replace a partition by `rows`, which are conformed and sorted."""
+        """Replace a partition by `rows`, which are conformed and sorted.
+
+        Many rows that are written faster than they are hashed are written meanwhile, unless they
+        may be those that are there.
+        """
+        if (
+            is_stored_plain(table)
+            and rows.height >= ROW_GROUP_ROWS
+            and not self._has_as_many(table, partition, rows.height)
+        ):
+            with self.writing(table, partition, made_from, lock) as stream:
+                stream.append(rows, in_order=True)
+            assert stream.written is not None, "the block ended well"
+            return stream.written
 
         def past_hash(until: datetime) -> str:
             return content_hash(rows.filter(pl.col(table.known_by or "") <= until))
@@ -84,16 +105,20 @@ class Writer:
         learned = (
             (None, None) if table.known_by is None else span((None, None), rows[table.known_by])
         )
-        draft = _Draft(
-            rows.height,
-            content_hash(rows),
-            learned,
-            past_hash,
-            lambda path, manifest: write_whole(
-                rows, path, manifest, compressible=table.compressible
-            ),
-        )
+
+        def fill(path: Path, manifest: Mapping[str, Any]) -> None:
+            if is_stored_plain(table):
+                write_plain(rows, path, table, manifest)
+            else:
+                write_whole(rows, path, manifest)
+
+        draft = _Draft(rows.height, content_hash(rows), learned, past_hash, fill)
         return self._commit(table, partition, draft, made_from, lock)
+
+    def _has_as_many(self, table: Table, partition: str, rows: int) -> bool:
+        """Whether the partition that is there has so many rows."""
+        manifest = History(self.store).manifest(present_name(table.name, partition)) or {}
+        return manifest.get("rows") == rows
 
     @contextmanager
     def writing(
