@@ -26,7 +26,6 @@ from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import States
-from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
@@ -211,7 +210,8 @@ class _Update:
         """The bars of a period, with the columns that features depend on."""
         with self.lake.reading("bars", [key]):
             rows = self.lake.scan("bars", [key]).select(*_KEY, "session", *_NUMBERS)
-            return sort_rows(in_one_piece(rows.collect(engine="in-memory")), _KEY)
+            # in order, as every file of a lake; compute_features refuses any other
+            return in_one_piece(rows.collect(engine="in-memory"))
 
     def _compute(self, bars: pl.DataFrame, states: States) -> FeatureResult:
         return compute_features(

@@ -1,7 +1,8 @@
 """Writing a partition: lock, then history, then replace.
 
-Whole frames are written by Polars, streams by PyArrow in row groups of the same size; the content
-hash does not depend on which, nor on how a stream was cut. Rows that are equal to what is there are
+Whole frames are written by Polars, streams by PyArrow in row groups of the same size, and numbers
+that no encoding makes smaller as they lie in memory (plain_file.py); the content hash does not
+depend on which, nor on how a stream was cut. Rows that are equal to what is there are
 not written again: the partition keeps its file and the moment since which it is known, and when
 something else made them, its footer alone is renewed.
 """

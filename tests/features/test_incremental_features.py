@@ -274,9 +274,9 @@ def test_the_sums_of_the_hash_are_those_of_their_definition():
     for length in (0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES + 7):
         words = np.random.default_rng(length).integers(0, 2**64, length, np.uint64)
         expected = [0] * LANES
-        for at, word in enumerate(words.tolist()):
-            mixed = (expected[at % LANES] ^ word) * 0x9E3779B97F4A7C15 % 2**64
-            expected[at % LANES] = mixed ^ (mixed >> 29)
+        for place, word in enumerate(words.tolist()):
+            mixed = (expected[place % LANES] ^ word) * 0x9E3779B97F4A7C15 % 2**64
+            expected[place % LANES] = mixed ^ (mixed >> 29)
         sums = np.zeros(LANES, np.uint64)
         mix(read_only(words), sums)
         assert sums.tolist() == expected
