@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from harmony_pipeline.arrays import BoolArray
+    from harmony_pipeline.arrays import BoolArray, IntArray
 
 _FEW = 5_000  # rows that are sorted faster than they are compared
 _SMALL = 10_000  # rows of which counting the different values of a column costs nothing
@@ -33,7 +33,12 @@ def is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     if len(keys) > 1 and _is_plain(frame[keys[0]], frame[keys[1]]):
         # Tables of the lake are sorted by symbol and time. Two passes decide all rows but the few
         # that share both.
-        rising, equal = _rise_by_two(frame[keys[0]], frame[keys[1]])
+        rising, begins = _rise_by_two(frame[keys[0]], frame[keys[1]])
+        if rising.all():
+            return True
+        stamps = frame[keys[1]].to_physical().to_numpy()
+        equal = stamps[1:] == stamps[:-1]
+        equal[begins] = False
         if not (rising | equal).all():
             return False
         later, keys = np.flatnonzero(equal) + 1, keys[2:]
@@ -55,15 +60,15 @@ def _is_plain(first: pl.Series, second: pl.Series) -> bool:
     return second.dtype.is_temporal() and not first.null_count() and not second.null_count()
 
 
-def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, BoolArray]:
-    """For each row after the first: whether it is above the row before, and whether it is equal."""
-    starts = (first != first.shift()).fill_null(value=True).arg_true()
-    names = first.gather(starts)
-    later, begins = (names.slice(1) > names.head(-1)).to_numpy(), starts.to_numpy()[1:] - 1
+def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, IntArray]:
+    """For each row after the first, whether it is above the row before; and those of them where
+    `first` is another.
+    """
+    begins = (first.slice(1) != first.head(-1)).arg_true()
     stamps = second.to_physical().to_numpy()
-    rising, equal = stamps[1:] > stamps[:-1], stamps[1:] == stamps[:-1]
-    rising[begins], equal[begins] = later, False
-    return rising, equal
+    rising = stamps[1:] > stamps[:-1]
+    rising[begins.to_numpy()] = (first.gather(begins + 1) > first.gather(begins)).to_numpy()
+    return rising, begins.to_numpy()
 
 
 def sort_rows(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

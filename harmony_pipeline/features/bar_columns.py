@@ -5,6 +5,7 @@ made block by block, so that a block stays in the processor's cache and symbols 
 several threads.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from harmony_pipeline.features.kernel_inputs import (
     VOLUME,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.lent_memory import lend_floats
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.text_columns import run_starts
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
@@ -33,8 +35,9 @@ from harmony_pipeline.text import clock_time
 
 REGULAR_SESSION = "regular"
 _PRICES = ("open", "high", "low", "close")
-_REALS = (*_PRICES, "volume", "adjustment_factor")
-_NEEDED = ("symbol", "timestamp", "session", *_REALS)
+REALS = (*_PRICES, "volume", "adjustment_factor")
+_NEEDED = ("symbol", "timestamp", "session", *REALS)
+_TIME = pl.Datetime("us", "UTC")
 _DAY = 86_400_000_000  # microseconds
 
 
@@ -84,7 +87,7 @@ class BarColumns:
             tuple(bars["symbol"].gather(starts[:-1]).to_list()),
             starts,
             read_only(stamps),
-            tuple(read_only(bars[name].cast(pl.Float64).to_numpy()) for name in _REALS),
+            tuple(read_only(bars[name].cast(pl.Float64).to_numpy()) for name in REALS),
             Sessions(session_starts, (sessions == REGULAR_SESSION).to_numpy(), ends, days),
         )
         columns._check_order(bars)
@@ -115,6 +118,42 @@ class BarColumns:
         row that kernels cannot read, or -1.
         """
         return int(fill_bars(matrix, start, self.reals, self.stamps, self.sessions))
+
+
+def in_one_piece(bars: pl.DataFrame) -> pl.DataFrame:
+    """`bars` with each time and number in one piece of memory, which is used again later.
+
+    A file is read in pieces. Kernels want one array, and Polars would make it of fresh memory.
+    """
+    names = [
+        name
+        for name in ("timestamp", *REALS)
+        if bars[name].n_chunks() > 1
+        and bars[name].dtype in (_TIME, pl.Float64())
+        and not bars[name].null_count()
+    ]
+    rows = dict(zip(names, lend_floats(len(names), bars.height), strict=True))
+
+    def fill(name: str) -> pl.Series:
+        begin = 0
+        for chunk in bars[name].get_chunks():
+            part = chunk.to_physical().to_numpy().view(np.float64)
+            rows[name][begin : begin + part.size] = part
+            begin += part.size
+        return bars_column(name, rows[name], bars[name].dtype)
+
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        return bars.with_columns(pool.map(fill, names))
+
+
+def bars_column(name: str, values: FloatArray, dtype: pl.DataType) -> pl.Series:
+    """The memory of `values` as a column of 8-byte numbers, without a copy."""
+    import pyarrow as pa
+
+    kind = pa.float64() if dtype.is_float() else pa.int64()
+    series = pl.from_arrow(pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(values)]))
+    assert isinstance(series, pl.Series)
+    return series.alias(name).cast(dtype)
 
 
 def row_name(bars: pl.DataFrame, row: int) -> str:

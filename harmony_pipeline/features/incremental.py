@@ -20,15 +20,15 @@ from datetime import datetime
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.features.bar_columns import in_one_piece
+from harmony_pipeline.features.bars_hash import bars_hash
 from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.compute import REGULAR_SESSION, FeatureResult, compute_features
+from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import States
-from harmony_pipeline.frames import sort_rows
-from harmony_pipeline.hashing import hash_of_parts, short_hash
+from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.text_columns import run_starts
 
 _KEY = ("symbol", "timestamp")
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
@@ -107,19 +107,6 @@ def chains_of(
     """
     chains = _Update(lake, feature_set, calendar, timeframe, tuple(period_keys), libraries).chains()
     return dict(zip(period_keys, chains[1:], strict=True))
-
-
-def bars_hash(bars: pl.DataFrame) -> str:
-    """Hash of everything in `bars` that features depend on. Equal rows give equal hashes for any
-    chunks.
-
-    It is a hash of 8 bytes a row, as the lake's content hash, so that not every byte of the bars
-    goes through a cryptographic one.
-    """
-    starts = run_starts(bars["symbol"])
-    symbols = repr((bars["symbol"].gather(starts[:-1]).to_list(), starts.tolist()))
-    rows = bars.select("timestamp", pl.col("session") == REGULAR_SESSION, *_NUMBERS)
-    return hash_of_parts([symbols, rows.hash_rows(seed=0).to_numpy().tobytes()], 16)
 
 
 @dataclass(frozen=True)
@@ -223,7 +210,8 @@ class _Update:
         """The bars of a period, with the columns that features depend on."""
         with self.lake.reading("bars", [key]):
             rows = self.lake.scan("bars", [key]).select(*_KEY, "session", *_NUMBERS)
-            return sort_rows(rows.collect(engine="in-memory"), _KEY)
+            # in order, as every file of a lake; compute_features refuses any other
+            return in_one_piece(rows.collect(engine="in-memory"))
 
     def _compute(self, bars: pl.DataFrame, states: States) -> FeatureResult:
         return compute_features(

@@ -326,14 +326,16 @@ class Lake:
         partition: str,
         frame: pl.DataFrame,
         made_from: Mapping[str, str] | None = None,
+        *,
+        in_order: bool = False,
     ) -> Written:
-        """Replace one partition by `frame`, conformed to the table's schema. Raises ValueError on a
-        missing column.
+        """Replace one partition by `frame`, conformed to the table's schema. `in_order` says that
+        the rows are sorted by its key, by construction. Raises ValueError on a missing column.
 
         Equal rows are not written again; different ones leave their predecessor in the history.
         """
         writer, schema = self.writable(), self.tables[table]
-        rows = schema.conform(frame)
+        rows = schema.conform(frame, in_order=in_order)
 
         def replace() -> Written:
             with writer.holding(table, partition) as lock:

@@ -22,6 +22,8 @@ from harmony_pipeline.version import __version__
 
 WALL_CLOCK_COLUMNS = ("ingested_at", "learned_at", "created_at", "decided_at", "evaluated_at")
 FOOTER_KEY = "harmony"
+# so many hashes stay in the processor's cache while column after column is mixed into them
+_HASHED_ROWS = 1 << 17
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)  # files that say no `known_since` were always known
 # no colon: a name that every file system and every object store takes
 _FOLDER_STAMP = "%Y%m%dT%H%M%S.%fZ"
@@ -85,7 +87,11 @@ class ContentHash:
     def add(self, frame: pl.DataFrame) -> "ContentHash":
         """Take the rows of `frame` in."""
         self.rows += frame.height
-        self._digest.update(frame.select(self._kept).hash_rows(seed=0).to_numpy().tobytes())
+        kept = frame.select(self._kept)
+        for start in range(0, frame.height, _HASHED_ROWS):
+            self._digest.update(
+                kept[start : start + _HASHED_ROWS].hash_rows(seed=0).to_numpy().data
+            )
         return self
 
     def text(self) -> str:

@@ -109,7 +109,7 @@ def _features_of(
         news=news,
     )
     made_from = {**result.made_from, "libraries": library_versions()}
-    pipeline.lake.write("features", key, result.table, made_from)
+    pipeline.lake.write("features", key, result.table, made_from, in_order=True)
     pipeline.lake.write("feature_state", key, result.states, made_from)
     by_day = result.table.group_by(pl.col("timestamp").dt.date().alias("day")).agg(
         pl.col("volatility_20").mean()

@@ -4,16 +4,20 @@ over everything.
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from features.feature_markets import SMALL, XNYS, at, random_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmony_pipeline.arrays import read_only
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.features.bar_columns import in_one_piece
+from harmony_pipeline.features.bars_hash import LANES, bars_hash, mix
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.features.incremental import bars_hash, update_features
+from harmony_pipeline.features.incremental import update_features
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import features_table
 
@@ -263,3 +267,38 @@ def test_the_hash_of_bars_sees_rows_and_not_how_the_frame_came_about(tmp_path):
         assert bars_hash(WHOLE.with_columns(value.alias(name))) != bars_hash(WHOLE), name
     # no feature reads it
     assert bars_hash(WHOLE.with_columns(vwap=pl.lit(1.0))) == bars_hash(WHOLE)
+
+
+def test_the_sums_of_the_hash_are_those_of_their_definition():
+    """Against the same steps in whole numbers of Python, for lengths around a round of sums."""
+    for length in (0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES + 7):
+        words = np.random.default_rng(length).integers(0, 2**64, length, np.uint64)
+        expected = [0] * LANES
+        for place, word in enumerate(words.tolist()):
+            mixed = (expected[place % LANES] ^ word) * 0x9E3779B97F4A7C15 % 2**64
+            expected[place % LANES] = mixed ^ (mixed >> 29)
+        sums = np.zeros(LANES, np.uint64)
+        mix(read_only(words), sums)
+        assert sums.tolist() == expected
+
+
+def test_any_changed_number_changes_the_hash():
+    """One bit of one number, in every column and in rows of every lane."""
+    known = {bars_hash(WHOLE)}
+    for name in ("open", "high", "low", "close", "volume", "adjustment_factor"):
+        for row in range(0, WHOLE.height, 13):
+            numbers = WHOLE[name].to_numpy().copy()
+            numbers[row] = np.nextafter(numbers[row], np.inf)
+            found = bars_hash(WHOLE.with_columns(pl.Series(name, numbers)))
+            assert found not in known
+            known.add(found)
+
+
+def test_bars_of_many_pieces_are_put_into_one_without_a_change():
+    cut = pl.concat([WHOLE[:7], WHOLE[7:100], WHOLE[100:]], rechunk=False)
+    whole = in_one_piece(cut)
+    assert whole.equals(WHOLE)
+    assert whole.schema == WHOLE.schema
+    assert {whole[name].n_chunks() for name in ("timestamp", "close", "volume")} == {1}
+    missing = cut.with_columns(volume=pl.when(pl.col("volume") > 0).then(pl.col("open")))
+    assert in_one_piece(missing).equals(missing)
