@@ -237,7 +237,9 @@ class SteppedBooks:
         """What the run wrote, once every moment has been met."""
         sessions = self._run.sessions
         last_date = int(sessions.date[self.at[SESSION]]) if self._has_bars else None
-        drawing = CurveDrawing(self._run.bars.close, self._curve)
+        drawing = CurveDrawing(
+            self._run.bars.close, self._curve, is_alone=self._run.is_alone
+        )
         return finish_run(self._run, self.books, self._curve, last_date, drawing)
 
     def _change_rules(self) -> None:

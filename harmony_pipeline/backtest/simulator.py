@@ -354,7 +354,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Logs:
-    """What a run wrote, and its first and last moments (0: it had no bar)."""
+    """What a run wrote, and its first and last moments (0: it had no bar). The rows of `curve` are
+    there once `drawing` has told its figures.
+    """
 
     orders: Records
     fills: Records
@@ -363,6 +365,7 @@ class Logs:
     events: Records
     trips: Records
     curve: Curve
+    drawing: CurveDrawing
     start: int
     end: int
     last_date: int | None
@@ -379,12 +382,11 @@ def result_of(
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
     with ThreadPoolExecutor(1) as other_core:
-        of_curve = other_core.submit(_figures, logs.curve)
         of_orders = other_core.submit(orders_table, logs.orders, logs.trips, now, label)
         fills = fills_table(logs.fills, logs.trips, now, label)
         trades = trades_table(logs.trades, logs.trips, now, label)
         equity = equity_table(logs.curve, label)
-        figures = of_curve.result()
+        figures = _figures(logs)
         metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
         row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
         applied = position_actions_table(logs.applied, now, label)
@@ -400,8 +402,12 @@ def result_of(
     )
 
 
-def _figures(curve: Curve) -> CurveFigures | None:
-    return curve_figures(read_only(curve.equity), read_only(curve.gross)) if len(curve.at) else None
+def _figures(logs: Logs) -> CurveFigures | None:
+    """Wait until the curve is drawn, and tell its figures."""
+    found, curve = logs.drawing.figures(), logs.curve
+    if found is not None:
+        return found
+    return curve_figures(*map(read_only, (curve.equity, curve.gross, curve.drawdown)))
 
 
 def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
@@ -458,7 +464,7 @@ def simulate(
     """
     books, curve = opened_books(run, rules, stretches, keeps_tables)
     cursor, last_date = cursor_at_start(run.bars, run.signals), None
-    drawing = CurveDrawing(run.bars.close, curve)
+    drawing = CurveDrawing(run.bars.close, curve, is_alone=run.is_alone)
     if len(run.bars.at):
         books.at[SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
         for end, of_symbols, is_last in _parts(run, stretches, keeps_tables):
@@ -566,6 +572,7 @@ def finish_run(
         events=books.event_log[: at[EVENTS]],
         trips=books.trip_log[: at[TRIPS]],
         curve=cut_curve(curve, moments, int(at[DAYS])),
+        drawing=drawing,
         start=0 if last_date is None else int(at[FIRST_BAR]),
         end=int(at[LAST_END]),
         last_date=last_date,
