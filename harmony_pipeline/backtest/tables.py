@@ -71,19 +71,16 @@ def orders_table(
     symbols, models = state.symbols, state.portfolio.models
     room = ArrayRoom(_ORDER_BYTES * (len(log) + 3 * len(trips)))
     columns = order_columns(log, trips, len(symbols), room)
-    role, is_entry = columns.role, columns.role == ENTRY
+    role = columns.role
     ids = IdParts(
         label.book, symbols, columns.symbol, columns.decided_at, ROLE_NAMES, role, room=room
     )
-    parents = IdParts(
-        label.book, symbols, columns.entry_symbol, columns.entry_at, ROLE_NAMES,
-        np.full(len(role), ENTRY, np.int8), room=room,
-    )  # fmt: skip
+    order_ids, parent_ids = ids.with_parents(columns.entry_symbol, columns.entry_at)
     return _frame(
         schemas.ORDERS,
         {
-            "order_id": ids.column(),
-            "parent_id": parents.column(~is_entry),
+            "order_id": order_ids,
+            "parent_id": parent_ids,
             "symbol": _names(columns.symbol, symbols, room),
             "role": name_column(role, ROLE_NAMES, room),
             "timestamp": _times(columns.decided_at),

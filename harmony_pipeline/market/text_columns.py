@@ -16,10 +16,12 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
 from harmony_pipeline.lent_memory import ArrayRoom
+from harmony_pipeline.streamed_copy import end_of_stream, streamed_copy
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_STREAMED_ROWS = 512  # of views, which are made before they are streamed
 _COMPARED_ROWS = 256  # of a text column, before it is known that they hold one text
 Views = npt.NDArray[np.uint64]
 
@@ -97,12 +99,13 @@ def name_column(
     column is made.
     """
     views, texts = name_views(names)
-    filled = np.array([bool(name) for name in (*names, "")])
+    filled = np.array([bool(name) for name in (*names, "")], np.uint8)
     place = ArrayRoom() if room is None else room
-    column = place.empty((len(numbers), 2), np.uint64)
+    column = place.empty(2 * len(numbers), np.uint64)
     bits = place.empty(-(-len(numbers) // 8), np.uint8)
-    empty = _gather_views(numbers, views, filled, column, bits)
-    return _text_series(column, bits if empty else None, texts)
+    scratch = np.empty(2 * _STREAMED_ROWS, np.uint64)
+    empty = _gather_views(numbers, views, filled, column, bits, scratch)
+    return _text_series(column.reshape(-1, 2), bits if empty else None, texts)
 
 
 def name_views(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
@@ -148,17 +151,28 @@ def _text_series(
 
 @kernel_without_allocation
 def _gather_views(
-    numbers: NumberArray, views: Views, filled: BoolArray, column: Views, bits: ByteArray
+    numbers: NumberArray,
+    views: Views,
+    filled: ByteArray,
+    column: Views,
+    bits: ByteArray,
+    room: Views,
 ) -> int:
-    """Write the views into `column` and which of them are filled into `bits`; returns how many are
-    not.
+    """Write the views into `column`, two words a row, and which of them are filled into `bits`;
+    returns how many are not. `room` is for the views of _STREAMED_ROWS.
     """
     empty = 0
-    for row in range(len(numbers)):
-        number = numbers[row] if numbers[row] >= 0 else len(views) - 1
-        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
-        if row % 8 == 0:
-            bits[row // 8] = 0
-        bits[row // 8] |= np.uint8(filled[number]) << np.uint8(row % 8)
-        empty += not filled[number]
+    for first in range(0, len(numbers), _STREAMED_ROWS):
+        count = min(_STREAMED_ROWS, len(numbers) - first)
+        own, known = numbers[first : first + count], bits[first // 8 : (first + count + 7) // 8]
+        for eight in range(0, count, 8):
+            present = np.uint64(0)
+            for row in range(eight, min(eight + 8, count)):
+                number = own[row] if own[row] >= 0 else len(views) - 1
+                room[2 * row], room[2 * row + 1] = views[number, 0], views[number, 1]
+                present |= np.uint64(filled[number]) << np.uint64(row - eight)
+                empty += 1 - filled[number]
+            known[eight // 8] = present
+        streamed_copy(column[2 * first : 2 * (first + count)], room[: 2 * count])
+    end_of_stream()
     return empty
