@@ -97,8 +97,7 @@ def add_block(sums: FigureSums, equity: FloatArray, gross: FloatArray) -> None:
 @inlined_kernel
 def lower_to(sums: FigureSums, drawdown: float) -> None:
     """Take the drawdown of a row, or the least of several."""
-    if drawdown < sums.whole[2]:
-        sums.whole[2] = drawdown
+    sums.whole[2] = min(sums.whole[2], drawdown)
 
 
 def figures_of(sums: FigureSums) -> CurveFigures | None:
@@ -120,9 +119,7 @@ def curve_figures(
 
 
 @kernel_without_allocation
-def _add_all(
-    sums: FigureSums, equity: FloatArray, gross: FloatArray, drawdown: FloatArray
-) -> None:
+def _add_all(sums: FigureSums, equity: FloatArray, gross: FloatArray, drawdown: FloatArray) -> None:
     row, count = next_block(sums)
     while count > 0:
         add_block(sums, equity[row : row + count], gross[row : row + count])

@@ -7,7 +7,6 @@ are made in blocks that stay in the cache, where their figures are taken, too, a
 curve.
 """
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -80,49 +79,27 @@ _SPAN, _DRAWN, _PEAK = range(3)
 
 
 class CurveDrawing:
-    """Draws the curve of a run on one symbol, in a thread of its own while the loop runs."""
+    """Draws the curve of a run on one symbol with these closes."""
 
-    def __init__(self, close: FloatArray, curve: Curve, *, is_alone: bool) -> None:
-        self._close, self._curve, self._is_alone = close, curve, is_alone
-        rows = len(close) if is_alone and len(curve.equity) else 0
+    def __init__(self, close: FloatArray, curve: Curve) -> None:
+        self._close, self._curve = close, curve
         self._state = DrawingState(
             np.zeros(3, np.int64),
             np.empty(BLOCK_ROWS, np.int64),
             np.empty(BLOCK_ROWS, np.int64),
             np.empty((5, BLOCK_ROWS)),
-            figure_sums(rows),
+            figure_sums(len(close)),
         )
-        self._thread: ThreadPoolExecutor | None = None
-        self._begun: list[Future[None]] = []
 
-    def begin(self, spans: Records, at: IntArray) -> None:
-        """Begin to draw what was noted since the last call."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1)
-        self._begun.append(self._thread.submit(self._draw, spans, *_noted(at), is_last=False))
-
-    def finish(self, spans: Records, at: IntArray) -> None:
-        """Draw what is left; in the thread, if there is one."""
-        if self._thread is None:
-            self._draw(spans, *_noted(at), is_last=True)
-        else:
-            self._begun.append(self._thread.submit(self._draw, spans, *_noted(at), is_last=True))
-            self._thread.shutdown(wait=False)
+    def draw(self, spans: Records, rows: int, *, is_last: bool) -> None:
+        """Draw what was noted since the last call: `spans` are all so far, and `rows` of the curve
+        are known. Those of the last block wait, if it is not the last call.
+        """
+        draw_rows(spans, len(spans), rows, is_last, self._close, self._curve, self._state)
 
     def figures(self) -> CurveFigures | None:
-        """Wait until all is drawn. The figures of the curve, if they are known."""
-        for begun in self._begun:
-            begun.result()
+        """The figures of the curve, if all of its rows are of bars."""
         return figures_of(self._state.sums)
-
-    def _draw(self, spans: Records, count: int, rows: int, *, is_last: bool) -> None:
-        if self._is_alone and len(self._curve.equity):
-            draw_rows(spans, count, rows, is_last, self._close, self._curve, self._state)
-
-
-def _noted(at: IntArray) -> tuple[int, int]:
-    """Spans and rows of the curve that are known."""
-    return int(at[SPANS]), int(at[EQUITIES])
 
 
 @kernel_without_allocation
@@ -183,8 +160,14 @@ def _make_block(
             if number < count:
                 rows = min(rows, spans[number]["row"] - row)
             for one in range(rows):
-                block[0, done + one], block[1, done + one] = curve.equity[row + one], curve.cash[row + one]
-                block[2, done + one], block[3, done + one] = curve.gross[row + one], curve.net[row + one]
+                block[0, done + one], block[1, done + one] = (
+                    curve.equity[row + one],
+                    curve.cash[row + one],
+                )
+                block[2, done + one], block[3, done + one] = (
+                    curve.gross[row + one],
+                    curve.net[row + one],
+                )
                 block[4, done + one] = curve.drawdown[row + one]
                 lower_to(state.sums, curve.drawdown[row + one])
         done += rows

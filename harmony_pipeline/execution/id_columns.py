@@ -22,7 +22,7 @@ from harmony_pipeline.streamed_copy import end_of_stream, streamed_copy
 _STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19
 _COPIED = 8  # bytes at once
 _VIEWS = 256  # rows whose views are made before they are streamed
-_BLOCK = 1 << 23  # rows a buffer, whose offsets have 31 bits
+MOST_ROWS = 1 << 23  # rows a buffer, whose offsets have 31 bits
 _DAY = 86_400
 
 
@@ -65,8 +65,8 @@ class IdParts:
         if not count:
             return (pl.Series([], dtype=pl.String),) * 3
         blocks = [
-            self._block(slice(start, min(start + _BLOCK, count)), valid, parents)
-            for start in range(0, count, _BLOCK)
+            self._block(slice(start, min(start + MOST_ROWS, count)), valid, parents)
+            for start in range(0, count, MOST_ROWS)
         ]
         return blocks[0] if len(blocks) == 1 else tuple(map(pl.concat, zip(*blocks, strict=True)))
 
@@ -76,13 +76,8 @@ class IdParts:
         valid: BoolArray | None,
         parents: tuple[NumberArray, IntArray] | None,
     ) -> tuple[pl.Series, ...]:
-        nothing = np.zeros(0, np.int64)
-        heads, head_ends = _joined([f"{self.prefix}-{name}-" for name in self.names])
-        roles, role_ends = _joined([f"-{role}" for role in self.roles])
-        longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
-        longest += 0 if self.number is None else 1 + _MOST_DIGITS
-        known = None if valid is None else valid[rows]
-        parts = _IdRows(
+        nothing, known = np.zeros(0, np.int64), None if valid is None else valid[rows]
+        parts = IdRows(
             self.name[rows],
             self.times[rows],
             nothing if self.role is None else self.role[rows],
@@ -91,27 +86,12 @@ class IdParts:
             nothing if parents is None else parents[0][rows],
             nothing if parents is None else parents[1][rows],
         )
-        count = len(parts.times)
-        texts = longest * count * (1 if parents is None else 2)
-        views = _IdViews(
-            self.room.empty(2 * count, np.uint64),
-            self.room.empty(0 if self.number is None else 2 * count, np.uint64),
-            self.room.empty(0 if parents is None else 2 * count, np.uint64),
-        )
-        data = self.room.empty(texts + _COPIED, np.uint8)
-        scratch = np.empty((3, 2 * _VIEWS), np.uint64)
-        used = _write_ids(views, scratch, data, _Words(heads, head_ends, roles, role_ends), parts)
-        text = [pa.py_buffer(data[:used])]
-        whole = text_column(views.whole.reshape(-1, 2), known, text)
-        without = whole
-        if len(views.without):
-            without = text_column(views.without.reshape(-1, 2), known, text)
-        if parents is None:
-            return whole, without, whole
-        return whole, without, text_column(views.parents.reshape(-1, 2), parts.role != 0, text)
+        texts = IdTexts(self.prefix, self.names, self.roles, parts, self.room)
+        texts.write(0, len(parts.times))
+        return texts.columns(len(parts.times), known)
 
 
-class _IdRows(NamedTuple):
+class IdRows(NamedTuple):
     """The numbers that ids are made from. Empty: `role` and `number`, where ids have none; `valid`,
     where all are wanted; the parents, where they are not.
     """
@@ -123,6 +103,49 @@ class _IdRows(NamedTuple):
     valid: BoolArray
     parent_name: NumberArray
     parent_times: IntArray
+
+
+class IdTexts:
+    """The texts of ids whose `rows`, at most `MOST_ROWS`, are known piece by piece, in order."""
+
+    def __init__(
+        self, prefix: str, names: Sequence[str], roles: Sequence[str], rows: IdRows, room: ArrayRoom
+    ) -> None:
+        heads, head_ends = _joined([f"{prefix}-{name}-" for name in names])
+        suffixes, role_ends = _joined([f"-{role}" for role in roles])
+        longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
+        longest += 1 + _MOST_DIGITS if len(rows.number) else 0
+        count, parents = len(rows.times), len(rows.parent_times)
+        self._rows, self._words = rows, _Words(heads, head_ends, suffixes, role_ends)
+        self._views = _IdViews(
+            room.empty(2 * count, np.uint64),
+            room.empty(2 * count if len(rows.number) else 0, np.uint64),
+            room.empty(2 * parents, np.uint64),
+        )
+        self._data = room.empty(longest * (count + parents) + _COPIED, np.uint8)
+        self._room = np.empty((3, 2 * _VIEWS), np.uint64)
+        self._state = np.array([0, *_NO_TEXT, *_NO_TEXT])
+
+    def write(self, first: int, last: int) -> None:
+        """Write the rows `first` to `last` (not included), which are known now."""
+        _write_ids(
+            self._views, self._room, self._data, self._words, self._rows, self._state, first, last
+        )
+
+    def columns(self, count: int, valid: BoolArray | None = None) -> tuple[pl.Series, ...]:
+        """Of the first `count` rows: the ids, null where not `valid`; the ids without their number,
+        and those of the parents, or the same where there are none.
+        """
+        text = [pa.py_buffer(self._data[: self._state[0]])]
+        views = self._views
+        whole = text_column(views.whole[: 2 * count].reshape(-1, 2), valid, text)
+        without = parents = whole
+        if len(views.without):
+            without = text_column(views.without[: 2 * count].reshape(-1, 2), valid, text)
+        if len(views.parents):
+            is_child = self._rows.role[:count] != 0
+            parents = text_column(views.parents[: 2 * count].reshape(-1, 2), is_child, text)
+        return whole, without, parents
 
 
 class _Words(NamedTuple):
@@ -167,20 +190,31 @@ class _Text(NamedTuple):
     end: int
 
 
+_NO_TEXT = _Text(-1, 0, -1, 0, 0)
+
+
 @kernel_without_allocation
 def _write_ids(
-    views: _IdViews, room: Views, data: ByteArray, words: _Words, rows: _IdRows
-) -> int:
-    """Write the text of every row that is valid into `data`, and the views; returns the bytes used.
-    `room` [3, 2 * _VIEWS] is for views that are not streamed yet.
+    views: _IdViews,
+    room: Views,
+    data: ByteArray,
+    words: _Words,
+    rows: IdRows,
+    state: IntArray,
+    begin: int,
+    stop: int,
+) -> None:
+    """Write the texts of the rows `begin` to `stop` that are valid into `data`, and their views.
+    `room` [3, 2 * _VIEWS] is for views that are not streamed yet. `state` holds the bytes used of
+    `data`, and the last text of an id and of a parent.
 
     A row that says the same as the text before it shares that text, and so do parents.
     """
-    zero = np.int64(0)
-    last = parent = _Text(zero - 1, zero, zero - 1, zero, zero)
-    used = zero
-    for first in range(0, len(rows.times), _VIEWS):
-        count = min(_VIEWS, len(rows.times) - first)
+    zero, used = np.int64(0), state[0]
+    last = _Text(state[1], state[2], state[3], state[4], state[5])
+    parent = _Text(state[6], state[7], state[8], state[9], state[10])
+    for first in range(begin, stop, _VIEWS):
+        count = min(_VIEWS, stop - first)
         for place in range(count):
             row = first + place
             if len(rows.valid) > 0 and not rows.valid[row]:
@@ -211,7 +245,9 @@ def _write_ids(
         _stream(views.without, room[1], first, count)
         _stream(views.parents, room[2], first, count)
     end_of_stream()
-    return int(used)
+    state[0] = used
+    state[1], state[2], state[3], state[4], state[5] = last
+    state[6], state[7], state[8], state[9], state[10] = parent
 
 
 @inlined_kernel
