@@ -1,4 +1,4 @@
-"""Copies of results that are not read again soon, past the caches.
+"""Copies in kernels that no loop over items can say: of results past the caches, and of words.
 
 A plain store reads a line of memory into the cache before it writes it, which for a result of many
 megabytes takes three times as long as the writing. A streamed store ("non-temporal") writes whole
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from harmony_pipeline.kernel import inlined_kernel
 
 _LINE = 64  # bytes that memory moves at once
+WORD_BYTES = 16  # of `copy_word`
 
 
 @inlined_kernel
 def streamed_copy(target: NDArray[Any], source: NDArray[Any]) -> None:
     """target[:] = source, of two contiguous arrays of one type and length that do not overlap.
 
-    Whoever reads `target` in another thread waits for the end of the kernel, or for `end_of_stream`.
+    A kernel that streams ends with `end_of_stream`.
     """
     size = target.itemsize
     head = min((-_address(target) % _LINE) // size, len(target))
@@ -37,7 +38,7 @@ def streamed_copy(target: NDArray[Any], source: NDArray[Any]) -> None:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def end_of_stream(typing_context: Any) -> Any:
-    """Within a kernel: what was streamed is seen by every core before what is written from now on."""
+    """Within a kernel: every core sees what was streamed before what is written from now on."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         builder.fence("seq_cst")
@@ -72,3 +73,37 @@ def _stream_lines(typing_context: Any, target: Any, source: Any, lines: Any) -> 
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy_word(typing_context: Any, target: Any, place: Any, source: Any, begin: Any) -> Any:
+    """Within a kernel: copy WORD_BYTES bytes of `source` from `begin` on to `target`, at `place`.
+    All are read before one is written.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        word = ir.VectorType(ir.IntType(8), WORD_BYTES).as_pointer()
+        there = _pointer(context, builder, signature.args[0], values[0], values[1], word)
+        here = _pointer(context, builder, signature.args[2], values[2], values[3], word)
+        builder.store(builder.load(here, align=1), there, align=1)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def first_four(typing_context: Any, source: Any, begin: Any) -> Any:
+    """Within a kernel: four bytes of `source` from `begin` on as one number, the first lowest."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.IntType(32).as_pointer()
+        here = _pointer(context, builder, signature.args[0], values[0], values[1], kind)
+        return builder.zext(builder.load(here, align=1), ir.IntType(64))
+
+    return types.uint64(source, types.intp), generate
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any, wanted: Any) -> Any:
+    """To the byte `place` of an array of bytes."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [place]), wanted)

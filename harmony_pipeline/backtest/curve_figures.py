@@ -17,8 +17,8 @@ _MOST_HALVINGS = 64  # of the longest array there can be
 
 class CurveFigures(NamedTuple):
     """Sums over the rows of a curve. `exposure` is the sum of gross exposure over equity; `held`
-    counts the rows with any gross exposure, `solvent` those with equity above zero; `drawdown` is the
-    least of all.
+    counts the rows with any gross exposure, `solvent` those with equity above zero; `drawdown` is
+    the least of all.
     """
 
     equity: float
@@ -34,7 +34,8 @@ class FigureSums(NamedTuple):
 
     `place` holds the first row that has not come yet, the place on the path from the whole curve to
     its block, and the counts of rows that are held and solvent. Of each part on the path: its rows,
-    whether its first half is done, and the sums of that half. `whole` holds the sums at the end, and the least drawdown.
+    whether its first half is done, and the sums of that half. `whole` holds the sums at the end,
+    and the least drawdown.
     """
 
     place: IntArray

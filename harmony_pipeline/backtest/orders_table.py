@@ -9,7 +9,7 @@ can be written while the loop makes the next ones.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -138,7 +138,8 @@ class OrdersTable:
 
     def _frame(self, count: int) -> pl.DataFrame:
         assert self._columns is not None
-        columns = OrderColumns(*(one[:count] for one in self._columns))
+        written: Any = [one[:count] for one in self._columns]
+        columns = OrderColumns(*written)
         if self._ids is not None:
             order_ids, _, parent_ids = self._ids.columns(count)
         else:

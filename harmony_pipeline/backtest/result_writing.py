@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 class ResultWriting:
-    """Writes one thing after the other in a thread of its own. `drawing`, `orders` None: the run has
-    no curve to be drawn, or no table that can be written before its end.
+    """Writes one thing after the other in a thread of its own. `drawing`, `orders` None: the run
+    has no curve to be drawn, or no table that can be written before its end.
     """
 
     def __init__(self, drawing: CurveDrawing | None, orders: OrdersTable | None) -> None:

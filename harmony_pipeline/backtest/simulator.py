@@ -387,9 +387,9 @@ def result_of(
     if orders_table is None:
         orders_table = OrdersTable(now.symbols, now.portfolio.models, label)
     of_orders = writing.submit(orders_table.table, logs.orders, logs.trips)
-    of_trades = writing.submit(trades_table, logs.trades, logs.trips, now, label)
     writing.close()
     fills = fills_table(logs.fills, logs.trips, now, label)
+    trades = trades_table(logs.trades, logs.trips, now, label)
     equity = equity_table(logs.curve, label)
     applied = position_actions_table(logs.applied, now, label)
     silent = _silent_positions(now, logs.last_date)
@@ -397,16 +397,11 @@ def result_of(
         logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
         now.symbols, label.backtest_id, label.book,
     )  # fmt: skip
-    left, figures, orders, trades = (
-        now.pruned(),
-        _figures(logs),
-        of_orders.result(),
-        of_trades.result(),
-    )
+    left, figures = now.pruned(), _figures(logs)
     metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
     row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
     return BacktestResult(
-        orders, fills, trades, equity, row, metrics, left, applied, silent, history
+        of_orders.result(), fills, trades, equity, row, metrics, left, applied, silent, history
     )
 
 

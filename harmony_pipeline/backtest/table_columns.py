@@ -65,4 +65,5 @@ def in_place(values: FloatArray | IntArray, valid: BoolArray | None = None) -> p
 
 
 def times_of(values: IntArray, valid: BoolArray | None = None) -> pl.Series:
+    """`in_place`, of microseconds UTC."""
     return in_place(values, valid).cast(schemas.TIME)

@@ -7,7 +7,7 @@ Formatting rows one by one costs ten times as much.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,10 +17,16 @@ from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.text_columns import Views, text_column
-from harmony_pipeline.streamed_copy import end_of_stream, streamed_copy
+from harmony_pipeline.streamed_copy import (
+    WORD_BYTES,
+    copy_word,
+    end_of_stream,
+    first_four,
+    streamed_copy,
+)
 
 _STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19
-_COPIED = 8  # bytes at once
+_COPIED = WORD_BYTES  # bytes at once
 _VIEWS = 256  # rows whose views are made before they are streamed
 MOST_ROWS = 1 << 23  # rows a buffer, whose offsets have 31 bits
 _DAY = 86_400
@@ -49,7 +55,8 @@ class IdParts:
 
     def with_and_without_number(self) -> tuple[pl.Series, pl.Series]:
         """The ids, and what they are without their number: a part of the same text."""
-        return self._columns(None, None)[:2]
+        whole, without, _ = self._columns(None, None)
+        return whole, without
 
     def with_parents(self, name: NumberArray, times: IntArray) -> tuple[pl.Series, pl.Series]:
         """The ids, and those of the first role with the names and times of the parents; null where
@@ -210,7 +217,10 @@ def _write_ids(
 
     A row that says the same as the text before it shares that text, and so do parents.
     """
-    zero, used = np.int64(0), state[0]
+    zero: Any = np.int64(0)  # a plain 0 would be a type of its own
+    name: Any
+    role: Any
+    used = state[0]
     last = _Text(state[1], state[2], state[3], state[4], state[5])
     parent = _Text(state[6], state[7], state[8], state[9], state[10])
     for first in range(begin, stop, _VIEWS):
@@ -295,25 +305,18 @@ def _write_view(views: Views, row: int, data: ByteArray, begin: int, end: int) -
     """
     first = np.uint64(0)
     if end > begin:
-        a, b, c, d = data[begin], data[begin + 1], data[begin + 2], data[begin + 3]
-        first = np.uint64(a) | np.uint64(b) << np.uint64(8)
-        first |= np.uint64(c) << np.uint64(16) | np.uint64(d) << np.uint64(24)
+        first = first_four(data, begin)
     views[2 * row] = np.uint64(end - begin) | first << np.uint64(32)
     views[2 * row + 1] = np.uint64(begin) << np.uint64(32)
 
 
 @inlined_kernel
 def _copy(data: ByteArray, used: int, text: ByteArray, begin: int, count: int) -> None:
-    """Copy `count` bytes, and what comes after them up to a multiple of eight, which is written
+    """Copy `count` bytes, and what comes after them up to a multiple of _COPIED, which is written
     over.
     """
     for done in range(0, count, _COPIED):
-        target, source = data[used + done : used + done + 8], text[begin + done : begin + done + 8]
-        # all are read before one is written, so that they are one word to the compiler
-        a, b, c, d = source[0], source[1], source[2], source[3]
-        e, f, g, h = source[4], source[5], source[6], source[7]
-        target[0], target[1], target[2], target[3] = a, b, c, d
-        target[4], target[5], target[6], target[7] = e, f, g, h
+        copy_word(data, used + done, text, begin + done)
 
 
 @inlined_kernel
@@ -356,7 +359,7 @@ def _write_date(data: ByteArray, used: int, days: int) -> None:
 @inlined_kernel
 def _write_time(data: ByteArray, used: int, second: int) -> None:
     """HHMMSS of a second of the day."""
-    rest = np.uint32(second)
+    rest: Any = np.uint32(second)
     hours, rest = rest // np.uint32(3_600), rest % np.uint32(3_600)
     minutes, seconds = rest // np.uint32(60), rest % np.uint32(60)
     _write_pair(data, used, hours)

@@ -193,19 +193,33 @@ def write_name_columns(columns: tuple[NameParts, ...], begin: int, stop: int) ->
 
 @inlined_kernel
 def _write_names(parts: NameParts, begin: int, stop: int) -> None:
-    """The rows `begin`, a multiple of 8, to `stop`."""
     room, empty = parts.scratch, 0
     for first in range(begin, stop, WHOLE_ROWS):
         count = min(WHOLE_ROWS, stop - first)
         numbers = parts.numbers[first : first + count]
         bits = parts.bits[first // 8 : (first + count + 7) // 8]
-        for eight in range(0, count, 8):
-            present = np.uint64(0)
-            for row in range(eight, min(eight + 8, count)):
-                number = numbers[row] if numbers[row] >= 0 else len(parts.views) - 1
-                room[2 * row], room[2 * row + 1] = parts.views[number, 0], parts.views[number, 1]
-                present |= np.uint64(parts.filled[number]) << np.uint64(row - eight)
-                empty += 1 - parts.filled[number]
+        for eight in range(0, count - 7, 8):
+            present = 0
+            for place in range(8):  # a fixed number, which the compiler writes out
+                present |= _write_name(parts, numbers[eight + place], room, eight + place) << place
             bits[eight // 8] = present
+            if present < 255:
+                for place in range(8):
+                    empty += 1 - (present >> place & 1)
+        present, whole = 0, count // 8 * 8
+        for row in range(whole, count):
+            is_filled = _write_name(parts, numbers[row], room, row)
+            present |= is_filled << (row - whole)
+            empty += 1 - is_filled
+        if whole < count:
+            bits[whole // 8] = present
         streamed_copy(parts.column[2 * first : 2 * (first + count)], room[: 2 * count])
     parts.empty[0] += empty
+
+
+@inlined_kernel
+def _write_name(parts: NameParts, number: int, room: Views, row: int) -> int:
+    """Write one view. Whether it is filled."""
+    place = number if number >= 0 else len(parts.views) - 1
+    room[2 * row], room[2 * row + 1] = parts.views[place, 0], parts.views[place, 1]
+    return 1 if parts.filled[place] > 0 else 0
