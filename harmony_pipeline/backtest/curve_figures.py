@@ -8,51 +8,125 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harmony_pipeline.arrays import FloatArray
-from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 
-_BLOCK = 128  # NumPy adds so many numbers in a row, in eight sums
-_DEPTH = 64  # halvings of the longest array there can be
+BLOCK_ROWS = 128  # NumPy adds so many numbers in a row, in eight sums
+_MOST_HALVINGS = 64  # of the longest array there can be
 
 
 class CurveFigures(NamedTuple):
     """Sums over the rows of a curve. `exposure` is the sum of gross exposure over equity; `held`
-    counts the rows with any gross exposure, `solvent` those with equity above zero.
+    counts the rows with any gross exposure, `solvent` those with equity above zero; `drawdown` is
+    the least of all.
     """
 
     equity: float
     exposure: float
     held: int
     solvent: int
+    drawdown: float
 
 
-@kernel
-def curve_figures(equity: FloatArray, gross: FloatArray) -> CurveFigures:
-    """The figures of a curve of one row or more."""
-    held, solvent, start, depth = 0, 0, 0, 0
-    # the path from the whole to the block at hand: rows of each part, whether its first half is
-    # done, and the sums of that half
-    rows, halved = np.empty(_DEPTH, np.int64), np.zeros(_DEPTH, np.bool_)
-    totals, exposures = np.empty(_DEPTH), np.empty(_DEPTH)
-    rows[0] = len(equity)
-    while True:
-        while rows[depth] > _BLOCK:
-            halved[depth] = False
-            rows[depth + 1] = _first_half(rows[depth])
-            depth += 1
-        levels, values = equity[start : start + rows[depth]], gross[start : start + rows[depth]]
-        start += rows[depth]
-        for row in range(len(levels)):
-            held += values[row] > 0.0
-            solvent += levels[row] > 0.0
-        total, exposure = _sums(levels, values)
-        while depth > 0 and halved[depth - 1]:
-            depth -= 1
-            total, exposure = totals[depth] + total, exposures[depth] + exposure
-        if depth == 0:
-            return CurveFigures(total, exposure, held, solvent)
-        totals[depth - 1], exposures[depth - 1], halved[depth - 1] = total, exposure, True
+class FigureSums(NamedTuple):
+    """The figures of a curve whose rows come block by block, in order: `next_block` says how many
+    rows the next one has.
+
+    `place` holds the first row that has not come yet, the place on the path from the whole curve to
+    its block, and the counts of rows that are held and solvent. Of each part on the path: its rows,
+    whether its first half is done, and the sums of that half. `whole` holds the sums at the end,
+    and the least drawdown.
+    """
+
+    place: IntArray
+    rows: IntArray
+    halved: BoolArray
+    totals: FloatArray
+    exposures: FloatArray
+    whole: FloatArray
+
+
+_ROW, _DEPTH, _HELD, _SOLVENT = range(4)
+
+
+def figure_sums(rows: int) -> FigureSums:
+    """Before the first of `rows` rows."""
+    place, parts = np.zeros(4, np.int64), np.zeros(_MOST_HALVINGS, np.int64)
+    parts[0] = rows
+    halved, (totals, exposures) = np.zeros(len(parts), np.bool_), np.empty((2, len(parts)))
+    return FigureSums(place, parts, halved, totals, exposures, np.array([0.0, 0.0, np.inf]))
+
+
+@inlined_kernel
+def next_block(sums: FigureSums) -> tuple[int, int]:
+    """The first row of the next block, and how many there are; 0: the curve is over."""
+    depth, rows = sums.place[_DEPTH], sums.rows
+    if sums.place[_ROW] >= rows[0]:
+        return rows[0], 0
+    while rows[depth] > BLOCK_ROWS:
+        sums.halved[depth] = False
+        rows[depth + 1] = _first_half(rows[depth])
+        depth += 1
+    sums.place[_DEPTH] = depth
+    return sums.place[_ROW], rows[depth]
+
+
+@inlined_kernel
+def add_block(sums: FigureSums, equity: FloatArray, gross: FloatArray) -> None:
+    """Take the rows of the next block."""
+    held, solvent = 0, 0
+    for row in range(len(equity)):
+        held += gross[row] > 0.0
+        solvent += equity[row] > 0.0
+    place, rows, depth = sums.place, sums.rows, sums.place[_DEPTH]
+    place[_HELD] += held
+    place[_SOLVENT] += solvent
+    place[_ROW] += len(equity)
+    total, exposure = _sums(equity, gross)
+    while depth > 0 and sums.halved[depth - 1]:
+        depth -= 1
+        total, exposure = sums.totals[depth] + total, sums.exposures[depth] + exposure
+    if depth > 0:
+        sums.totals[depth - 1], sums.exposures[depth - 1] = total, exposure
+        sums.halved[depth - 1] = True
         rows[depth] = rows[depth - 1] - _first_half(rows[depth - 1])
+    else:
+        sums.whole[0], sums.whole[1] = total, exposure
+    place[_DEPTH] = depth
+
+
+@inlined_kernel
+def lower_to(sums: FigureSums, drawdown: float) -> None:
+    """Take the drawdown of a row, or the least of several."""
+    sums.whole[2] = min(sums.whole[2], drawdown)
+
+
+def figures_of(sums: FigureSums) -> CurveFigures | None:
+    """The figures; None where not every row has come, or there is none."""
+    if sums.place[_ROW] != sums.rows[0] or not sums.rows[0]:
+        return None
+    held, solvent = (int(sums.place[which]) for which in (_HELD, _SOLVENT))
+    equity, exposure, drawdown = sums.whole.tolist()
+    return CurveFigures(equity, exposure, held, solvent, drawdown)
+
+
+def curve_figures(
+    equity: FloatArray, gross: FloatArray, drawdown: FloatArray
+) -> CurveFigures | None:
+    """The figures of a curve; None of one without any row."""
+    sums = figure_sums(len(equity))
+    _add_all(sums, equity, gross, drawdown)
+    return figures_of(sums)
+
+
+@kernel_without_allocation
+def _add_all(sums: FigureSums, equity: FloatArray, gross: FloatArray, drawdown: FloatArray) -> None:
+    row, count = next_block(sums)
+    while count > 0:
+        add_block(sums, equity[row : row + count], gross[row : row + count])
+        row, count = next_block(sums)
+    for place in range(len(drawdown)):
+        lower_to(sums, drawdown[place])
 
 
 @inlined_kernel

@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray, read_only
 from harmony_pipeline.backtest import loop
 from harmony_pipeline.backtest.books import Books, cursor_at_start
-from harmony_pipeline.backtest.curve_spans import CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
     NEVER,
     SIGNAL_DTYPES,
@@ -45,11 +44,12 @@ from harmony_pipeline.backtest.simulator import (
     finish_run,
     opened_books,
     result_of,
+    result_writing,
     rule_stretches,
     simulate,
     with_room,
 )
-from harmony_pipeline.backtest.tables import RunLabel
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.kernel import machine_code
 from harmony_pipeline.market.calendars import Calendar
@@ -237,8 +237,8 @@ class SteppedBooks:
         """What the run wrote, once every moment has been met."""
         sessions = self._run.sessions
         last_date = int(sessions.date[self.at[SESSION]]) if self._has_bars else None
-        drawing = CurveDrawing(self._run.bars.close, self._curve)
-        return finish_run(self._run, self.books, self._curve, last_date, drawing)
+        writing = result_writing(self._run, self._curve)
+        return finish_run(self._run, self.books, self._curve, last_date, writing)
 
     def _change_rules(self) -> None:
         """The rules of the next stretch of time."""

@@ -106,13 +106,31 @@ _TYPES = {
 }  # fmt: skip
 
 
-def order_columns(log: Records, trips: Records, symbols: int, room: ArrayRoom) -> OrderColumns:
-    """By (symbol, decision, role); a log of orders, and trips of the symbol 0."""
-    rows = _rows_by_symbol(log["symbol"], log["decided_at"], log["role"], symbols)
-    exits = int(np.count_nonzero(trips["reason"] == BY_VERTICAL))
-    columns = _empty(OrderColumns, len(log) + 3 * len(trips) + exits, room)
-    _write_orders(log, rows, trips, columns)
-    return columns
+def count_of_orders(orders: int, trips: Records) -> int:
+    """The orders of so many rows of the log and of `trips`."""
+    return orders + 3 * len(trips) + int(np.count_nonzero(trips["reason"] == BY_VERTICAL))
+
+
+def order_columns(rows: int, room: ArrayRoom) -> OrderColumns:
+    """Columns that are not written yet."""
+    return _empty(OrderColumns, rows, room)
+
+
+def write_order_columns(
+    log: Records,
+    orders: int,
+    trips: Records,
+    first: int,
+    symbols: int,
+    columns: OrderColumns,
+    place: int,
+) -> int:
+    """Write the rows of the log from `orders` on, and of the trips from `first` on, from the row
+    `place` on by (symbol, decision, role). Returns the row after them. Trips are of the symbol 0.
+    """
+    new = log[orders:]
+    rows = _rows_by_symbol(new["symbol"], new["decided_at"], new["role"], symbols)
+    return _write_orders(new, rows, orders, trips, first, columns, place)
 
 
 def fill_columns(log: Records, trips: Records, symbols: int, room: ArrayRoom) -> FillColumns:
@@ -177,10 +195,18 @@ def _rows_by_symbol(symbol: IntArray, first: IntArray, second: IntArray, symbols
 
 
 @kernel_without_allocation
-def _write_orders(log: Records, rows: IntArray, trips: Records, columns: OrderColumns) -> None:
-    place = trip = 0
+def _write_orders(
+    log: Records,
+    rows: IntArray,
+    before: int,
+    trips: Records,
+    trip: int,
+    columns: OrderColumns,
+    place: int,
+) -> int:
+    """`before` rows of the log come before those of `log`, and the rows of `trip` trips."""
     for number in range(len(rows) + 1):
-        while trip < len(trips) and trips[trip]["orders"] == number:
+        while trip < len(trips) and trips[trip]["orders"] == before + number:
             place = _write_orders_of_trip(trips[trip], columns, place)
             trip += 1
         if number < len(rows):
@@ -196,6 +222,7 @@ def _write_orders(log: Records, rows: IntArray, trips: Records, columns: OrderCo
             columns.verdict[place], columns.limit[place] = order["verdict"], order["limit"]
             columns.wanted[place] = order["wanted"]
             place += 1
+    return place
 
 
 @inlined_kernel

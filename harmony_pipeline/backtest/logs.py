@@ -31,7 +31,7 @@ from harmony_pipeline.lent_memory import ArrayRoom
     TRIPS,
 ) = range(16)
 PLACES = 16
-_ROW_BYTES = 40  # of a curve
+_ROW_BYTES, _LINE = 40, 8  # of a curve; rows of a line of the cache
 
 
 class Curve(NamedTuple):
@@ -52,7 +52,9 @@ class Curve(NamedTuple):
 
 def empty_curve(rows: int, days: int, *, has_moments: bool) -> Curve:
     """Room for that many timestamps and sessions; what is not written costs nothing."""
-    equity, cash, gross, net, drawdown = ArrayRoom(rows * _ROW_BYTES).empty((5, rows), np.float64)
+    whole = -(-rows // _LINE) * _LINE  # so that each column begins with a line of the cache
+    columns = ArrayRoom(whole * _ROW_BYTES).empty((5, whole), np.float64)
+    equity, cash, gross, net, drawdown = columns[:, :rows]
     at = np.empty(rows if has_moments else 0, np.int64)
     day, day_equity = np.empty(days, np.int64), np.empty(days, np.int64)
     return Curve(at, equity, cash, gross, net, drawdown, day, day_equity)

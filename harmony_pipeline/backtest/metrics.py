@@ -124,12 +124,10 @@ def run_metrics(
     the curve, where they are known.
     """
     if figures is None and len(daily):
-        levels, gross = (
-            read_only(equity[name].to_numpy()) for name in ("equity", "gross_exposure")
-        )
-        figures = curve_figures(levels, gross)
+        names = ("equity", "gross_exposure", "drawdown")
+        figures = curve_figures(*(read_only(equity[name].to_numpy()) for name in names))
     found = {
-        **_return_metrics(equity, daily, initial, year),
+        **_return_metrics(equity, figures, daily, initial, year),
         **_trade_metrics(trades),
         **_cost_metrics(
             figures, equity.height, fills, _units(fills, multipliers), len(daily), year
@@ -139,15 +137,18 @@ def run_metrics(
 
 
 def _return_metrics(
-    equity: pl.DataFrame, daily: FloatArray, initial: float, year: int
+    equity: pl.DataFrame,
+    figures: CurveFigures | None,
+    daily: FloatArray,
+    initial: float,
+    year: int,
 ) -> dict[str, float | None]:
     none: dict[str, float | None] = dict.fromkeys(METRICS[:9])
-    if not len(daily):
+    if not len(daily) or figures is None:
         return none
     total = float(equity["equity"][-1]) / initial - 1.0
     annual = (1.0 + total) ** (year / len(daily)) - 1.0 if total > -1.0 else None
-    drawdown = equity["drawdown"].min()
-    assert isinstance(drawdown, float)
+    drawdown = figures.drawdown
     found = {**none, "total_return": total, "annual_return": annual, "max_drawdown": drawdown}
     if annual is not None and drawdown < 0.0:
         found["calmar"] = annual / -drawdown

@@ -32,7 +32,7 @@ from harmony_pipeline.backtest.quote_orders import QuoteOrders
 from harmony_pipeline.backtest.quote_sessions import QuoteSessions, known_symbols
 from harmony_pipeline.backtest.quote_tables import QuoteTables
 from harmony_pipeline.backtest.simulator import BacktestResult
-from harmony_pipeline.backtest.tables import RunLabel
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import (

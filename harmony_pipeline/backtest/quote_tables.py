@@ -20,8 +20,8 @@ from harmony_pipeline.backtest.quote_books import QuoteBooks
 from harmony_pipeline.backtest.quote_orders import SentOrder
 from harmony_pipeline.backtest.round_trip_log import ROUND_TRIP
 from harmony_pipeline.backtest.simulator import backtest_row
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.backtest.tables import (
-    RunLabel,
     equity_table,
     position_actions_table,
     trades_table,

@@ -37,7 +37,7 @@ from harmony_pipeline.backtest.simulator import (
     rule_stretches,
     simulate,
 )
-from harmony_pipeline.backtest.tables import RunLabel
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.instruments import Instruments

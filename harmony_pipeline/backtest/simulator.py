@@ -61,12 +61,13 @@ from harmony_pipeline.backtest.logs import (
 )
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
+from harmony_pipeline.backtest.orders_table import OrdersTable
+from harmony_pipeline.backtest.result_writing import ResultWriting
 from harmony_pipeline.backtest.round_trip_log import ROUND_TRIP
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.backtest.tables import (
-    RunLabel,
     equity_table,
     fills_table,
-    orders_table,
     position_actions_table,
     trades_table,
 )
@@ -190,8 +191,9 @@ def run_backtest(
     said = checked_signals(signals)
     run = Run.of(market, said, rules, state)
     initial = run.equity()
-    logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_tables=True)
     label = RunLabel(backtest_id, book or backtest_id, strategy, parameters or {})
+    orders = OrdersTable(run.state.symbols, run.state.portfolio.models, label)
+    logs = simulate(run, rules, list(rule_stretches(run, rules)), keeps_tables=True, orders=orders)
     found = result_of(run, logs, market, rules, label, initial)
     return replace(found, notes=[*found.notes, *_unknown_symbols(said, market.bars)])
 
@@ -354,7 +356,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Logs:
-    """What a run wrote, and its first and last moments (0: it had no bar)."""
+    """What a run wrote, and its first and last moments (0: it had no bar). The rows of `curve` are
+    there once `writing` has told its figures.
+    """
 
     orders: Records
     fills: Records
@@ -363,6 +367,7 @@ class Logs:
     events: Records
     trips: Records
     curve: Curve
+    writing: ResultWriting
     start: int
     end: int
     last_date: int | None
@@ -378,30 +383,34 @@ def result_of(
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
     # kernels and Polars release the interpreter, and the tables are independent
-    with ThreadPoolExecutor(1) as other_core:
-        of_curve = other_core.submit(_figures, logs.curve)
-        of_orders = other_core.submit(orders_table, logs.orders, logs.trips, now, label)
-        fills = fills_table(logs.fills, logs.trips, now, label)
-        trades = trades_table(logs.trades, logs.trips, now, label)
-        equity = equity_table(logs.curve, label)
-        figures = of_curve.result()
-        metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
-        row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
-        applied = position_actions_table(logs.applied, now, label)
-        silent = _silent_positions(now, logs.last_date)
-        history = OrderHistory(
-            logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
-            now.symbols, label.backtest_id, label.book,
-        )  # fmt: skip
-        left = now.pruned()
-        orders = of_orders.result()
+    writing, orders_table = logs.writing, logs.writing.orders
+    if orders_table is None:
+        orders_table = OrdersTable(now.symbols, now.portfolio.models, label)
+    of_orders = writing.submit(orders_table.table, logs.orders, logs.trips)
+    writing.close()
+    fills = fills_table(logs.fills, logs.trips, now, label)
+    trades = trades_table(logs.trades, logs.trips, now, label)
+    equity = equity_table(logs.curve, label)
+    applied = position_actions_table(logs.applied, now, label)
+    silent = _silent_positions(now, logs.last_date)
+    history = OrderHistory(
+        logs.orders, logs.fills, logs.events, logs.trips, logs.carried, market.sessions,
+        now.symbols, label.backtest_id, label.book,
+    )  # fmt: skip
+    left, figures = now.pruned(), _figures(logs)
+    metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
+    row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
     return BacktestResult(
-        orders, fills, trades, equity, row, metrics, left, applied, silent, history
+        of_orders.result(), fills, trades, equity, row, metrics, left, applied, silent, history
     )
 
 
-def _figures(curve: Curve) -> CurveFigures | None:
-    return curve_figures(read_only(curve.equity), read_only(curve.gross)) if len(curve.at) else None
+def _figures(logs: Logs) -> CurveFigures | None:
+    """Wait until the curve is drawn, and tell its figures."""
+    found, curve = logs.writing.figures(), logs.curve
+    if found is not None:
+        return found
+    return curve_figures(*map(read_only, (curve.equity, curve.gross, curve.drawdown)))
 
 
 def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
@@ -449,16 +458,21 @@ def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[in
 
 
 def simulate(
-    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], *, keeps_tables: bool
+    run: Run,
+    rules: TradingRules,
+    stretches: Sequence[tuple[int, Records]],
+    *,
+    keeps_tables: bool,
+    orders: OrdersTable | None = None,
 ) -> Logs:
     """Run the compiled loop over all bars, then what becomes of the securities after them, changing
-    the state in place.
+    the state in place. What can be written of `orders` meanwhile is written.
 
     Where the terms of an instrument change, it goes on with new records: those of `stretches`.
     """
     books, curve = opened_books(run, rules, stretches, keeps_tables)
     cursor, last_date = cursor_at_start(run.bars, run.signals), None
-    drawing = CurveDrawing(run.bars.close, curve)
+    writing = result_writing(run, curve, orders)
     if len(run.bars.at):
         books.at[SESSION] = np.searchsorted(run.sessions.until, cursor.at.min(), side="right")
         for end, of_symbols, is_last in _parts(run, stretches, keeps_tables):
@@ -466,9 +480,15 @@ def simulate(
             while not loop.run(books, run.bars, run.signals, run.sessions, cursor, curve, end):
                 books = with_room(books)
             if not is_last:
-                drawing.begin(books.span_log, books.at)
+                writing.begin(books, int(cursor.bar[0]) / len(run.bars.at))
         last_date = int(run.sessions.date[books.at[SESSION]])
-    return finish_run(run, books, curve, last_date, drawing)
+    return finish_run(run, books, curve, last_date, writing)
+
+
+def result_writing(run: Run, curve: Curve, orders: OrdersTable | None = None) -> ResultWriting:
+    """What writes the result of a run; of a run on one symbol also its curve, if that is kept."""
+    is_drawn = run.is_alone and len(curve.equity) > 0
+    return ResultWriting(CurveDrawing(run.bars.close, curve) if is_drawn else None, orders)
 
 
 def _parts(
@@ -544,7 +564,7 @@ def opened_books(
 
 
 def finish_run(
-    run: Run, books: Books, curve: Curve, last_date: int | None, drawing: CurveDrawing
+    run: Run, books: Books, curve: Curve, last_date: int | None, writing: ResultWriting
 ) -> Logs:
     """What a run wrote, once no bar is left: the events of `lives` that come after the last bar are
     booked first. `last_date` is the session of the last bar, None where there was none.
@@ -553,7 +573,7 @@ def finish_run(
     while books.at[NEXT_LIFE] < len(run.lives):
         books = with_room(books)
         late += _book_event(run, books, curve)
-    drawing.finish(books.span_log, books.at)
+    writing.finish(books)
     at = books.at
     moments = curve.at[: at[EQUITIES]]
     if run.is_alone and len(curve.equity):
@@ -566,6 +586,7 @@ def finish_run(
         events=books.event_log[: at[EVENTS]],
         trips=books.trip_log[: at[TRIPS]],
         curve=cut_curve(curve, moments, int(at[DAYS])),
+        writing=writing,
         start=0 if last_date is None else int(at[FIRST_BAR]),
         end=int(at[LAST_END]),
         last_date=last_date,

@@ -5,104 +5,38 @@ An id is a pure function of what happened and of the book that it happened in
 is compared with. A trade keeps its id, and its entry, when its symbol changes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from harmony_pipeline import schemas
-from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray, NumberArray
-from harmony_pipeline.backtest.log_columns import (
-    fill_columns,
-    order_columns,
-    trade_columns,
-)
+from harmony_pipeline.arrays import NumberArray
+from harmony_pipeline.backtest.log_columns import fill_columns, trade_columns
 from harmony_pipeline.backtest.logs import Curve
+from harmony_pipeline.backtest.table_columns import (
+    RunLabel,
+    frame_of,
+    in_place,
+    names_of,
+    times_of,
+)
 from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     CHANGE,
-    ENTRY,
     MONEY,
-    ORDER_KINDS,
     REASON_NAMES,
     ROLE_NAMES,
-    STATUS_NAMES,
-    STOP,
-    TAKE,
-    TIMES_IN_FORCE,
     TRADE,
-    VERDICT_NAMES,
     Records,
 )
 from harmony_pipeline.portfolio.state import TradingState
 
 # of a table, a row or so
-_ORDER_BYTES, _FILL_BYTES, _TRADE_BYTES = 400, 260, 260
-
-
-@dataclass(frozen=True)
-class RunLabel:
-    """What a run is called in its tables. `book` is what ids begin with."""
-
-    backtest_id: str
-    book: str
-    strategy: str
-    parameters: Mapping[str, Any]
-
-    @property
-    def in_all_rows(self) -> dict[str, str | None]:
-        """The columns that say whose a row is."""
-        return {"backtest_id": self.backtest_id, "strategy": self.strategy or None}
-
-
-def orders_table(
-    log: Records, trips: Records, state: TradingState, label: RunLabel
-) -> pl.DataFrame:
-    """schemas.ORDERS. A leg bears its entry's decision time, an exit its own; both name their entry
-    as parent.
-    """
-    # the key is (symbol, timestamp, order_id), and ids of one moment differ by their role
-    symbols, models = state.symbols, state.portfolio.models
-    room = ArrayRoom(_ORDER_BYTES * (len(log) + 3 * len(trips)))
-    columns = order_columns(log, trips, len(symbols), room)
-    role, is_entry = columns.role, columns.role == ENTRY
-    ids = IdParts(
-        label.book, symbols, columns.symbol, columns.decided_at, ROLE_NAMES, role, room=room
-    )
-    parents = IdParts(
-        label.book, symbols, columns.entry_symbol, columns.entry_at, ROLE_NAMES,
-        np.full(len(role), ENTRY, np.int8), room=room,
-    )  # fmt: skip
-    return _frame(
-        schemas.ORDERS,
-        {
-            "order_id": ids.column(),
-            "parent_id": parents.column(~is_entry),
-            "symbol": _names(columns.symbol, symbols, room),
-            "role": name_column(role, ROLE_NAMES, room),
-            "timestamp": _times(columns.decided_at),
-            "signal_timestamp": _times(columns.signal_at),
-            "side": name_column(columns.buys, ("sell", "buy"), room),
-            "quantity": _in_place(columns.quantity),
-            "kind": name_column(role, ORDER_KINDS, room),
-            "time_in_force": name_column(role, TIMES_IN_FORCE, room),
-            "status": name_column(columns.status, STATUS_NAMES, room),
-            "reason": name_column(columns.reason, REASON_NAMES, room),
-            "verdict": name_column(columns.verdict, VERDICT_NAMES, room),
-            "risk_limit": name_column(columns.limit, REASON_NAMES, room),
-            "wanted_quantity": _in_place(columns.wanted, columns.wanted > 0.0),
-            "model_id": _names(columns.model, models, room),
-            "limit_price": _in_place(columns.level, role == TAKE),
-            "stop_price": _in_place(columns.level, role == STOP),
-            **label.in_all_rows,
-        },
-    )
+_FILL_BYTES, _TRADE_BYTES = 260, 260
 
 
 def fills_table(log: Records, trips: Records, state: TradingState, label: RunLabel) -> pl.DataFrame:
@@ -116,19 +50,19 @@ def fills_table(log: Records, trips: Records, state: TradingState, label: RunLab
         columns.number, room,
     )  # fmt: skip
     fill_ids, order_ids = ids.with_and_without_number()
-    return _frame(
+    return frame_of(
         schemas.FILLS,
         {
             "fill_id": fill_ids,
             "order_id": order_ids,
-            "symbol": _names(columns.symbol, symbols, room),
-            "timestamp": _times(columns.at),
+            "symbol": names_of(columns.symbol, symbols, room),
+            "timestamp": times_of(columns.at),
             "side": name_column(columns.buys, ("sell", "buy"), room),
-            "quantity": _in_place(columns.quantity),
-            "price": _in_place(columns.price),
-            "reference_price": _in_place(columns.reference),
-            "fee": _in_place(columns.fee),
-            "slippage": _in_place(columns.slippage),
+            "quantity": in_place(columns.quantity),
+            "price": in_place(columns.price),
+            "reference_price": in_place(columns.reference),
+            "fee": in_place(columns.fee),
+            "slippage": in_place(columns.slippage),
             "liquidity": name_column(columns.maker, ("taker", "maker"), room),
             **label.in_all_rows,
         },
@@ -153,25 +87,25 @@ def trades_table(
     columns = trade_columns(log, trips, still_open, len(symbols), room)
     ids = IdParts(label.book, symbols, columns.entry_symbol, columns.entry_at, room=room)
     closed, entries = columns.closed, columns.entry_bar
-    table = _frame(
+    table = frame_of(
         schemas.TRADES,
         {
             "trade_id": _numbered(label.book, columns.symbol, symbols)
             if numbered
             else ids.column(),
-            "symbol": _names(columns.symbol, symbols, room),
+            "symbol": names_of(columns.symbol, symbols, room),
             "side": name_column(columns.is_long, ("short", "long"), room),
-            "quantity": _in_place(columns.quantity),
-            "entry_timestamp": _times(entries),
-            "entry_price": _in_place(columns.entry_price),
-            "exit_timestamp": _times(columns.exit_bar, closed),
-            "exit_price": _in_place(columns.exit_price, closed),
+            "quantity": in_place(columns.quantity),
+            "entry_timestamp": times_of(entries),
+            "entry_price": in_place(columns.entry_price),
+            "exit_timestamp": times_of(columns.exit_bar, closed),
+            "exit_price": in_place(columns.exit_price, closed),
             "exit_reason": name_column(columns.reason, REASON_NAMES, room),
-            "fees": _in_place(columns.fees),
-            "slippage": _in_place(columns.slippage),
-            "pnl": _in_place(columns.pnl, closed),
-            "return": _in_place(columns.part, closed),
-            "model_id": _names(columns.model, models, room),
+            "fees": in_place(columns.fees),
+            "slippage": in_place(columns.slippage),
+            "pnl": in_place(columns.pnl, closed),
+            "return": in_place(columns.part, closed),
+            "model_id": names_of(columns.model, models, room),
             **label.in_all_rows,
         },
     )
@@ -215,12 +149,12 @@ def _open_trades(state: TradingState) -> Records:
 def equity_table(curve: Curve, label: RunLabel) -> pl.DataFrame:
     """schemas.EQUITY, over the loop's own memory: it walks in order of time."""
     columns = {
-        "timestamp": _times(curve.at),
-        "equity": _in_place(curve.equity),
-        "cash": _in_place(curve.cash),
-        "gross_exposure": _in_place(curve.gross),
-        "net_exposure": _in_place(curve.net),
-        "drawdown": _in_place(curve.drawdown),
+        "timestamp": times_of(curve.at),
+        "equity": in_place(curve.equity),
+        "cash": in_place(curve.cash),
+        "gross_exposure": in_place(curve.gross),
+        "net_exposure": in_place(curve.net),
+        "drawdown": in_place(curve.drawdown),
     }
     backtest_id = pl.lit(label.backtest_id).alias("backtest_id")
     return pl.DataFrame(columns).select(backtest_id, *columns)
@@ -235,7 +169,7 @@ def position_actions_table(log: Records, state: TradingState, label: RunLabel) -
         {
             "sequence": np.arange(1, len(log) + 1),
             "symbol": name_column(np.ascontiguousarray(log["symbol"]), state.symbols),
-            "timestamp": _times(np.ascontiguousarray(log["at"])),
+            "timestamp": times_of(np.ascontiguousarray(log["at"])),
             "date": (
                 pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64)
                 .cast(pl.Int32)
@@ -250,42 +184,3 @@ def position_actions_table(log: Records, state: TradingState, label: RunLabel) -
         }
     ).with_columns(**{name: pl.lit(one, pl.String) for name, one in label.in_all_rows.items()})
     return schemas.POSITION_ACTIONS.conform(table)
-
-
-def _frame(table: schemas.Table, columns: Mapping[str, pl.Series | str | None]) -> pl.DataFrame:
-    """A frame of the table's columns: series, and texts that are the same in every row.
-
-    No expression makes them: Polars hands each to its own threads, which the tables that are made
-    on the other core would wait for.
-    """
-    rows = next(len(one) for one in columns.values() if isinstance(one, pl.Series))
-    return pl.DataFrame(
-        [
-            one.alias(name)
-            if isinstance(one, pl.Series)
-            else pl.Series(name, [one], pl.String).new_from_index(0, rows)
-            for name, one in ((name, columns[name]) for name in table.columns)
-        ]
-    )
-
-
-def _names(numbers: NumberArray, names: Sequence[str], room: ArrayRoom) -> pl.Series | str | None:
-    """names[number] in each row, null for -1; a single symbol, or no model, is the same in all."""
-    if not names:
-        return None
-    if len(names) == 1 and len(numbers) and numbers.min() == 0:
-        return names[0]
-    return name_column(numbers, names, room)
-
-
-def _in_place(values: FloatArray | IntArray, valid: BoolArray | None = None) -> pl.Series:
-    """A series over the array's memory, without a copy; null where not `valid`."""
-    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    kind = pa.from_numpy_dtype(values.dtype)
-    series = pl.from_arrow(pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values)]))
-    assert isinstance(series, pl.Series)
-    return series
-
-
-def _times(values: IntArray, valid: BoolArray | None = None) -> pl.Series:
-    return _in_place(values, valid).cast(schemas.TIME)

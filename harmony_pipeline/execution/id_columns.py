@@ -7,21 +7,28 @@ Formatting rows one by one costs ten times as much.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray, NumberArray
-from harmony_pipeline.kernel import inlined_kernel, kernel
+from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.lent_memory import ArrayRoom
-from harmony_pipeline.market.text_columns import text_column
+from harmony_pipeline.market.text_columns import Views, text_column
+from harmony_pipeline.streamed_copy import (
+    WORD_BYTES,
+    copy_word,
+    end_of_stream,
+    first_four,
+    streamed_copy,
+)
 
-Words = NDArray[np.uint32]
 _STAMP_BYTES, _DATE_BYTES, _MOST_DIGITS = 15, 9, 19
-_COPIED = 8  # bytes at once
-_BLOCK = 1 << 23  # rows a buffer, whose offsets have 31 bits
+_COPIED = WORD_BYTES  # bytes at once
+_VIEWS = 256  # rows whose views are made before they are streamed
+MOST_ROWS = 1 << 23  # rows a buffer, whose offsets have 31 bits
 _DAY = 86_400
 
 
@@ -44,52 +51,125 @@ class IdParts:
 
     def column(self, valid: BoolArray | None = None) -> pl.Series:
         """The ids; null where `valid` is false."""
-        return self._columns(valid)[0]
+        return self._columns(valid, None)[0]
 
     def with_and_without_number(self) -> tuple[pl.Series, pl.Series]:
         """The ids, and what they are without their number: a part of the same text."""
-        return self._columns(None)
+        whole, without, _ = self._columns(None, None)
+        return whole, without
 
-    def _columns(self, valid: BoolArray | None) -> tuple[pl.Series, pl.Series]:
+    def with_parents(self, name: NumberArray, times: IntArray) -> tuple[pl.Series, pl.Series]:
+        """The ids, and those of the first role with the names and times of the parents; null where
+        the row itself has that role. A parent mostly has a row above, whose text it shares.
+        """
+        whole, _, parents = self._columns(None, (name, times))
+        return whole, parents
+
+    def _columns(
+        self, valid: BoolArray | None, parents: tuple[NumberArray, IntArray] | None
+    ) -> tuple[pl.Series, ...]:
         count = len(self.times)
         if not count:
-            return pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String)
+            return (pl.Series([], dtype=pl.String),) * 3
         blocks = [
-            self._block(slice(start, min(start + _BLOCK, count)), valid)
-            for start in range(0, count, _BLOCK)
+            self._block(slice(start, min(start + MOST_ROWS, count)), valid, parents)
+            for start in range(0, count, MOST_ROWS)
         ]
-        if len(blocks) == 1:
-            return blocks[0]
-        whole, parts = zip(*blocks, strict=True)
-        return pl.concat(whole), pl.concat(parts)
+        return blocks[0] if len(blocks) == 1 else tuple(map(pl.concat, zip(*blocks, strict=True)))
 
-    def _block(self, rows: slice, valid: BoolArray | None) -> tuple[pl.Series, pl.Series]:
-        nothing = np.zeros(0, np.int64)
-        heads, head_ends = _joined([f"{self.prefix}-{name}-" for name in self.names])
-        roles, role_ends = _joined([f"-{role}" for role in self.roles])
-        longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
-        longest += 0 if self.number is None else 1 + _MOST_DIGITS
-        times, known = self.times[rows], None if valid is None else valid[rows]
-        views = self.room.empty((len(times), 4), np.uint32)
-        parts = views if self.number is None else self.room.empty(views.shape, np.uint32)
-        data = self.room.empty(longest * len(times) + _COPIED, np.uint8)
-        used = _write_ids(
-            views,
-            parts,
-            data,
-            heads,
-            head_ends,
+    def _block(
+        self,
+        rows: slice,
+        valid: BoolArray | None,
+        parents: tuple[NumberArray, IntArray] | None,
+    ) -> tuple[pl.Series, ...]:
+        nothing, known = np.zeros(0, np.int64), None if valid is None else valid[rows]
+        parts = IdRows(
             self.name[rows],
-            times,
-            roles,
-            role_ends,
+            self.times[rows],
             nothing if self.role is None else self.role[rows],
             nothing if self.number is None else self.number[rows],
             np.zeros(0, np.bool_) if known is None else known,
+            nothing if parents is None else parents[0][rows],
+            nothing if parents is None else parents[1][rows],
         )
-        text = [pa.py_buffer(data[:used])]
-        column = text_column(views, known, text)
-        return column, column if parts is views else text_column(parts, known, text)
+        texts = IdTexts(self.prefix, self.names, self.roles, parts, self.room)
+        texts.write(0, len(parts.times))
+        return texts.columns(len(parts.times), known)
+
+
+class IdRows(NamedTuple):
+    """The numbers that ids are made from. Empty: `role` and `number`, where ids have none; `valid`,
+    where all are wanted; the parents, where they are not.
+    """
+
+    name: NumberArray
+    times: IntArray
+    role: NumberArray
+    number: IntArray
+    valid: BoolArray
+    parent_name: NumberArray
+    parent_times: IntArray
+
+
+class IdTexts:
+    """The texts of ids whose `rows`, at most `MOST_ROWS`, are known piece by piece, in order."""
+
+    def __init__(
+        self, prefix: str, names: Sequence[str], roles: Sequence[str], rows: IdRows, room: ArrayRoom
+    ) -> None:
+        heads, head_ends = _joined([f"{prefix}-{name}-" for name in names])
+        suffixes, role_ends = _joined([f"-{role}" for role in roles])
+        longest = _longest(head_ends) + _STAMP_BYTES + _longest(role_ends)
+        longest += 1 + _MOST_DIGITS if len(rows.number) else 0
+        count, parents = len(rows.times), len(rows.parent_times)
+        self._rows, self._words = rows, _Words(heads, head_ends, suffixes, role_ends)
+        self._views = _IdViews(
+            room.empty(2 * count, np.uint64),
+            room.empty(2 * count if len(rows.number) else 0, np.uint64),
+            room.empty(2 * parents, np.uint64),
+        )
+        self._data = room.empty(longest * (count + parents) + _COPIED, np.uint8)
+        self._room = np.empty((3, 2 * _VIEWS), np.uint64)
+        self._state = np.array([0, *_NO_TEXT, *_NO_TEXT])
+
+    def write(self, first: int, last: int) -> None:
+        """Write the rows `first` to `last` (not included), which are known now."""
+        _write_ids(
+            self._views, self._room, self._data, self._words, self._rows, self._state, first, last
+        )
+
+    def columns(self, count: int, valid: BoolArray | None = None) -> tuple[pl.Series, ...]:
+        """Of the first `count` rows: the ids, null where not `valid`; the ids without their number,
+        and those of the parents, or the same where there are none.
+        """
+        text = [pa.py_buffer(self._data[: self._state[0]])]
+        views = self._views
+        whole = text_column(views.whole[: 2 * count].reshape(-1, 2), valid, text)
+        without = parents = whole
+        if len(views.without):
+            without = text_column(views.without[: 2 * count].reshape(-1, 2), valid, text)
+        if len(views.parents):
+            is_child = self._rows.role[:count] != 0
+            parents = text_column(views.parents[: 2 * count].reshape(-1, 2), is_child, text)
+        return whole, without, parents
+
+
+class _Words(NamedTuple):
+    """What `_joined` makes of the beginnings of ids and of the names of roles."""
+
+    heads: ByteArray
+    head_ends: IntArray
+    roles: ByteArray
+    role_ends: IntArray
+
+
+class _IdViews(NamedTuple):
+    """Two words a row: of the ids, of them without their number, and of the parents' ids."""
+
+    whole: Views
+    without: Views
+    parents: Views
 
 
 def _joined(words: Sequence[str]) -> tuple[ByteArray, IntArray]:
@@ -105,88 +185,138 @@ def _longest(ends: IntArray) -> int:
     return int(np.diff(ends).max(initial=0))
 
 
-@kernel
-def _write_ids(
-    views: Words,
-    parts: Words,
-    data: ByteArray,
-    heads: ByteArray,
-    head_ends: IntArray,
-    name: NumberArray,
-    times: IntArray,
-    roles: ByteArray,
-    role_ends: IntArray,
-    role: NumberArray,
-    number: IntArray,
-    valid: BoolArray,
-) -> int:
-    """Write the text of every row that is `valid` (all, where that is empty) into `data`, its view,
-    and into `parts` the view of the text without its number; returns the bytes used. No id has
-    fewer than 13 bytes, as a stamp has 15, so none lies within its view.
-
-    A row that says the same as the text before it shares that text. Of the same name and second, or
-    the same name and date, the beginning of the text is copied.
+class _Text(NamedTuple):
+    """The text of an id without its number, from `begin` to `end`. `name` -1: there is none yet;
+    `role` -1: it has none.
     """
-    used, begin, written = 0, 0, -1
-    last, day = np.int64(0), np.int64(0)
-    for row in range(len(times)):
-        if len(valid) > 0 and not valid[row]:
-            _write_view(views, row, data, 0, 0)
-            continue
-        second = times[row] // 1_000_000
-        alike = written >= 0 and name[row] == name[written]
-        same = alike and second == last
-        if same and len(number) == 0 and (len(role) == 0 or role[row] == role[written]):
-            _write_view(views, row, data, begin, used)
-            continue
-        start = head_ends[name[row]]
-        head = head_ends[name[row] + 1] - start
-        if same:
-            _copy(data, used, data, begin, head + _STAMP_BYTES)
-        elif alike and second // _DAY == day:
-            _copy(data, used, data, begin, head + _DATE_BYTES)
-        else:
-            day = second // _DAY
-            _copy(data, used, heads, start, head)
-            _write_date(data, used + head, day)
-        if not same:
-            _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
-        begin, written, last = used, row, second
-        used += head + _STAMP_BYTES
-        if len(role) > 0:
-            suffix = role_ends[role[row] + 1] - role_ends[role[row]]
-            _copy(data, used, roles, role_ends[role[row]], suffix)
-            used += suffix
-        _write_view(parts, row, data, begin, used)
-        if len(number) > 0:
-            data[used] = 45  # "-"
-            used = _write_number(data, used + 1, number[row])
-            _write_view(views, row, data, begin, used)
-    return used
+
+    name: int
+    second: int
+    role: int
+    begin: int
+    end: int
+
+
+_NO_TEXT = _Text(-1, 0, -1, 0, 0)
+
+
+@kernel_without_allocation
+def _write_ids(
+    views: _IdViews,
+    room: Views,
+    data: ByteArray,
+    words: _Words,
+    rows: IdRows,
+    state: IntArray,
+    begin: int,
+    stop: int,
+) -> None:
+    """Write the texts of the rows `begin` to `stop` that are valid into `data`, and their views.
+    `room` [3, 2 * _VIEWS] is for views that are not streamed yet. `state` holds the bytes used of
+    `data`, and the last text of an id and of a parent.
+
+    A row that says the same as the text before it shares that text, and so do parents.
+    """
+    zero: Any = np.int64(0)  # a plain 0 would be a type of its own
+    name: Any
+    role: Any
+    used = state[0]
+    last = _Text(state[1], state[2], state[3], state[4], state[5])
+    parent = _Text(state[6], state[7], state[8], state[9], state[10])
+    for first in range(begin, stop, _VIEWS):
+        count = min(_VIEWS, stop - first)
+        for place in range(count):
+            row = first + place
+            if len(rows.valid) > 0 and not rows.valid[row]:
+                _write_view(room[0], place, data, zero, zero)
+                continue
+            role = np.int64(rows.role[row]) if len(rows.role) > 0 else zero - 1
+            name, second = np.int64(rows.name[row]), rows.times[row] // 1_000_000
+            if len(rows.number) > 0 or not _says(last, name, second, role):
+                last = _written(data, used, words, last, name, second, role)
+                used = last.end
+            _write_view(room[0], place, data, last.begin, last.end)
+            if len(rows.number) > 0:
+                _write_view(room[1], place, data, last.begin, last.end)
+                data[used] = 45  # "-"
+                used = _write_number(data, used + 1, rows.number[row])
+                _write_view(room[0], place, data, last.begin, used)
+            if len(rows.parent_name) > 0:
+                if role == 0:
+                    parent = last
+                    _write_view(room[2], place, data, zero, zero)
+                    continue
+                name, second = np.int64(rows.parent_name[row]), rows.parent_times[row] // 1_000_000
+                if not _says(parent, name, second, zero):
+                    parent = _written(data, used, words, parent, name, second, zero)
+                    used = parent.end
+                _write_view(room[2], place, data, parent.begin, parent.end)
+        _stream(views.whole, room[0], first, count)
+        _stream(views.without, room[1], first, count)
+        _stream(views.parents, room[2], first, count)
+    end_of_stream()
+    state[0] = used
+    state[1], state[2], state[3], state[4], state[5] = last
+    state[6], state[7], state[8], state[9], state[10] = parent
 
 
 @inlined_kernel
-def _write_view(views: Words, row: int, data: ByteArray, begin: int, end: int) -> None:
-    """The view of the text from `begin` to `end`; of no text, where they are equal."""
-    first = np.uint32(0)
+def _stream(column: Views, room: Views, first: int, count: int) -> None:
+    """The views of `count` rows from `first` on, if the column has any."""
+    if len(column) > 0:
+        streamed_copy(column[2 * first : 2 * (first + count)], room[: 2 * count])
+
+
+@inlined_kernel
+def _says(text: _Text, name: int, second: int, role: int) -> bool:
+    return text.name == name and text.second == second and text.role == role
+
+
+@inlined_kernel
+def _written(
+    data: ByteArray, used: int, words: _Words, last: _Text, name: int, second: int, role: int
+) -> _Text:
+    """Write the text of an id at `used`. What it has in common with the last one is copied."""
+    start = words.head_ends[name]
+    head = words.head_ends[name + 1] - start
+    alike = last.name == name
+    if alike and second == last.second:
+        _copy(data, used, data, last.begin, head + _STAMP_BYTES)
+    else:
+        day = second // _DAY
+        if alike and day * _DAY <= last.second < (day + 1) * _DAY:
+            _copy(data, used, data, last.begin, head + _DATE_BYTES)
+        else:
+            _copy(data, used, words.heads, start, head)
+            _write_date(data, used + head, day)
+        _write_time(data, used + head + _DATE_BYTES, second - day * _DAY)
+    end = used + head + _STAMP_BYTES
+    if role >= 0:
+        begin = words.role_ends[role]
+        _copy(data, end, words.roles, begin, words.role_ends[role + 1] - begin)
+        end += words.role_ends[role + 1] - begin
+    return _Text(name, second, role, used, end)
+
+
+@inlined_kernel
+def _write_view(views: Views, row: int, data: ByteArray, begin: int, end: int) -> None:
+    """The view of the text from `begin` to `end`; of no text, where they are equal. No id has fewer
+    than 13 bytes, as a stamp has 15, so none lies within its view.
+    """
+    first = np.uint64(0)
     if end > begin:
-        for place in range(4):
-            first |= np.uint32(data[begin + place]) << np.uint32(8 * place)
-    views[row, 0], views[row, 1], views[row, 2], views[row, 3] = end - begin, first, 0, begin
+        first = first_four(data, begin)
+    views[2 * row] = np.uint64(end - begin) | first << np.uint64(32)
+    views[2 * row + 1] = np.uint64(begin) << np.uint64(32)
 
 
 @inlined_kernel
 def _copy(data: ByteArray, used: int, text: ByteArray, begin: int, count: int) -> None:
-    """Copy `count` bytes, and what comes after them up to a multiple of eight, which is written
+    """Copy `count` bytes, and what comes after them up to a multiple of _COPIED, which is written
     over.
     """
     for done in range(0, count, _COPIED):
-        target, source = data[used + done : used + done + 8], text[begin + done : begin + done + 8]
-        # all are read before one is written, so that they are one word to the compiler
-        a, b, c, d = source[0], source[1], source[2], source[3]
-        e, f, g, h = source[4], source[5], source[6], source[7]
-        target[0], target[1], target[2], target[3] = a, b, c, d
-        target[4], target[5], target[6], target[7] = e, f, g, h
+        copy_word(data, used + done, text, begin + done)
 
 
 @inlined_kernel
@@ -227,8 +357,17 @@ def _write_date(data: ByteArray, used: int, days: int) -> None:
 
 
 @inlined_kernel
-def _write_time(data: ByteArray, used: int, second: int) -> int:
+def _write_time(data: ByteArray, used: int, second: int) -> None:
     """HHMMSS of a second of the day."""
-    used = _write_digits(data, used, second // 3_600, 2)
-    used = _write_digits(data, used, second // 60 % 60, 2)
-    return _write_digits(data, used, second % 60, 2)
+    rest: Any = np.uint32(second)
+    hours, rest = rest // np.uint32(3_600), rest % np.uint32(3_600)
+    minutes, seconds = rest // np.uint32(60), rest % np.uint32(60)
+    _write_pair(data, used, hours)
+    _write_pair(data, used + 2, minutes)
+    _write_pair(data, used + 4, seconds)
+
+
+@inlined_kernel
+def _write_pair(data: ByteArray, used: int, value: int) -> None:
+    tens = value // np.uint32(10)
+    data[used], data[used + 1] = 48 + tens, 48 + (value - tens * np.uint32(10))

@@ -7,7 +7,7 @@ Longer texts may be equal although their views differ, so `run_starts` compares 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray, ByteArray, IntArray, NumberArray
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
 from harmony_pipeline.lent_memory import ArrayRoom
+from harmony_pipeline.streamed_copy import end_of_stream, streamed_copy
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+WHOLE_ROWS = 512  # of views, which are made before they are streamed
 _COMPARED_ROWS = 256  # of a text column, before it is known that they hold one text
 Views = npt.NDArray[np.uint64]
 
@@ -96,13 +98,46 @@ def name_column(
     """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
     column is made.
     """
-    views, texts = name_views(names)
-    filled = np.array([bool(name) for name in (*names, "")])
-    place = ArrayRoom() if room is None else room
-    column = place.empty((len(numbers), 2), np.uint64)
-    bits = place.empty(-(-len(numbers) // 8), np.uint8)
-    empty = _gather_views(numbers, views, filled, column, bits)
-    return _text_series(column, bits if empty else None, texts)
+    column = NameColumn(numbers, names, ArrayRoom() if room is None else room)
+    column.write(0, len(numbers))
+    return column.series(len(numbers))
+
+
+class NameColumn:
+    """The names of `numbers`, which are known piece by piece: `name_column`."""
+
+    def __init__(self, numbers: NumberArray, names: Sequence[str], room: ArrayRoom) -> None:
+        views, self._texts = name_views(names)
+        filled = np.array([bool(name) for name in (*names, "")], np.uint8)
+        column = room.empty(2 * len(numbers), np.uint64)
+        bits, scratch = (
+            room.empty(-(-len(numbers) // 8), np.uint8),
+            np.empty(2 * WHOLE_ROWS, np.uint64),
+        )
+        self.parts = NameParts(numbers, views, filled, column, bits, scratch, np.zeros(1, np.int64))
+
+    def write(self, first: int, last: int) -> None:
+        """Write the rows `first`, a multiple of 8, to `last` (not included)."""
+        write_name_columns((self.parts,), first, last)
+
+    def series(self, count: int) -> pl.Series:
+        """The first `count` rows."""
+        bits = self.parts.bits[: -(-count // 8)] if self.parts.empty[0] else None
+        return _text_series(self.parts.column[: 2 * count].reshape(-1, 2), bits, self._texts)
+
+
+class NameParts(NamedTuple):
+    """What a column of names is made from, and of: `column` holds two words a row, `bits` which of
+    them are filled, `empty` how many are not. `scratch` is for views that are not streamed yet.
+    """
+
+    numbers: NumberArray
+    views: Views
+    filled: ByteArray
+    column: Views
+    bits: ByteArray
+    scratch: Views
+    empty: IntArray
 
 
 def name_views(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
@@ -147,18 +182,44 @@ def _text_series(
 
 
 @kernel_without_allocation
-def _gather_views(
-    numbers: NumberArray, views: Views, filled: BoolArray, column: Views, bits: ByteArray
-) -> int:
-    """Write the views into `column` and which of them are filled into `bits`; returns how many are
-    not.
+def write_name_columns(columns: tuple[NameParts, ...], begin: int, stop: int) -> None:
+    """Write the rows `begin`, a multiple of 8, to `stop` (not included) of columns whose numbers
+    are of one type.
     """
-    empty = 0
-    for row in range(len(numbers)):
-        number = numbers[row] if numbers[row] >= 0 else len(views) - 1
-        column[row, 0], column[row, 1] = views[number, 0], views[number, 1]
-        if row % 8 == 0:
-            bits[row // 8] = 0
-        bits[row // 8] |= np.uint8(filled[number]) << np.uint8(row % 8)
-        empty += not filled[number]
-    return empty
+    for parts in columns:
+        _write_names(parts, begin, stop)
+    end_of_stream()
+
+
+@inlined_kernel
+def _write_names(parts: NameParts, begin: int, stop: int) -> None:
+    room, empty = parts.scratch, 0
+    for first in range(begin, stop, WHOLE_ROWS):
+        count = min(WHOLE_ROWS, stop - first)
+        numbers = parts.numbers[first : first + count]
+        bits = parts.bits[first // 8 : (first + count + 7) // 8]
+        for eight in range(0, count - 7, 8):
+            present = 0
+            for place in range(8):  # a fixed number, which the compiler writes out
+                present |= _write_name(parts, numbers[eight + place], room, eight + place) << place
+            bits[eight // 8] = present
+            if present < 255:
+                for place in range(8):
+                    empty += 1 - (present >> place & 1)
+        present, whole = 0, count // 8 * 8
+        for row in range(whole, count):
+            is_filled = _write_name(parts, numbers[row], room, row)
+            present |= is_filled << (row - whole)
+            empty += 1 - is_filled
+        if whole < count:
+            bits[whole // 8] = present
+        streamed_copy(parts.column[2 * first : 2 * (first + count)], room[: 2 * count])
+    parts.empty[0] += empty
+
+
+@inlined_kernel
+def _write_name(parts: NameParts, number: int, room: Views, row: int) -> int:
+    """Write one view. Whether it is filled."""
+    place = number if number >= 0 else len(parts.views) - 1
+    room[2 * row], room[2 * row + 1] = parts.views[place, 0], parts.views[place, 1]
+    return 1 if parts.filled[place] > 0 else 0

@@ -20,7 +20,7 @@ from harmony_pipeline.backtest.metrics import sharpe_interval
 from harmony_pipeline.backtest.shared_account import Member
 from harmony_pipeline.backtest.shared_machines import MachineInputs
 from harmony_pipeline.backtest.simulator import BacktestResult, Market, run_backtest
-from harmony_pipeline.backtest.tables import RunLabel
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.reports import sketches

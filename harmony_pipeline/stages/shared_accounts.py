@@ -11,7 +11,7 @@ from harmony_pipeline.backtest.event_driver import run_machine_backtest
 from harmony_pipeline.backtest.metrics import daily_returns
 from harmony_pipeline.backtest.shared_account import Member, simulate_shared
 from harmony_pipeline.backtest.simulator import BacktestResult, Market, SessionReturns
-from harmony_pipeline.backtest.tables import RunLabel
+from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.portfolio.allocation import Weights, weight_schedule
 from harmony_pipeline.portfolio.settings import SharedAccountSettings
 from harmony_pipeline.robustness.execution_stress import ExecutionDraw

@@ -14,7 +14,10 @@ def test_means_are_those_of_numpy_to_the_bit(size):
     source = np.random.default_rng(size)
     equity = 1e6 * np.exp(source.standard_normal(size) * 0.1)
     gross = np.where(source.random(size) < 0.4, 0.0, equity * source.random(size))
-    figures = curve_figures(equity, gross)
+    drawdown = -source.random(size)
+    figures = curve_figures(equity, gross, drawdown)
+    assert figures is not None
+    assert figures.drawdown == drawdown.min()
     assert figures.equity / size == np.mean(equity)
     assert figures.exposure / size == np.mean(gross / equity)
     assert figures.held == np.count_nonzero(gross)
@@ -22,5 +25,6 @@ def test_means_are_those_of_numpy_to_the_bit(size):
 
 
 def test_rows_without_equity_are_not_counted_as_solvent():
-    figures = curve_figures(np.array([1.0, 0.0, -2.0]), np.zeros(3))
+    figures = curve_figures(np.array([1.0, 0.0, -2.0]), np.zeros(3), np.zeros(3))
+    assert figures is not None
     assert (figures.solvent, figures.held) == (1, 0)

@@ -13,7 +13,7 @@ from backtest.random_markets import CALENDAR, Market, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.backtest import loop, simulator
+from harmony_pipeline.backtest import loop, orders_table, simulator
 from harmony_pipeline.backtest.books import cursor_at_start
 from harmony_pipeline.backtest.input_arrays import checked_signals
 from harmony_pipeline.backtest.logs import SESSION, TRIPS
@@ -27,6 +27,7 @@ from harmony_pipeline.backtest.simulator import (
     run_backtest,
 )
 from harmony_pipeline.backtest.uneventful_bars import BarRange
+from harmony_pipeline.execution import id_columns
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.risk.settings import SIZINGS
 
@@ -188,7 +189,15 @@ def test_without_logs_the_returns_are_the_same(seed, chosen, kept):
     assert found["return"].to_list() == (last / before - 1.0).to_list()
 
 
-def test_a_curve_drawn_in_parts_and_runs_in_threads_are_the_same(monkeypatch):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {(orders_table, "_MORE_ROWS"): 0, (orders_table, "_MARGIN"): 1},  # soon without room
+        {(orders_table, "MOST_ROWS"): 100, (id_columns, "MOST_ROWS"): 100},
+    ],
+)
+def test_tables_written_in_parts_and_runs_in_threads_are_the_same(monkeypatch, changed):
     """As long runs are."""
     chosen, market = rules(costs={"max_participation": 1.0}), intraday_market(6, 0.3, 0.0005)
     ready = ReadyMarket.of(market.bars, market.actions, CALENDAR, TIMEFRAME)
@@ -197,6 +206,8 @@ def test_a_curve_drawn_in_parts_and_runs_in_threads_are_the_same(monkeypatch):
     alone = [SessionReturns(ready, chosen).of(part) for part in parts]
     monkeypatch.setattr(simulator, "_PART_ROWS", 37)
     monkeypatch.setattr(simulator, "_SHORT_RUN", 0)
+    for (module, name), value in changed.items():
+        monkeypatch.setattr(module, name, value)
     in_parts = run(market, chosen)
     for name in TABLES:
         assert getattr(in_parts, name).equals(getattr(whole, name)), name

@@ -74,3 +74,16 @@ def test_rows_that_say_the_same_and_rows_left_out():
     assert parts.column(valid).to_list() == [
         "b-AAPL-19700101T000000", "b-AAPL-19700101T000000", None, "b-AAPL-19700102T000000",
     ]  # fmt: skip
+
+
+def test_a_parent_is_named_whether_or_not_it_has_a_row():
+    moments = [EPOCH + timedelta(seconds=row) for row in (0, 0, 7, 86_400, 86_400)]
+    parents = [EPOCH + timedelta(seconds=row) for row in (0, 0, 0, 86_400, 5)]
+    roles = np.array([0, 1, 1, 0, 1])
+    name, parent_name = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 0])
+    parts = IdParts("b", ["A", "BRK.B"], name, microseconds(moments), ["entry", "exit"], roles)
+    ids, of_parents = parts.with_parents(parent_name, microseconds(parents))
+    assert ids.to_list() == parts.column().to_list()
+    assert ids[4] == "b-BRK.B-19700102T000000-exit"
+    first = "b-A-19700101T000000-entry"
+    assert of_parents.to_list() == [None, first, first, None, "b-A-19700101T000005-entry"]
