@@ -125,13 +125,20 @@ class Contrarian:
         """Side and strength."""
         move = pl.col("momentum_2")
         up, down = move > self.threshold_move, move < -self.threshold_move
-        warm = features.filter(move.is_not_null() & pl.col("volatility_20").is_not_null())
-        return warm.select(
-            "symbol",
-            "timestamp",
-            side=pl.when(up).then(-1).when(down).then(1).otherwise(0).cast(pl.Int8),
-            strength=(move.abs() * 100).clip(0.2, 1.0),
-        ).sort("symbol", "timestamp")
+        warm = move.is_not_null() & pl.col("volatility_20").is_not_null()
+        # asked of a few rows at every bar: to look for a better plan takes longer than the query
+        return (
+            features.lazy()
+            .filter(warm)
+            .select(
+                "symbol",
+                "timestamp",
+                side=pl.when(up).then(-1).when(down).then(1).otherwise(0).cast(pl.Int8),
+                strength=(move.abs() * 100).clip(0.2, 1.0),
+            )
+            .sort("symbol", "timestamp")
+            .collect(optimizations=pl.QueryOptFlags.none())
+        )
 
 
 def day_of(
