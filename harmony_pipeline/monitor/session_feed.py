@@ -75,10 +75,11 @@ class SessionFeed:
     def poll(self) -> Changes:
         """What is new since the last poll."""
         now = self._timeline.now()
+        # first: a session that has ended is shown with all that came before its end
+        self._row = self._tail.session(self.session_id) or self._row
         for stored in self._tail.events_after(self.session_id, self._sequence, now):
             self.books.see(stored)
             self._sequence = stored.sequence
-        self._row = self._tail.session(self.session_id) or self._row
         equity, bars = self._new_equity(), self._new_bars()
         pulse = self._pulse()
         told = [self.books.take_changes(), bars, equity, {table.LIMITS: self._limits()}]
@@ -187,6 +188,7 @@ class SessionFeed:
     def _session_row(self, pulse: Pulse) -> Row:
         account, books = self._account, self.books
         state = self._state()
+        beat = pulse.risk_state if state == RUNNING else None  # may be older than the end
         return {
             "session_id": self.session_id,
             "date": self.day.isoformat(),
@@ -195,7 +197,7 @@ class SessionFeed:
             "model": self._row.model_id,
             "state": state,
             "reason": self._row.reason if state != RUNNING else None,
-            "risk_state": pulse.risk_state or books.risk_state,
+            "risk_state": beat or books.risk_state,
             "breakers": sorted(books.breakers),
             "killed": pulse.killed,
             "replayed": self._timeline.replayed,

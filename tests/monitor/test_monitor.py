@@ -1,5 +1,6 @@
 """The monitor over a real session: what it shows is what the ledger says, and it changes nothing."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from harmony_pipeline.monitor.timeline import Present, Replay
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.process_control import KILL
+from harmony_pipeline.session.process_control import HEARTBEAT, KILL
 from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult, read_session
 
@@ -195,6 +196,11 @@ def test_a_running_session_is_followed_and_the_kill_switch_halts_it(
     assert ask(f"{url}api/rearm", {}, {"X-Harmony-Token": TOKEN})[0] == 200
     assert not (state / KILL).exists()
     page.close()
+    beat = json.loads((state / HEARTBEAT).read_text())  # the last one may be older than the end
+    (state / HEARTBEAT).write_text(json.dumps(beat | {"risk_state": "ACTIVE"}))
+    with EventTail(state / "ledger.sqlite") as tail:
+        shown = feed_of(state, tail, Present()).poll()["session"][""]
+    assert shown is not None and shown["risk_state"] == "HALTED"
     with Ledger(state / "ledger.sqlite") as ledger:
         assert read_session(ledger, ledger.sessions()[0].session_id).state == "killed"
 
