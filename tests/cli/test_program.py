@@ -50,11 +50,13 @@ def test_a_program_has_the_process_as_it_was_before_the_command(
 ) -> None:
     found = program(folder, end)
     monkeypatch.setattr("harmony_pipeline.cli.serve.serve", lambda *_: found)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    chosen = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in chosen.items()}
     try:
         assert run_command(["--config", "mine.toml", "ui"]) == code
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert json.loads((folder / "told").read_text()) == [
         "__main__", ["--port", "1"], True, True, logging.__name__,
     ]  # fmt: skip
