@@ -3,6 +3,7 @@ of Celery. It goes on in the same process, which has imported most of what the p
 """
 
 import runpy
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -17,7 +18,13 @@ class Program:
     arguments: tuple[str, ...]
 
     def run(self) -> int:
-        """Run it to its end; its exit code. Whatever it raises but an exit passes through."""
+        """Run it to its end; its exit code. Whatever it raises but an exit passes through.
+
+        Ctrl-C and SIGTERM end it also where a shell has started the command in the background, with
+        Ctrl-C ignored.
+        """
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.argv = [self.module, *self.arguments]
         try:
             runpy.run_module(self.module, run_name="__main__", alter_sys=True)

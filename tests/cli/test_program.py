@@ -4,7 +4,9 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,19 +46,24 @@ def program(folder: Path, end: str) -> Program:
     return Program("another_program", (str(folder / "told"), "--port", "1"))
 
 
+@pytest.fixture(autouse=True)
+def signals_of_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
 @pytest.mark.parametrize(("end", "code"), [("3", 3), ("0", 0), ("", 0), ("None", 0)])
-def test_a_program_has_the_process_as_it_was_before_the_command(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, end: str, code: int
+def test_a_program_has_the_process_as_a_new_one_would(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, end: str, code: int, interrupt: Any
 ) -> None:
+    """Also where a shell has started it in the background, with Ctrl-C ignored."""
     found = program(folder, end)
     monkeypatch.setattr("harmony_pipeline.cli.serve.serve", lambda *_: found)
-    chosen = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in chosen.items()}
-    try:
-        assert run_command(["--config", "mine.toml", "ui"]) == code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    signal.signal(signal.SIGINT, interrupt)
+    assert run_command(["--config", "mine.toml", "ui"]) == code
     assert json.loads((folder / "told").read_text()) == [
         "__main__", ["--port", "1"], True, True, logging.__name__,
     ]  # fmt: skip
