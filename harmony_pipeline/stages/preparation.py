@@ -67,30 +67,49 @@ def backtested_now(
     changes = {name: value for name, value in own.items() if value is not None}
     if isinstance(strategy, str):
         name = pipeline.strategy(strategy)
+        known, is_portfolio = pipeline, name in pipeline.settings.portfolios
+        if not is_portfolio:
+            known = _with_own(pipeline, name, pipeline.settings.strategies[name], changes)
         why = nothing_to_trade(pipeline, name)
         if why:
             raise NotReady(why)
-        if name in pipeline.settings.portfolios:
+        if is_portfolio:
             result = simulated(pipeline, name, {**parameters, **changes})
             count_trial(pipeline, name, result)
             return pipeline, name, result
-        chosen = pipeline.settings.strategies[name]
     else:
         name, chosen = settings_of_class(strategy)
         if not pipeline.lake.partitions("features"):
             raise NotReady("there are no features yet; make them with: harmony backfill research")
-    known = with_strategy(pipeline, name, _changed(name, chosen, changes))
+        known = _with_own(pipeline, name, chosen, changes)
     chosen = known.settings.strategies[name]
-    try:
-        check_own_rules(known.settings, name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
     overrides = {
         key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
     }
     result = simulated(known, name, overrides, in_lake=isinstance(strategy, str))
     count_trial(known, name, result)
     return known, name, result
+
+
+def _with_own(
+    pipeline: PipelineContext, name: str, chosen: StrategySettings, changes: Mapping[str, Any]
+) -> PipelineContext:
+    """The context whose settings have the strategy with these changes. Raises ConfigError for what
+    it cannot have, and for trades of another bracket than the model of the lake forecasts.
+    """
+    settings = pipeline.settings
+    known = with_strategy(pipeline, name, _changed(name, chosen, changes))
+    try:
+        check_own_rules(known.settings, name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if chosen.uses_model and known.settings.labels_of(name) != settings.event_labels:
+        raise ConfigError(
+            f"strategies.{name}.bracket: {name} uses the model, and that of the lake forecasts"
+            f" trades with the bracket of session.strategy '{settings.session.strategy}': give that"
+            " one, or change the settings file and make the models again"
+        )
+    return known
 
 
 def _changed(name: str, chosen: StrategySettings, changes: Mapping[str, Any]) -> StrategySettings:

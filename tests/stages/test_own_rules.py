@@ -8,7 +8,7 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline import api
 from harmony_pipeline.config import Settings
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.stages import backtests, live, research, robustness, sensitivity
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import training_recipe
@@ -199,3 +199,14 @@ def test_from_python_they_are_given_with_the_call(pipeline):
         lake.read("bars", start="text")
     with pytest.raises(ConfigError, match="'2024-01-03' is none"):
         lake.backtest_quotes("rsi_momentum", start="2024-01-03")
+
+
+def test_from_python_the_model_forecasts_no_other_bracket_than_its_labels(pipeline):
+    learned = {**OWN["bollinger_reversion"], "uses_model": True}
+    asked = with_own(pipeline.settings, OWN | {"bollinger_reversion": learned})
+    lake = api.open_lake(asked.settings)
+    other = OWN["bollinger_reversion"]["bracket"] | {"stop_loss": 0.4}
+    with pytest.raises(ConfigError, match=r"bollinger_reversion\.bracket: .* uses the model"):
+        lake.backtest("bollinger_reversion", bracket=other)
+    with pytest.raises(NotReady, match="no model"):
+        lake.backtest("bollinger_reversion", bracket=OWN["bollinger_reversion"]["bracket"])
