@@ -337,8 +337,9 @@ def _check_quotes(settings: Settings) -> None:
                     f" of bars: set {key} = {other}"
                 )
         if settings.risk_of(name).sizing == "bandit":
+            own = f"strategies.{name}." if chosen.risk.sizing is not None else ""
             raise ValueError(
-                f"risk.sizing: bandit learns from signals of bars, and {name} acts on quotes:"
+                f"{own}risk.sizing: bandit learns from signals of bars, and {name} acts on quotes:"
                 f" choose another sizing, or set strategies.{name}.enabled = false"
             )
         _refuse_limits_of_bars(name, chosen)

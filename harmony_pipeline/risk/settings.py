@@ -26,6 +26,7 @@ from harmony_pipeline.strategies.own_rules import Sizing
 SIZINGS: tuple[str, ...] = Sizing.__args__  # type: ignore[attr-defined]
 
 _MINUTE = 60_000_000  # microseconds
+_LONGEST = 2**60  # microseconds; any moment and this are a 64-bit number, too
 _EPOCH = date(1970, 1, 1)
 _STATES = ("active", "reducing", "halted")
 
@@ -267,5 +268,5 @@ _FIRST = (
 
 
 def micros(minutes: float | None) -> int:
-    """Whole microseconds, at least one; 0 where there are none."""
-    return 0 if minutes is None else max(1, round(minutes * _MINUTE))
+    """Whole microseconds, at least one and at most 36,000 years; 0 where there are none."""
+    return 0 if minutes is None else max(1, round(min(minutes * _MINUTE, _LONGEST)))

@@ -35,7 +35,9 @@ class StrategySettings(FrozenSettings):
         ),
     )
     horizon_bars: int | None = Field(
-        default=None, description="horizon of the barriers; none means the longest label horizon"
+        default=None,
+        ge=1,
+        description="horizon of the barriers; none means the longest label horizon",
     )
     bracket: BracketSettings = Field(
         default=BracketSettings(), description="barriers of its own, in place of those of [labels]"

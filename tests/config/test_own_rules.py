@@ -3,6 +3,7 @@
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.risk.settings import SIZINGS, RiskSettings
-from harmony_pipeline.risk.strategy_terms import SIZING_KEYS, looser_limits, of_the_account
+from harmony_pipeline.risk.strategy_terms import (
+    SIZING_KEYS,
+    limit_values,
+    looser_limits,
+    of_the_account,
+)
 from harmony_pipeline.strategies.own_rules import BracketSettings, StrategyRiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 
@@ -63,6 +69,8 @@ def test_a_strategy_has_what_it_says_and_the_rest_of_all(tmp_path):
         ('[strategies.meta_labelled.bracket]\nvertical = "sessions"', 'set labels.vertical = "sessions" instead'),
         ("[strategies.meta_labelled]\nhorizon_bars = 20", "strategies.meta_labelled.horizon_bars: the model forecasts trades of 8"),
         ('[session]\nstrategy = "rsi_momentum"\n[strategies.meta_labelled.bracket]\nstop_loss = 2.0', "meta_labelled uses the model, whose labels have the bracket of session.strategy 'rsi_momentum'"),
+        (f"{FOLLOW}]\nhorizon_bars = 0", "strategies.rsi_momentum.horizon_bars = 0: Input should be greater than or equal to 1"),
+        ('[strategies.maker]\nuse = "harmony_pipeline.strategies.market_maker:MarketMaker"\n[strategies.maker.risk]\nsizing = "bandit"', "toml: strategies.maker.risk.sizing: bandit learns from signals of bars"),
         (f'{FOLLOW}.risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "strategies.rsi_momentum.risk.sizing: bandit learns the size of one strategy"),
         ('[risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "risk.sizing: bandit learns the size of one strategy"),
         ('[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n[strategies.maker.risk]\nmax_daily_loss = 0.01', "set risk.max_daily_loss instead"),
@@ -94,6 +102,15 @@ def test_the_labels_have_the_bracket_of_the_strategy_whose_events_they_are(tmp_p
     assert settings.event_labels.profit_take == 3.0
     assert settings.event_labels.minimum_barrier_bps == 0.0
     assert settings.event_labels.horizons_bars == settings.labels.horizons_bars
+
+
+@pytest.mark.parametrize("minutes", [1e12, 1e300])
+def test_a_pause_without_end_is_a_number_of_the_kernels(minutes):
+    """Also where it is added to the last moment that a calendar knows."""
+    own = limit_values(StrategyRiskSettings(symbol_cooldown_minutes=minutes))["own_symbol_pause"]
+    pause = RiskSettings(symbol_cooldown_minutes=minutes).kernel_values()["symbol_pause"]
+    assert own == pause == 2**60
+    assert np.int64(pause) + np.datetime64("9999-12-31", "us").astype(np.int64) > pause
 
 
 def test_ids_of_strategies_that_have_nothing_of_their_own_are_what_they_were():
