@@ -198,7 +198,8 @@ class OpenLake:
         strategy: the name of an active one or of a portfolio, or a class of your own with
         `required_features` and either `signals` or `on_bar`. parameters: those that differ from the
         settings, or those of the class. exits, horizon_bars, bracket and risk: as in
-        `[strategies.NAME]`, `bracket={"stop_loss": 2.0}`. Raises ConfigError for a name, parameter
+        `[strategies.NAME]`, `bracket={"stop_loss": 2.0}`; keys that are left out are those of the
+        settings, and None takes one out. Raises ConfigError for a name, parameter
         or value that is none or a limit that is looser than the account's, and NotReady while the
         lake lacks what it reads.
         """

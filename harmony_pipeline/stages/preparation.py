@@ -113,9 +113,14 @@ def _with_own(
 
 
 def _changed(name: str, chosen: StrategySettings, changes: Mapping[str, Any]) -> StrategySettings:
-    """The settings with these changes. Raises ConfigError for a value that is none."""
+    """The settings with these changes; of a section, the keys that are given. Raises ConfigError
+    for a value that is none.
+    """
+    values = chosen.model_dump()
+    for key, value in changes.items():
+        values[key] = {**values[key], **value} if isinstance(value, Mapping) else value
     try:
-        return StrategySettings.model_validate({**chosen.model_dump(), **changes})
+        return StrategySettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -210,3 +210,18 @@ def test_from_python_the_model_forecasts_no_other_bracket_than_its_labels(pipeli
         lake.backtest("bollinger_reversion", bracket=other)
     with pytest.raises(NotReady, match="no model"):
         lake.backtest("bollinger_reversion", bracket=OWN["bollinger_reversion"]["bracket"])
+
+
+def test_from_python_a_key_is_changed_and_the_others_stay(pipeline):
+    lake = api.open_lake(pipeline.settings)
+    own = OWN["bollinger_reversion"]
+    for key, change, whole in (
+        ("bracket", {"stop_loss": 1.0}, own["bracket"] | {"stop_loss": 1.0}),
+        ("risk", {"max_open_positions": 1}, own["risk"] | {"max_open_positions": 1}),
+        ("risk", {"sizing": None}, {"risk_per_trade": 0.002, "max_position": 0.06}),
+    ):
+        alone = lake.backtest("bollinger_reversion", **{key: change})
+        values = pipeline.settings.model_dump() | {"file": pipeline.settings.file}
+        values["strategies"]["bollinger_reversion"][key] = whole
+        in_settings = api.open_lake(Settings.model_validate(values))
+        assert_frame_equal(alone.trades, in_settings.backtest("bollinger_reversion").trades)
