@@ -309,7 +309,13 @@ def _rows(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     """The rows. Polars takes plain columns by Arrow's C stream, the same rows without the import of
     pyarrow, which takes longer than most queries.
     """
-    kinds = (str(kind).removesuffix("[]") for kind in relation.types)
+    kinds = [str(kind).removesuffix("[]") for kind in relation.types]
+    if "INTERVAL" in kinds:
+        column = relation.columns[kinds.index("INTERVAL")]
+        raise DataError(
+            f"column {column!r} is an interval, which a table of rows cannot hold: cast it to"
+            " varchar, or count its seconds with epoch(...)"
+        )
     named = len(set(relation.columns)) == len(relation.columns)  # Polars panics at a name twice
     if named and all(kind in _PLAIN or kind.startswith("DECIMAL(") for kind in kinds):
         # an error in the middle of the rows, which Polars would tell: below DuckDB tells it

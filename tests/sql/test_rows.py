@@ -48,6 +48,13 @@ def test_an_error_among_the_last_rows_is_told_by_duckdb(lake):
         sql.query(lake, late.replace("3e5", "300_000"))
 
 
+@pytest.mark.parametrize("value", ["interval 1 day", "[interval 1 day]"])
+def test_an_interval_is_refused_in_words(lake, value):
+    with pytest.raises(DataError, match=r"column 'i' is an interval.*cast it to varchar"):
+        sql.query(lake, f"select 1 as v, {value} as i")
+    assert sql.query(lake, "select (interval 1 day)::varchar as i").item() == "1 day"
+
+
 def test_a_query_that_names_no_view_opens_nothing(lake):
     assert sql.query(lake, "select 1 as v").item() == 1
     assert not list(lake.root.iterdir())
