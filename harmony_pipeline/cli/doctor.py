@@ -22,6 +22,7 @@ from harmony_pipeline.error_messages import is_failure, sentence, without_secret
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake.sql import named_query, query
 from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
+from harmony_pipeline.risk.strategy_terms import SIZING_KEYS
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.market_warnings import market_warnings
@@ -278,7 +279,11 @@ def _shown(value: object) -> str:
     return escape(without_secrets(str(value)))
 
 
-_OF_ALL = {"bracket": "labels", "risk": "risk"}
+def _beside_all(part: str, key: str) -> str:
+    """What becomes of the setting that all strategies share."""
+    if part == "bracket":
+        return f"in place of labels.{key}"
+    return f"{'in place of' if key in SIZING_KEYS else 'beside'} risk.{key}"
 
 
 def print_settings(settings: Settings) -> None:
@@ -301,7 +306,7 @@ def print_settings(settings: Settings) -> None:
                 table.add_row(
                     f"strategies.{name}.{part}.{key}",
                     _shown(value),
-                    f"of this strategy alone, in place of {_OF_ALL[part]}.{key}",
+                    f"of this strategy alone, {_beside_all(part, key)}",
                 )
     for name, account in settings.portfolios.items():
         table.add_row(

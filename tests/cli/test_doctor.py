@@ -57,6 +57,21 @@ def test_the_settings_end_with_the_variables_of_the_environment(market, capfd):
         assert name in shown
 
 
+def test_a_size_of_its_own_is_in_place_of_that_of_all_and_a_limit_beside_it(
+    market, capfd, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    own = "HARMONY__STRATEGIES__RSI_MOMENTUM__"
+    monkeypatch.setenv(f"{own}RISK__MAX_POSITION", "0.05")
+    monkeypatch.setenv(f"{own}RISK__SIZING", "kelly")
+    monkeypatch.setenv(f"{own}BRACKET__TOUCH", "close")
+    assert run_command(["--config", "mine.toml", "doctor", "--settings"]) == 0
+    shown = capfd.readouterr().out
+    assert "of this strategy alone, beside risk.max_position" in shown
+    assert "of this strategy alone, in place of risk.sizing" in shown
+    assert "of this strategy alone, in place of labels.touch" in shown
+
+
 def test_a_serious_warning_is_no_health_and_findings_are_words(market, capfd):
     from harmony_pipeline.cli.quality import by_rule, print_findings
     from harmony_pipeline.config import load_settings
