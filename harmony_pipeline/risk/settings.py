@@ -87,7 +87,10 @@ class RiskSettings(FrozenSettings):
         None, gt=0.0, description="target_utility: equity to be reached, in the currency"
     )
     target_trades: int = Field(
-        250, ge=1, description="target_utility: trades in which it is to be reached"
+        250,
+        ge=1,
+        le=1_000_000_000,
+        description="target_utility: trades in which it is to be reached",
     )
     assumed_sharpe: float = Field(1.0, gt=0.0, description="sharpe_kelly: annual Sharpe ratio")
     trades_per_year: float = Field(250.0, gt=0.0, description="sharpe_kelly: trades that it is of")

@@ -65,7 +65,7 @@ class StrategyRiskSettings(FrozenSettings):
     ruin_wealth: float | None = Field(default=None, gt=0.0, lt=1.0)
     ruin_probability: float | None = Field(default=None, gt=0.0, lt=1.0)
     target_wealth: float | None = Field(default=None, gt=0.0)
-    target_trades: int | None = Field(default=None, ge=1)
+    target_trades: int | None = Field(default=None, ge=1, le=1_000_000_000)
     assumed_sharpe: float | None = Field(default=None, gt=0.0)
     trades_per_year: float | None = Field(default=None, gt=0.0)
     target_session_volatility: float | None = Field(default=None, gt=0.0)

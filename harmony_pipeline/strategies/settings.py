@@ -37,6 +37,7 @@ class StrategySettings(FrozenSettings):
     horizon_bars: int | None = Field(
         default=None,
         ge=1,
+        le=1_000_000_000,
         description="horizon of the barriers; none means the longest label horizon",
     )
     bracket: BracketSettings = Field(

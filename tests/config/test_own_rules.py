@@ -69,6 +69,8 @@ def test_a_strategy_has_what_it_says_and_the_rest_of_all(tmp_path):
         ('[strategies.meta_labelled.bracket]\nvertical = "sessions"', 'set labels.vertical = "sessions" instead'),
         ("[strategies.meta_labelled]\nhorizon_bars = 20", "strategies.meta_labelled.horizon_bars: the model forecasts trades of 8"),
         ('[session]\nstrategy = "rsi_momentum"\n[strategies.meta_labelled.bracket]\nstop_loss = 2.0', "meta_labelled uses the model, whose labels have the bracket of session.strategy 'rsi_momentum'"),
+        (f"{FOLLOW}]\nhorizon_bars = {10**20}", "strategies.rsi_momentum.horizon_bars = 100000000000000000000: Input should be less than or equal to 1000000000"),
+        (f"{FOLLOW}.risk]\ntarget_trades = {10**20}", "strategies.rsi_momentum.risk.target_trades = 100000000000000000000: Input should be less than or equal to 1000000000"),
         (f"{FOLLOW}]\nhorizon_bars = 0", "strategies.rsi_momentum.horizon_bars = 0: Input should be greater than or equal to 1"),
         ('[strategies.maker]\nuse = "harmony_pipeline.strategies.market_maker:MarketMaker"\n[strategies.maker.risk]\nsizing = "bandit"', "toml: strategies.maker.risk.sizing: bandit learns from signals of bars"),
         (f'{FOLLOW}.risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "strategies.rsi_momentum.risk.sizing: bandit learns the size of one strategy"),
