@@ -23,23 +23,30 @@ MOST_READS = 2
 FEWEST = 3  # symbols that are folded together: two take as long one after the other
 
 
-class Steps(NamedTuple):
-    """The kernels of a set in order, one row each.
+class Places(NamedTuple):
+    """What the kernels of some columns read and write, one row each.
 
-    `alone` and `together` are the addresses of the kernel of one symbol and of that of four (0:
-    there is none). `reads` [steps, MOST_READS] and `writes` number the rows of columns: outputs,
-    then hidden ones, then what comes with the bars. `states` and `numbers` [steps, 2] are the first
-    place and the one after the last, in the state of a symbol and in `parameters`.
+    `reads` [kernels, MOST_READS] and `writes` number the rows of columns: outputs, then hidden
+    ones, then what comes with the bars. `states` and `numbers` [kernels, 2] are the first place and
+    the one after the last, in the state of a symbol and in `parameters`.
     """
 
-    alone: IntArray
-    together: IntArray
     read_count: IntArray
     reads: IntArray
     writes: IntArray
     states: IntArray
     numbers: IntArray
     parameters: FloatArray
+
+
+class Steps(NamedTuple):
+    """The kernels of a set in order: `alone` and `together` are the addresses of the kernel of one
+    symbol and of that of four (0: there is none).
+    """
+
+    alone: IntArray
+    together: IntArray
+    places: Places
 
 
 class Bars(NamedTuple):
@@ -92,19 +99,8 @@ def _made(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
     return Steps(
         np.array([address_alone(column) for column in columns], np.int64),
         np.array([_together(column) for column in columns], np.int64),
-        *places_of(columns, row),
+        places_of(columns, row),
     )
-
-
-class Places(NamedTuple):
-    """What the kernels of some columns read and write, as `Steps` has it."""
-
-    read_count: IntArray
-    reads: IntArray
-    writes: IntArray
-    states: IntArray
-    numbers: IntArray
-    parameters: FloatArray
 
 
 def places_of(columns: Sequence[FeatureColumn], row: Mapping[str, int]) -> Places:
@@ -226,15 +222,15 @@ def fold_alone(
     stop: int,
 ) -> None:
     """Step s of one symbol over a block."""
-    matrix, reads = matrix_in(room, symbol, stop - start), steps.reads[s]
-    own = state[steps.states[s, 0] : steps.states[s, 1]]
-    numbers = steps.parameters[steps.numbers[s, 0] : steps.numbers[s, 1]]
-    written = row_of(rows, symbol, steps.writes[s], start, stop)
-    if steps.read_count[s] == 0:
+    matrix, reads = matrix_in(room, symbol, stop - start), steps.places.reads[s]
+    own = state[steps.places.states[s, 0] : steps.places.states[s, 1]]
+    numbers = steps.places.parameters[steps.places.numbers[s, 0] : steps.places.numbers[s, 1]]
+    written = row_of(rows, symbol, steps.places.writes[s], start, stop)
+    if steps.places.read_count[s] == 0:
         call_kernel(steps.alone[s], (matrix, own, numbers, written))
         return
     first = row_of(rows, symbol, reads[0], start, stop)
-    if steps.read_count[s] == 1:
+    if steps.places.read_count[s] == 1:
         call_kernel(steps.alone[s], (matrix, first, own, numbers, written))
         return
     second = row_of(rows, symbol, reads[1], start, stop)
@@ -255,7 +251,7 @@ def fold_together(
     """Step s of four symbols over a block. Where there are three, the first is computed again in
     vain.
     """
-    begin, end, whole = steps.states[s, 0], steps.states[s, 1], active == SYMBOLS
+    begin, end, whole = steps.places.states[s, 0], steps.places.states[s, 1], active == SYMBOLS
     last = SYMBOLS - 1 if whole else 0
     for i in range(begin, end):
         room.state[i] = states[last, i]
@@ -271,14 +267,14 @@ def fold_together(
         states[2][begin:end],
         room.state[begin:end],
     )
-    numbers = steps.parameters[steps.numbers[s, 0] : steps.numbers[s, 1]]
-    written = _rows_of_four(rows, steps.writes[s], starts, stops, last)
+    numbers = steps.places.parameters[steps.places.numbers[s, 0] : steps.places.numbers[s, 1]]
+    written = _rows_of_four(rows, steps.places.writes[s], starts, stops, last)
     if not whole:
         written = (written[0], written[1], written[2], room.row[: stops[0] - starts[0]])
-    if steps.read_count[s] == 0:
+    if steps.places.read_count[s] == 0:
         call_kernel(steps.together[s], (matrices, own, numbers, written))
     else:
-        first = _rows_of_four(rows, steps.reads[s, 0], starts, stops, last)
+        first = _rows_of_four(rows, steps.places.reads[s, 0], starts, stops, last)
         call_kernel(steps.together[s], (matrices, first, own, numbers, written))
     if whole:
         for i in range(begin, end):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.cost_terms import cost_terms, pays_regulators
 from harmony_pipeline.execution.fee_rates import regulatory_changes
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
@@ -72,15 +71,10 @@ class TradingRules:
     ) -> "TradingRules":
         """The rules of one strategy: `risk` and `labels` with what it has of its own. Its
         `horizon_bars` decides; else the longest label horizon does. `bars_per_session` scales
-        barriers whose horizon is in sessions. Raises ConfigError when there is no horizon >= 1.
+        barriers whose horizon is in sessions.
         """
         labels = labels.with_bracket(strategy.bracket)
         horizon = strategy.horizon_bars or max(labels.horizons_bars)
-        if horizon < 1:
-            raise ConfigError(
-                f"strategies.horizon_bars or labels.horizons_bars: {horizon} is no horizon; use at"
-                " least 1"
-            )
         return TradingRules(
             sized_by(risk, strategy.risk), costs, luck, strategy.exits == "barriers",
             labels.scale_bars(horizon, bars_per_session),

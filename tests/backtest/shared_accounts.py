@@ -4,9 +4,10 @@ from collections import defaultdict
 
 import numpy as np
 import polars as pl
-from backtest.random_markets import CALENDAR, FIRST, TIMEFRAME, rules
+from backtest.random_markets import CALENDAR, FIRST, TIMEFRAME, Market, rules
 
 from harmony_pipeline.backtest.shared_account import Member, run_shared_backtest
+from harmony_pipeline.portfolio.state import TradingState
 
 NAMES = ("trend", "reversal", "noise")
 TABLES = ("orders", "fills", "trades", "position_actions")
@@ -36,6 +37,21 @@ def three(market, chosen, exits=("signal", "barriers", "signal")):
     return {
         name: Member(signals_of(market, number), own[number]) for number, name in enumerate(NAMES)
     }
+
+
+def cut_in_two(market, members, weights, moment):
+    """The run before a moment, and the one that goes on from its saved state."""
+
+    def part(inside, state):
+        piece = Market(market.bars.filter(inside), market.signals, market.actions, market.lives)
+        some = {
+            name: Member(one.signals.filter(inside), one.rules) for name, one in members.items()
+        }
+        return shared(piece, some, weights, state)
+
+    before = part(pl.col("timestamp") < moment, None)
+    saved = TradingState.from_dict(before.state.to_dict())
+    return before, part(pl.col("timestamp") >= moment, saved)
 
 
 def ids_dropped(frame):

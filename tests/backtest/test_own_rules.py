@@ -24,6 +24,7 @@ from backtest.shared_accounts import (
     TABLES,
     THIRDS,
     NaiveBook,
+    cut_in_two,
     ids_dropped,
     shared,
     signals_of,
@@ -33,7 +34,6 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.backtest.shared_account import Member
-from harmony_pipeline.portfolio.state import TradingState
 
 SEEDS = st.integers(0, 10**6)
 SIZES = (
@@ -210,16 +210,7 @@ def test_a_run_that_is_cut_in_two_is_the_run_in_one_piece(seed, cut):
     ]
     members = members_of(market, {"luck": CHANCE}, tight)
     whole = shared(market, members)
-
-    def part(inside, state):
-        piece = Market(market.bars.filter(inside), market.signals, market.actions, market.lives)
-        some = {
-            name: Member(one.signals.filter(inside), one.rules) for name, one in members.items()
-        }
-        return shared(piece, some, THIRDS, state)
-
-    before = part(pl.col("timestamp") < moment, None)
-    after = part(pl.col("timestamp") >= moment, TradingState.from_dict(before.state.to_dict()))
+    before, after = cut_in_two(market, members, THIRDS, moment)
     assert_frame_equal(pl.concat([before.equity, after.equity]), whole.equity)
     fills = pl.concat([before.fills, after.fills])
     assert_frame_equal(fills, whole.fills, check_row_order=False)

@@ -17,6 +17,7 @@ from backtest.shared_accounts import (
     TABLES,
     THIRDS,
     NaiveBook,
+    cut_in_two,
     ids_dropped,
     shared,
     three,
@@ -27,7 +28,6 @@ from polars.testing import assert_frame_equal
 
 from harmony_pipeline.backtest.shared_account import Member
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.portfolio.state import TradingState
 
 SEEDS = st.integers(0, 10**6)
 EXITS = st.sampled_from(["barriers", "signal"])
@@ -103,19 +103,9 @@ def test_a_run_that_is_cut_in_two_is_the_run_in_one_piece(seed, cut):
     market = with_lives(random_market(seed), seed)
     weights = (*THIRDS, (FIRST + timedelta(days=4), (0.2, 0.5, 0.3)))
     moment = market.bars["timestamp"].dt.truncate("1d").unique().sort()[cut]
-    whole = shared(market, three(market, {"luck": CHANCE}), weights)
     members = three(market, {"luck": CHANCE})
-
-    def part(inside, state):
-        piece = Market(market.bars.filter(inside), market.signals, market.actions, market.lives)
-        some = {
-            name: Member(one.signals.filter(inside), one.rules) for name, one in members.items()
-        }
-        return shared(piece, some, weights, state)
-
-    before = part(pl.col("timestamp") < moment, None)
-    saved = TradingState.from_dict(before.state.to_dict())
-    after = part(pl.col("timestamp") >= moment, saved)
+    whole = shared(market, members, weights)
+    before, after = cut_in_two(market, members, weights, moment)
     assert_frame_equal(pl.concat([before.equity, after.equity]), whole.equity)
     assert after.metrics.keys() == whole.metrics.keys()
     for table in ("fills", "position_actions"):
