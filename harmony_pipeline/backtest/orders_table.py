@@ -81,8 +81,8 @@ class OrdersTable:
             self._write(log[:orders], trips)
             self._write_texts(self._done.rows // WHOLE_ROWS * WHOLE_ROWS)
 
-    def table(self, log: Records, trips: Records) -> pl.DataFrame:
-        """The table of a run that is over."""
+    def finish(self, log: Records, trips: Records) -> None:
+        """Write the rows that are left, of a run that is over."""
         if self._columns is not None:
             done = self._done
             rows = done.rows + count_of_orders(len(log) - done.orders, trips[done.trips :])
@@ -91,7 +91,38 @@ class OrdersTable:
             self._open(count_of_orders(len(log), trips))
         self._write(log, trips)
         self._write_texts(self._done.rows)
-        return self._frame(self._done.rows)
+
+    def table(self) -> pl.DataFrame:
+        """The table of a run that is finished."""
+        assert self._columns is not None
+        count = self._done.rows
+        written: Any = [one[:count] for one in self._columns]
+        columns = OrderColumns(*written)
+        if self._ids is not None:
+            order_ids, _, parent_ids = self._ids.columns(count)
+        else:
+            order_ids, parent_ids = IdParts(
+                self._label.book, self._symbols, columns.symbol, columns.decided_at, ROLE_NAMES,
+                columns.role, room=self._room,
+            ).with_parents(columns.entry_symbol, columns.entry_at)  # fmt: skip
+        role, room = columns.role, self._room
+        return frame_of(
+            schemas.ORDERS,
+            {
+                "order_id": order_ids,
+                "parent_id": parent_ids,
+                "symbol": names_of(columns.symbol, self._symbols, room),
+                "timestamp": times_of(columns.decided_at),
+                "signal_timestamp": times_of(columns.signal_at),
+                "quantity": in_place(columns.quantity),
+                "wanted_quantity": in_place(columns.wanted, columns.wanted > 0.0),
+                "model_id": names_of(columns.model, self._models, room),
+                "limit_price": in_place(columns.level, role == TAKE),
+                "stop_price": in_place(columns.level, role == STOP),
+                **{name: one.array(count) for name, one in self._names.items()},
+                **self._label.in_all_rows,
+            },
+        )
 
     def _open(self, capacity: int) -> None:
         """Room for so many rows, and none of them written."""
@@ -135,33 +166,3 @@ class OrdersTable:
             if self._ids is not None:
                 self._ids.write(first, stop)
             self._done = self._done._replace(texts=stop)
-
-    def _frame(self, count: int) -> pl.DataFrame:
-        assert self._columns is not None
-        written: Any = [one[:count] for one in self._columns]
-        columns = OrderColumns(*written)
-        if self._ids is not None:
-            order_ids, _, parent_ids = self._ids.columns(count)
-        else:
-            order_ids, parent_ids = IdParts(
-                self._label.book, self._symbols, columns.symbol, columns.decided_at, ROLE_NAMES,
-                columns.role, room=self._room,
-            ).with_parents(columns.entry_symbol, columns.entry_at)  # fmt: skip
-        role, room = columns.role, self._room
-        return frame_of(
-            schemas.ORDERS,
-            {
-                "order_id": order_ids,
-                "parent_id": parent_ids,
-                "symbol": names_of(columns.symbol, self._symbols, room),
-                "timestamp": times_of(columns.decided_at),
-                "signal_timestamp": times_of(columns.signal_at),
-                "quantity": in_place(columns.quantity),
-                "wanted_quantity": in_place(columns.wanted, columns.wanted > 0.0),
-                "model_id": names_of(columns.model, self._models, room),
-                "limit_price": in_place(columns.level, role == TAKE),
-                "stop_price": in_place(columns.level, role == STOP),
-                **{name: one.series(count) for name, one in self._names.items()},
-                **self._label.in_all_rows,
-            },
-        )

@@ -24,7 +24,7 @@ from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.backtest.tables import (
     equity_table,
     position_actions_table,
-    trades_table,
+    trade_rows,
 )
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.multipliers import contract_multipliers
@@ -142,7 +142,7 @@ class QuoteTables:
     def trades(self) -> pl.DataFrame:
         """schemas.TRADES: a round trip goes from flat to flat, or to the other side."""
         log = self.books.trade_log[: self.books.at[TRADES]]
-        return trades_table(log, _NO_TRIPS, self.state, self.label, numbered=True)
+        return trade_rows(log, _NO_TRIPS, self.state, self.label, numbered=True).table()
 
     @cached_property
     def position_actions(self) -> pl.DataFrame:

@@ -27,8 +27,10 @@ class ResultWriting:
 
     def begin(self, books: Books, share: float) -> None:
         """Begin to write what the books hold since the last call, of a run that is over to the part
-        `share`.
+        `share`. While the last part is still being written, this one waits for the next call.
         """
+        if self._begun and not self._begun[-1].done():
+            return
         at = books.at
         self._draw(books, is_last=False)
         if self.orders is not None:

@@ -33,6 +33,7 @@ from harmony_pipeline.backtest.round_trip_log import Entry, Leave, log_refusal, 
 from harmony_pipeline.backtest.uneventful_bars import BarRange, first_row_from, least_equity
 from harmony_pipeline.execution.costs import against_us, fee, notional, taker_price
 from harmony_pipeline.execution.matching import fills_whole
+from harmony_pipeline.fetched_lines import fetch_ahead
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import snap_to_lot
 from harmony_pipeline.portfolio.exit_rules import NOTHING, barrier_levels, exit_at_bar
@@ -51,6 +52,8 @@ from harmony_pipeline.portfolio.position_accounting import count_trade, forget_t
 from harmony_pipeline.risk.breakers import open_session
 from harmony_pipeline.risk.limits import Verdict, judge_entry
 
+_LINE_BARS, _MOST_LINES = 8, 8  # bars of a line of memory, and lines that are fetched at once
+_REMEMBERED = 8  # trades, or so
 _MOST = 4e18  # money units: what integers hold, with room for a sum
 
 
@@ -112,6 +115,7 @@ def pass_round_trips(
     end = _end_of_session(bars, sessions, at[SESSION], row, until)
     room = spare_rows(1, len(books.lives), len(books.actions))
     noted, begun = row, at[TRIPS]  # the first row that no span tells of
+    held = 0  # bars of a trade, of late
     while has_room(books, room):
         signal, row = _next_entry(bars, signals, sessions.length, signal, row, end)
         if row == end:
@@ -123,6 +127,7 @@ def pass_round_trips(
             end = following
             continue
         now = bars.at[row]
+        _fetch_bars(bars, signals, sessions.length, signal + 1, row, held)
         read_bar(bar, bars, row, 0, now, end_of_bar(sessions, at[SESSION], now), account["date"])
         read_signal(bar, signals, signal, int(signals.side[signal]))
         verdict = judge_entry(books.positions, account, books.rules, bar, bar["end"])
@@ -142,6 +147,7 @@ def pass_round_trips(
         if books.keeps_logs:
             _note_trip(books, noted, entry, leave)
         _book(books, bars, bar, verdict, entry, leave)
+        held += (leave.row - entry.row - held) // _REMEMBERED
         row = noted = leave.row
         end = leave.end
     if books.keeps_logs:
@@ -273,6 +279,28 @@ def _next_entry(
                 return signal, found
         signal += 1
     return signal, end
+
+
+@inlined_kernel
+def _fetch_bars(
+    bars: MarketBars, signals: SignalColumns, length: int, signal: int, row: int, held: int
+) -> None:
+    """Begin to fetch the bar of the row `signal`, and those that a trade of `held` bars reads after
+    it, while the trade of the bar `row` is made. Bars of trades lie too far apart for a processor
+    to foresee them.
+    """
+    if signal >= signals.end[0]:
+        return
+    first = row + (signals.at[signal] - bars.at[row]) // length  # where no bar is missing
+    for line in range(min(_MOST_LINES, 2 + held // _LINE_BARS)):
+        place = first + line * _LINE_BARS
+        fetch_ahead(bars.at, place)
+        fetch_ahead(bars.open, place)
+        fetch_ahead(bars.high, place)
+        fetch_ahead(bars.low, place)
+        fetch_ahead(bars.close, place)
+        fetch_ahead(bars.volume, place)
+        fetch_ahead(bars.factor, place)
 
 
 @inlined_kernel

@@ -69,7 +69,7 @@ from harmony_pipeline.backtest.tables import (
     equity_table,
     fills_table,
     position_actions_table,
-    trades_table,
+    trade_rows,
 )
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.lent_memory import ArrayRoom
@@ -107,7 +107,7 @@ from harmony_pipeline.schemas import BACKTESTS, TIME
 _EPOCH = date(1970, 1, 1)
 _DAY_MICROSECONDS = 86_400_000_000
 _FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
-_PART_ROWS = 1 << 17  # bars of one symbol, after which its curve is drawn so far
+_PART_ROWS = 1 << 16  # bars of one symbol, after which its curve is drawn so far
 _MOST_THREADS, _SHORT_RUN = 4, 50_000  # bars of a run
 _SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
@@ -382,14 +382,15 @@ def result_of(
     now, year = run.state, market.calendar.for_timeframe(market.timeframe).sessions_per_year
     daily = session_returns(logs.curve.day_equity / MONEY, initial)
     worth = contract_multipliers(rules.instruments, now.symbols, market.calendar, market.timeframe)
-    # kernels and Polars release the interpreter, and the tables are independent
-    writing, orders_table = logs.writing, logs.writing.orders
-    if orders_table is None:
-        orders_table = OrdersTable(now.symbols, now.portfolio.models, label)
-    of_orders = writing.submit(orders_table.table, logs.orders, logs.trips)
+    # kernels release the interpreter, and the rows of tables are independent; frames take it, so
+    # that all of them are made here: two threads that hand it to each other wait longer than both
+    writing, orders = logs.writing, logs.writing.orders
+    if orders is None:
+        orders = OrdersTable(now.symbols, now.portfolio.models, label)
+    rows_of_orders = writing.submit(orders.finish, logs.orders, logs.trips)
+    rows_of_trades = writing.submit(trade_rows, logs.trades, logs.trips, now, label)
     writing.close()
     fills = fills_table(logs.fills, logs.trips, now, label)
-    trades = trades_table(logs.trades, logs.trips, now, label)
     equity = equity_table(logs.curve, label)
     applied = position_actions_table(logs.applied, now, label)
     silent = _silent_positions(now, logs.last_date)
@@ -398,10 +399,13 @@ def result_of(
         now.symbols, label.backtest_id, label.book,
     )  # fmt: skip
     left, figures = now.pruned(), _figures(logs)
+    rows_of_orders.result()
+    table_of_orders = orders.table()
+    trades = rows_of_trades.result().table()
     metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
     row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
     return BacktestResult(
-        of_orders.result(), fills, trades, equity, row, metrics, left, applied, silent, history
+        table_of_orders, fills, trades, equity, row, metrics, left, applied, silent, history
     )
 
 

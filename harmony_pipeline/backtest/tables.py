@@ -5,17 +5,20 @@ An id is a pure function of what happened and of the book that it happened in
 is compared with. A trade keeps its id, and its entry, when its symbol changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from harmony_pipeline import schemas
 from harmony_pipeline.arrays import NumberArray
-from harmony_pipeline.backtest.log_columns import fill_columns, trade_columns
+from harmony_pipeline.backtest.log_columns import TradeColumns, fill_columns, trade_columns
 from harmony_pipeline.backtest.logs import Curve
 from harmony_pipeline.backtest.table_columns import (
+    Column,
     RunLabel,
+    arrays_frame,
     frame_of,
     in_place,
     names_of,
@@ -23,7 +26,7 @@ from harmony_pipeline.backtest.table_columns import (
 )
 from harmony_pipeline.execution.id_columns import IdParts
 from harmony_pipeline.lent_memory import ArrayRoom
-from harmony_pipeline.market.text_columns import name_column
+from harmony_pipeline.market.text_columns import name_array, name_column
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     CHANGE,
@@ -57,60 +60,82 @@ def fills_table(log: Records, trips: Records, state: TradingState, label: RunLab
             "order_id": order_ids,
             "symbol": names_of(columns.symbol, symbols, room),
             "timestamp": times_of(columns.at),
-            "side": name_column(columns.buys, ("sell", "buy"), room),
+            "side": name_array(columns.buys, ("sell", "buy"), room),
             "quantity": in_place(columns.quantity),
             "price": in_place(columns.price),
             "reference_price": in_place(columns.reference),
             "fee": in_place(columns.fee),
             "slippage": in_place(columns.slippage),
-            "liquidity": name_column(columns.maker, ("taker", "maker"), room),
+            "liquidity": name_array(columns.maker, ("taker", "maker"), room),
             **label.in_all_rows,
         },
     )
 
 
-def trades_table(
+@dataclass(frozen=True)
+class TradeRows:
+    """The rows of schemas.TRADES, written: of `table` nothing is left but to make a frame of them.
+    So kernels can write them on one core while the other one makes frames.
+    """
+
+    columns: TradeColumns
+    ids: pl.Series
+    names: Mapping[str, Column]
+    label: RunLabel
+
+    def table(self) -> pl.DataFrame:
+        """schemas.TRADES."""
+        columns, closed, entries = self.columns, self.columns.closed, self.columns.entry_bar
+        table = frame_of(
+            schemas.TRADES,
+            {
+                "trade_id": self.ids,
+                **self.names,
+                "quantity": in_place(columns.quantity),
+                "entry_timestamp": times_of(entries),
+                "entry_price": in_place(columns.entry_price),
+                "exit_timestamp": times_of(columns.exit_bar, closed),
+                "exit_price": in_place(columns.exit_price, closed),
+                "fees": in_place(columns.fees),
+                "slippage": in_place(columns.slippage),
+                "pnl": in_place(columns.pnl, closed),
+                "return": in_place(columns.part, closed),
+                **self.label.in_all_rows,
+            },
+        )
+        alike = (entries[1:] == entries[:-1]) & (columns.symbol[1:] == columns.symbol[:-1])
+        return schemas.TRADES.conform(table, in_order=not alike.any())
+
+
+def trade_rows(
     log: Records,
     trips: Records,
     state: TradingState,
     label: RunLabel,
     *,
     numbered: bool = False,
-) -> pl.DataFrame:
-    """schemas.TRADES: closed round trips, and those that are still open with a null exit. An id
-    says when the entry was decided; `numbered`: it is the number of the symbol's trade, where many
-    may be decided in one second.
+) -> TradeRows:
+    """Closed round trips, and those that are still open with a null exit. An id says when the entry
+    was decided; `numbered`: it is the number of the symbol's trade, where many may be decided in
+    one second.
     """
     symbols, models = state.symbols, state.portfolio.models
     still_open = _open_trades(state)
     room = ArrayRoom(_TRADE_BYTES * (len(log) + len(trips)))
     columns = trade_columns(log, trips, still_open, len(symbols), room)
-    ids = IdParts(label.book, symbols, columns.entry_symbol, columns.entry_at, room=room)
-    closed, entries = columns.closed, columns.entry_bar
-    table = frame_of(
-        schemas.TRADES,
-        {
-            "trade_id": _numbered(label.book, columns.symbol, symbols)
-            if numbered
-            else ids.column(),
-            "symbol": names_of(columns.symbol, symbols, room),
-            "side": name_column(columns.is_long, ("short", "long"), room),
-            "quantity": in_place(columns.quantity),
-            "entry_timestamp": times_of(entries),
-            "entry_price": in_place(columns.entry_price),
-            "exit_timestamp": times_of(columns.exit_bar, closed),
-            "exit_price": in_place(columns.exit_price, closed),
-            "exit_reason": name_column(columns.reason, REASON_NAMES, room),
-            "fees": in_place(columns.fees),
-            "slippage": in_place(columns.slippage),
-            "pnl": in_place(columns.pnl, closed),
-            "return": in_place(columns.part, closed),
-            "model_id": names_of(columns.model, models, room),
-            **label.in_all_rows,
-        },
-    )
-    alike = (entries[1:] == entries[:-1]) & (columns.symbol[1:] == columns.symbol[:-1])
-    return schemas.TRADES.conform(table, in_order=not alike.any())
+    if numbered:
+        ids = _numbered(label.book, columns.symbol, symbols)
+    else:
+        ids = IdParts(
+            label.book, symbols, columns.entry_symbol, columns.entry_at, room=room
+        ).column()
+    names = {
+        "symbol": names_of(columns.symbol, symbols, room),
+        "side": name_array(columns.is_long, ("short", "long"), room),
+        "exit_reason": name_array(columns.reason, REASON_NAMES, room),
+        "model_id": names_of(columns.model, models, room),
+    }
+    return TradeRows(columns, ids, names, label)
 
 
 def _numbered(book: str, numbers: NumberArray, symbols: Sequence[str]) -> pl.Series:
@@ -156,8 +181,8 @@ def equity_table(curve: Curve, label: RunLabel) -> pl.DataFrame:
         "net_exposure": in_place(curve.net),
         "drawdown": in_place(curve.drawdown),
     }
-    backtest_id = pl.lit(label.backtest_id).alias("backtest_id")
-    return pl.DataFrame(columns).select(backtest_id, *columns)
+    backtest_id = pl.lit(label.backtest_id).alias("backtest_id")  # one text, however many rows
+    return arrays_frame(columns).select(backtest_id, *columns)
 
 
 def position_actions_table(log: Records, state: TradingState, label: RunLabel) -> pl.DataFrame:
@@ -169,7 +194,7 @@ def position_actions_table(log: Records, state: TradingState, label: RunLabel) -
         {
             "sequence": np.arange(1, len(log) + 1),
             "symbol": name_column(np.ascontiguousarray(log["symbol"]), state.symbols),
-            "timestamp": times_of(np.ascontiguousarray(log["at"])),
+            "timestamp": pl.Series(np.ascontiguousarray(log["at"])).cast(schemas.TIME),
             "date": (
                 pl.Series(np.ascontiguousarray(log["date"]), dtype=pl.Int64)
                 .cast(pl.Int32)

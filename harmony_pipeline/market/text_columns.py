@@ -98,13 +98,20 @@ def name_column(
     """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
     column is made.
     """
+    return _series_of(name_array(numbers, names, room))
+
+
+def name_array(
+    numbers: NumberArray, names: Sequence[str], room: ArrayRoom | None = None
+) -> "pa.Array":
+    """`name_column`, as Arrow holds it: a frame takes many of them at once."""
     column = NameColumn(numbers, names, ArrayRoom() if room is None else room)
     column.write(0, len(numbers))
-    return column.series(len(numbers))
+    return column.array(len(numbers))
 
 
 class NameColumn:
-    """The names of `numbers`, which are known piece by piece: `name_column`."""
+    """The names of `numbers`, which are known piece by piece: `name_array`."""
 
     def __init__(self, numbers: NumberArray, names: Sequence[str], room: ArrayRoom) -> None:
         views, self._texts = name_views(names)
@@ -120,10 +127,10 @@ class NameColumn:
         """Write the rows `first`, a multiple of 8, to `last` (not included)."""
         write_name_columns((self.parts,), first, last)
 
-    def series(self, count: int) -> pl.Series:
+    def array(self, count: int) -> "pa.Array":
         """The first `count` rows."""
         bits = self.parts.bits[: -(-count // 8)] if self.parts.empty[0] else None
-        return _text_series(self.parts.column[: 2 * count].reshape(-1, 2), bits, self._texts)
+        return _text_array(self.parts.column[: 2 * count].reshape(-1, 2), bits, self._texts)
 
 
 class NameParts(NamedTuple):
@@ -166,17 +173,21 @@ def text_column(
     `texts` are the buffers that the views of longer texts point into.
     """
     bits = None if valid is None else np.packbits(valid, bitorder="little")
-    return _text_series(views, bits, texts)
+    return _series_of(_text_array(views, bits, texts))
 
 
-def _text_series(
+def _text_array(
     views: npt.NDArray[Any], bits: ByteArray | None, texts: "Sequence[pa.Buffer]"
-) -> pl.Series:
+) -> "pa.Array":
     import pyarrow as pa
 
     known = None if bits is None else pa.py_buffer(bits)
     buffers = [known, pa.py_buffer(views), *texts]
-    series = pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
+    return pa.Array.from_buffers(pa.string_view(), len(views), buffers)
+
+
+def _series_of(array: "pa.Array") -> pl.Series:
+    series = pl.from_arrow(array)
     assert isinstance(series, pl.Series)
     return series
 
