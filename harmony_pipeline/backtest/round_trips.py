@@ -114,14 +114,14 @@ def pass_round_trips(
     crosses = _sessions_are_plain(books)
     end = _end_of_session(bars, sessions, at[SESSION], row, until)
     room = spare_rows(1, len(books.lives), len(books.actions))
-    noted, begun = row, at[TRIPS]  # the first row that no span tells of
-    held = 0  # bars of a trade, of late
+    # the first row that no span tells of; the bars of a trade, of late
+    noted, begun, held = row, at[TRIPS], 0
     while has_room(books, room):
         signal, row = _next_entry(bars, signals, sessions.length, signal, row, end)
         if row == end:
-            following = -1
-            if crosses:
-                following = _begin(books, bars, sessions, curve, row, until, account["cash"])
+            if not crosses:
+                break
+            following = _begin(books, bars, sessions, curve, row, until, account["cash"])
             if following < 0:
                 break
             end = following
@@ -144,9 +144,7 @@ def pass_round_trips(
         if leave.reason == NO_REASON:
             _restore(account, at, before)
             break
-        if books.keeps_logs:
-            _note_trip(books, noted, entry, leave)
-        _book(books, bars, bar, verdict, entry, leave)
+        _book(books, bars, bar, verdict, entry, leave, noted)
         held += (leave.row - entry.row - held) // _REMEMBERED
         row = noted = leave.row
         end = leave.end
@@ -497,9 +495,19 @@ def _note_trip(books: Books, noted: int, entry: Entry, leave: Leave) -> None:
 
 @inlined_kernel
 def _book(
-    books: Books, bars: MarketBars, bar: Record, verdict: Verdict, entry: Entry, leave: Leave
+    books: Books,
+    bars: MarketBars,
+    bar: Record,
+    verdict: Verdict,
+    entry: Entry,
+    leave: Leave,
+    noted: int,
 ) -> None:
-    """Take a round trip into the account, and into the logs where they are kept."""
+    """Take a round trip into the account, and into the logs where they are kept. `noted` is the
+    first row that no span tells of.
+    """
+    if books.keeps_logs:
+        _note_trip(books, noted, entry, leave)
     account, position = books.account[0], books.positions[0]
     made = entry.side * (leave.value - entry.value) - entry.fee - leave.fee
     position["pending_at"], position["pending_signal_at"] = bar["end"], bar["at"]
