@@ -146,8 +146,7 @@ def pass_round_trips(
             break
         _book(books, bars, bar, verdict, entry, leave, noted)
         held += (leave.row - entry.row - held) // _REMEMBERED
-        row = noted = leave.row
-        end = leave.end
+        row, noted, end = leave.row, leave.row, leave.end
     if books.keeps_logs:
         cash, peak = account["cash"], account["peak"]
         note_span(books.span_log, at, noted, row - noted, cash, 0.0, rules["multiplier"], peak)
