@@ -275,7 +275,7 @@ class OpenLake:
         """Backtests beside each other: of strategies, or such as are already made; by default of
         all active strategies and portfolios that the lake has what they read.
         """
-        from harmony_pipeline.stages.backtests import nothing_to_trade
+        from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
 
         chosen = backtests or [
             name
@@ -359,7 +359,7 @@ class Backtest:
 
     @cached_property
     def _bars(self) -> pl.DataFrame:
-        from harmony_pipeline.stages.backtests import regular_bars
+        from harmony_pipeline.stages.backtest_runs import regular_bars
 
         return regular_bars(self.pipeline)
 

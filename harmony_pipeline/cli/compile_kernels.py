@@ -131,7 +131,7 @@ def _match_tickets(pipeline: PipelineContext) -> None:
     """A bracket, a limit and a trailing stop through a day of bars, and through its ticks."""
     from harmony_pipeline.execution.matching_engine import MatchingEngine
     from harmony_pipeline.execution.order_types import OrderTicket, bracket
-    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.stages.trading_rules import trading_rules
 
     rules = trading_rules(pipeline, pipeline.settings.session.strategy)
     quotes, trades = pipeline.lake.read("quote_ticks"), pipeline.lake.read("trade_ticks")
@@ -163,7 +163,7 @@ def _match_tickets(pipeline: PipelineContext) -> None:
 def _fill_a_machine(pipeline: PipelineContext) -> None:
     """A machine that is always in the market and hears its fills."""
     from harmony_pipeline.backtest.event_driver import run_machine_backtest
-    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.stages.trading_rules import trading_rules
     from harmony_pipeline.strategies.events import Bar, Enter, Fill, Intent
 
     class Holder:
@@ -195,7 +195,7 @@ def _quote_a_machine(pipeline: PipelineContext) -> None:
     import polars as pl
 
     from harmony_pipeline.backtest.quote_driver import run_quote_backtest
-    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.stages.trading_rules import trading_rules
     from harmony_pipeline.strategies.events import Bar, Enter, Intent, Post, Quote
 
     class Quoter:

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from harmony_pipeline.backtest.simulator import BacktestResult
-from harmony_pipeline.config import check_own_rules
 from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.settings_checks import check_own_rules
 from harmony_pipeline.stages import gaps, ingest, instruments, market, models, news, research
-from harmony_pipeline.stages.backtests import nothing_to_trade, simulated
+from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
+from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.trials import count_trial
 from harmony_pipeline.strategies.settings import StrategySettings

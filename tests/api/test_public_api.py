@@ -13,7 +13,7 @@ import pytest
 import harmony_pipeline as h
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.stages import ticks
-from harmony_pipeline.stages.backtests import simulated
+from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.interactive_reports import analysed, tables_of_result
 from harmony_pipeline.strategies.base import Enter, Leave, warm_signals
 from harmony_pipeline.strategies.crossover import MovingAverageCrossover

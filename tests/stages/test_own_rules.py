@@ -9,7 +9,14 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline import api
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
-from harmony_pipeline.stages import backtests, live, research, robustness, sensitivity
+from harmony_pipeline.stages import (
+    backtest_inputs,
+    backtests,
+    live,
+    research,
+    robustness,
+    sensitivity,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import training_recipe
 from harmony_pipeline.stages.preparation import prepare
@@ -156,14 +163,14 @@ def test_other_rules_are_another_trial_another_backtest_and_another_recipe(pipel
         for name in ("rsi_momentum", "mix"):
             seen |= {
                 configuration(other, name),
-                backtests.backtest_id(other, name, {}),
-                str(backtests.backtest_inputs(other, name)),
+                backtest_inputs.backtest_id(other, name, {}),
+                str(backtest_inputs.backtest_inputs(other, name)),
             }
         assert training_recipe(other, 4) == training_recipe(pipeline, 4)
     assert len(seen) == 4 * 6
     taught = {**OWN, "bollinger_reversion": {"bracket": {"profit_take": 0.9}}}
     assert training_recipe(with_own(pipeline.settings, taught), 4) != training_recipe(pipeline, 4)
-    text = backtests.trading_rules_text(pipeline, "mix")
+    text = backtest_inputs.trading_rules_text(pipeline, "mix")
     assert text["rsi_momentum"]["risk"] == OWN["rsi_momentum"]["risk"]
 
 
