@@ -149,6 +149,31 @@ def check_own_rules(settings: SettingsModel, name: str) -> None:
         _check_forecast(settings, name)
 
 
+# what a strategy's size may go by beside its volatility
+_SIZED_BY_BARRIERS = ("stop_distance", "kelly", "kelly_ruin", "log_utility")
+
+
+def unused_bracket(settings: SettingsModel, name: str) -> str:
+    """A sentence where a strategy has a bracket of its own that nothing goes by; else empty. Exits
+    by the signal use none, but labels (those of session.strategy, and what a model is trained on)
+    and some rules of size may. Every rule of size may go by `vertical`.
+    """
+    chosen = settings.strategies[name]
+    own = chosen.bracket.model_dump(exclude_none=True, exclude={"vertical"})
+    used = (
+        chosen.exits == "barriers"
+        or chosen.uses_model
+        or name == settings.session.strategy
+        or settings.risk_of(name).sizing in _SIZED_BY_BARRIERS
+    )
+    if used or not own:
+        return ""
+    return (
+        f'strategies.{name}.bracket: {", ".join(own)} ends no trade, since exits = "signal": set'
+        f' strategies.{name}.exits = "barriers", or take the bracket out'
+    )
+
+
 def _check_forecast(settings: SettingsModel, name: str) -> None:
     """Raises ValueError for a strategy that is left by other barriers than the model forecasts."""
     where, teacher = f"strategies.{name}", settings.session.strategy

@@ -8,6 +8,7 @@ the signals of several strategies on one account (shared_accounts.py).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any, TypedDict
 
@@ -23,6 +24,7 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.stages.backtest_inputs import backtest_id
 from harmony_pipeline.stages.backtest_readiness import first_prediction, nothing_to_trade
+from harmony_pipeline.stages.backtest_remarks import remarks
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.quote_runs import run_over_ticks
@@ -44,8 +46,23 @@ def simulated(
     in_lake: bool = True,
 ) -> BacktestResult:
     """Run one strategy over the lake, with its own parameters or other ones. in_lake: whether the
-    lake has its signals. A state machine with `on_fill` is given the fills of its orders.
+    lake has its signals. A state machine with `on_fill` is given the fills of its orders. The
+    result's notes begin with what is to be said of one that hardly traded.
     """
+    result = _simulated(pipeline, strategy, overrides, bars, in_lake=in_lake)
+    labels = map(pipeline.settings.labels_of, members_of(pipeline, strategy))
+    said = remarks(result, max(one.minimum_barrier_bps for one in labels))
+    return replace(result, notes=[*said, *result.notes])
+
+
+def _simulated(
+    pipeline: PipelineContext,
+    strategy: str,
+    overrides: Mapping[str, Any] | None,
+    bars: pl.DataFrame | None,
+    *,
+    in_lake: bool,
+) -> BacktestResult:
     if strategy in pipeline.settings.portfolios:
         return _simulated_account(pipeline, strategy, overrides or {}, bars)
     chosen = pipeline.settings.strategies[strategy]

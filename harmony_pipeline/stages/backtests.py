@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.backtest.metrics import sharpe_interval
-from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.drawings import Drawing
@@ -121,26 +120,8 @@ def _backtested(
             ),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),
-        notes=[*_why_no_trades(result), *result.notes],
+        notes=result.notes,
     )
-
-
-def _why_no_trades(result: BacktestResult) -> list[str]:
-    """In words, when a backtest that could trade has no trade."""
-    if result.trades.height:
-        return []
-    if not result.orders.height:
-        return ["no trade: no signal became an order"]
-    reasons = (
-        result.orders.group_by("status", "reason")
-        .len()
-        .sort("len", "status", "reason", descending=[True, False, False])
-    )
-    told = ", ".join(
-        f"{count} {status}" + (f" ({reason})" if reason else "")
-        for status, reason, count in reasons.iter_rows()
-    )
-    return [f"no trade: of {result.orders.height} orders none filled: {told}"]
 
 
 def latest_backtest(pipeline: PipelineContext, strategy: str) -> dict[str, Any]:
