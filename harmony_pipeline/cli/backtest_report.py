@@ -10,6 +10,7 @@ from rich.text import Text
 from harmony_pipeline.cli.invocation import as_typed, command_line
 from harmony_pipeline.cli.scan_report import number_text, report_console
 from harmony_pipeline.stages import backtests
+from harmony_pipeline.stages.backtest_remarks import outcomes
 from harmony_pipeline.stages.context import PipelineContext
 
 
@@ -41,15 +42,7 @@ def _orders_in_words(pipeline: PipelineContext, strategy: str) -> str:
     orders = pipeline.lake.read("orders", [strategy])
     if orders.is_empty():
         return "no signal became an order"
-    counted = (
-        orders.group_by("status", "reason")
-        .len()
-        .sort("len", "status", "reason", descending=[True, False, False])
-    )
-    return ", ".join(
-        f"{count} orders {status}" + (f" ({reason})" if reason else "")
-        for status, reason, count in counted.head(4).iter_rows()
-    )
+    return ", ".join(outcomes(orders, "orders ")[:4])
 
 
 def _percent(value: float | None) -> str:

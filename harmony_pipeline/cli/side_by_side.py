@@ -48,8 +48,8 @@ def run_side_by_side(
                     worker.send((waiting.pop(name).run, folder))
                     busy[worker] = name, time.monotonic()
             tell([name for name, _ in busy.values()], len(seconds))
-            for worker in wait(list(busy), _LOOK_SECONDS):
-                assert isinstance(worker, Connection)
+            ready = wait(list(busy), _LOOK_SECONDS)
+            for worker in [one for one in busy if one in ready]:
                 name, began = busy.pop(worker)
                 _refuse_failure(name, worker)
                 seconds[name] = time.monotonic() - began

@@ -6,7 +6,7 @@ import polars as pl
 
 from harmony_pipeline.backtest.simulator import BacktestResult
 
-_TOO_SMALL = ("no_edge", "lot_size", "minimum_order_value", "minimum_quantity", "minimum_notional")
+_TOO_SMALL = ("lot_size", "minimum_order_value", "minimum_quantity", "minimum_notional")
 _MANY = 0.5  # of the entries
 
 
@@ -22,23 +22,28 @@ def remarks(result: BacktestResult, minimum_barrier_bps: float) -> list[str]:
     many = small.height >= _MANY * entries.height and small.height > 0
     hint = _hint(minimum_barrier_bps) if many else ""
     if result.trades.is_empty():
-        return [f"no trade: of {orders.height} orders none filled: {_counted(orders)}{hint}"]
+        return [
+            f"no trade: of {orders.height} orders none filled: {', '.join(outcomes(orders))}{hint}"
+        ]
     if many:
         counted = f"{small.height} of {entries.height} entries were too small to be sent"
-        return [f"{counted}: {_counted(small)}{hint}"]
+        return [f"{counted}: {', '.join(outcomes(small))}{hint}"]
     return []
 
 
-def _counted(orders: pl.DataFrame) -> str:
+def outcomes(orders: pl.DataFrame, noun: str = "") -> list[str]:
+    """How many orders ended how and why, the most frequent first: `3 refused (lot_size)`, or with a
+    noun `3 orders refused (lot_size)`.
+    """
     counts = (
         orders.group_by("status", "reason")
         .len()
         .sort("len", "status", "reason", descending=[True, False, False])
     )
-    return ", ".join(
-        f"{count} {status}" + (f" ({reason})" if reason else "")
+    return [
+        f"{count} {noun}{status}" + (f" ({reason})" if reason else "")
         for status, reason, count in counts.iter_rows()
-    )
+    ]
 
 
 def _hint(minimum_barrier_bps: float) -> str:
