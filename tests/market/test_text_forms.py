@@ -82,6 +82,13 @@ def test_comments_above_the_names_are_skipped_and_counted(
     assert (form.above, form.header, form.commented) == (above, header, above > 0)
 
 
+def test_comments_stand_above_rows_without_names_and_above_symbols_side_by_side() -> None:
+    rows = text_form(b"# bars, by the day\n" + DAILY.encode(), "a.csv", named_by_lean=False)
+    assert rows.is_dated_lean and rows.commented and rows.above == 1
+    wide = text_form(b"# yfinance\n" + WIDE.encode(), "a.csv", named_by_lean=False)
+    assert wide.wide is not None and wide.commented and wide.above == 1
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", " \t\r\n"])
 def test_a_text_without_text_has_no_header(text: str) -> None:
     assert not text_form(text.encode(), "a.csv", named_by_lean=False).header
