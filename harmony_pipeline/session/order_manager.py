@@ -28,7 +28,6 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
-    Event,
     OrderTerms,
     RiskState,
     SubmitOrder,
@@ -74,6 +73,7 @@ from harmony_pipeline.session.order_events import (
 )
 from harmony_pipeline.session.order_gate import OrderGate
 from harmony_pipeline.session.order_requests import OrderRequest
+from harmony_pipeline.session.past_orders import PastOrders
 from harmony_pipeline.session.single_stops import kept_here, take_of
 
 
@@ -101,11 +101,7 @@ class OrderManager:
         self.gate = OrderGate()
         self._unconfirmed: set[str] = set()  # their intents are not known to be on disk
         self._late: dict[str, tuple[OrderTerms, ...]] = {}  # looked up before they are sent
-        # What the process before this one did, by client order id; each is used once.
-        self._refused_before: dict[str, str] = {}
-        self._intended_before: set[str] = set()
-        self._answered_before: set[str] = set()
-        self._canceled_before: set[str] = set()
+        self._past = PastOrders()
         self._now = datetime.max.replace(tzinfo=UTC)
         self._is_streaming = True
         self._actions: list[Action] = []
@@ -159,7 +155,7 @@ class OrderManager:
                 self.gate.differences.extend(differences)
                 self._write_differences(f"reconciled:{micros(self._now)}", differences)
             case Restarted(past):
-                self._remember(past)
+                self._past.remember(past)
             case JournalBroken():
                 self._believe(event)
             case SymbolHalted(symbol, reason):
@@ -228,11 +224,9 @@ class OrderManager:
     def _verdict(self, terms: OrderTerms) -> str | None:
         """Why the order is refused: as the gate said before a restart, else as it says now."""
         name = terms.client_order_id
-        if name in self._refused_before:
-            return self._refused_before.pop(name)
-        if name in self._intended_before:
-            self._intended_before.discard(name)
-            return None
+        refused = self._past.refusal(name)
+        if refused is not None or self._past.was_intended(name):
+            return refused
         return self._gate(terms)
 
     def _refuse(self, terms: OrderTerms, reason: str, tell: bool) -> None:
@@ -268,9 +262,8 @@ class OrderManager:
 
     def _send(self, both: tuple[OrderTerms, ...]) -> None:
         """Send orders whose intents are on disk, unless they may not leave any more."""
-        answered = [terms for terms in both if terms.client_order_id in self._answered_before]
+        answered = self._past.answered(both)
         if answered:  # the journal has the answer, and the gateway takes it from there
-            self._answered_before -= {terms.client_order_id for terms in answered}
             self._submit(answered)
             both = tuple(terms for terms in both if terms not in answered)
         if not both:
@@ -431,7 +424,7 @@ class OrderManager:
 
     def _leg_canceled(self, fact: ev.OrderCanceled, before: Order) -> None:
         consequence = of_canceled_leg(
-            fact, before, self.orders.values(), self._portfolio, self._canceled_before
+            fact, before, self.orders.values(), self._portfolio, self._past.canceled
         )
         if consequence is Consequence.NONE:
             return
@@ -446,26 +439,9 @@ class OrderManager:
 
     # --- restart ----------------------------------------------------------------------------------
 
-    def _remember(self, past: Iterable[Event]) -> None:
-        """Note what the process before this one did with each order, so that it is done again
-        likewise.
-        """
-        for event in past:
-            if isinstance(event, ev.OrderRefused):
-                self._refused_before[event.client_order_id] = event.reason
-            elif isinstance(event, ev.OrderIntended):
-                self._intended_before.add(event.client_order_id)
-            elif isinstance(
-                event,
-                ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderRejected | ev.OrderCanceled,
-            ):
-                self._answered_before.add(event.client_order_id)
-            elif isinstance(event, ev.OrderCancelRequested):
-                self._canceled_before.add(event.client_order_id)
-
     def _believe(self, broken: JournalBroken) -> None:
         """Keep every order that was made, believe every fact, and stop trading."""
-        self._refused_before, self._intended_before, self._answered_before = {}, set(), set()
+        self._past.forget()
         self._dispute(broken.sentence)
         for old in broken.rest:
             if isinstance(old, ev.OrderIntended):
