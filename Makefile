@@ -23,6 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'harmony.pth').write_text(str(pathlib.Path.cwd()) + '\n')"
 	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m harmony_pipeline.cli "$$@"\n' > $(BIN)/harmony && chmod +x $(BIN)/harmony
+	@echo "Compiling the kernels (a few minutes, once) ..."
 	@$(BIN)/python -m harmony_pipeline.cli.compile_kernels
 	@touch $@
 

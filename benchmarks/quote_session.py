@@ -238,7 +238,8 @@ def plan_of(ledger: Any) -> Any:
     from harmony_pipeline.features.catalog import FeatureSet
     from harmony_pipeline.market.calendars import Calendar
     from harmony_pipeline.schemas import CORPORATE_ACTIONS
-    from harmony_pipeline.session.replay import opening_of, plan_day
+    from harmony_pipeline.session.day_plan import plan_day
+    from harmony_pipeline.session.opening import opening_of
     from harmony_pipeline.strategies.base import Stepwise
 
     return plan_day(

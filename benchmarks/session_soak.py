@@ -125,7 +125,8 @@ def plan_of(ledger: Any) -> Any:
     from harmony_pipeline.portfolio.settings import BacktestSettings
     from harmony_pipeline.risk.settings import RiskSettings
     from harmony_pipeline.schemas import CORPORATE_ACTIONS
-    from harmony_pipeline.session.replay import opening_of, plan_day
+    from harmony_pipeline.session.day_plan import plan_day
+    from harmony_pipeline.session.opening import opening_of
     from harmony_pipeline.strategies.base import Stepwise
     from harmony_pipeline.strategies.settings import StrategySettings
 

@@ -51,19 +51,16 @@ def settings(file: str | Path | None = None, **changes: Any) -> Settings:
     """
     from pydantic import ValidationError
 
-    from harmony_pipeline.config import Settings, load_settings
+    from harmony_pipeline.config import NOT_IN_FILES, Settings, load_settings
     from harmony_pipeline.errors import ConfigError
+    from harmony_pipeline.settings_errors import Origin, error_line
 
     base = Settings() if file is None else load_settings(file)
     values = _changed(base.model_dump(exclude_unset=True), changes)
     try:
         return Settings.model_validate({**values, "file": base.file, "as_of": base.as_of})
     except ValidationError as error:
-        lines = (
-            f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}"
-            for one in error.errors()
-        )
-        raise ConfigError("; ".join(lines)) from None
+        raise ConfigError(error_line(error, Origin(Settings, NOT_IN_FILES))) from None
 
 
 def open_lake(
@@ -275,7 +272,7 @@ class OpenLake:
         """Backtests beside each other: of strategies, or such as are already made; by default of
         all active strategies and portfolios that the lake has what they read.
         """
-        from harmony_pipeline.stages.backtests import nothing_to_trade
+        from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
 
         chosen = backtests or [
             name
@@ -327,6 +324,11 @@ class Backtest:
         """The portfolio at each bar's close."""
         return self.result.equity
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of it: that nothing was traded, and why; prices that are old."""
+        return self.result.notes
+
     @cached_property
     def analysis(self) -> Analysis:
         """Every figure and table of it (docs/analytics.md), beside the market of equal weights."""
@@ -359,7 +361,7 @@ class Backtest:
 
     @cached_property
     def _bars(self) -> pl.DataFrame:
-        from harmony_pipeline.stages.backtests import regular_bars
+        from harmony_pipeline.stages.backtest_runs import regular_bars
 
         return regular_bars(self.pipeline)
 

@@ -26,14 +26,16 @@ _OF_SECTIONS = ("value_error", "missing")  # what can be wrong with a section it
 @dataclass(frozen=True)
 class Origin:
     """What was validated: the class, its fields that are no settings, the file with its text, the
-    variables.
+    variables. Values of a script have no file: their lines begin with the key. `above`: the section
+    that the class is of, where it is not the whole settings.
     """
 
     model: type[BaseModel]
-    hidden: Collection[str]
-    path: Path
-    text: str
-    variables: Sequence[Variable]
+    hidden: Collection[str] = ()
+    path: Path | None = None
+    text: str = ""
+    variables: Sequence[Variable] = ()
+    above: tuple[str, ...] = ()
 
 
 def error_line(error: ValidationError, origin: Origin) -> str:
@@ -47,24 +49,26 @@ def error_line(error: ValidationError, origin: Origin) -> str:
             _complaint(detail, location, origin)
         )
     return "; ".join(
-        f"{subject}: {' or '.join(dict.fromkeys(said))}" for subject, said in found.items()
+        f"{subject}: {' or '.join(dict.fromkeys(said))}" if subject else "; ".join(said)
+        for subject, said in found.items()
     )
 
 
 def _subject(detail: ErrorDetails, location: list[str], origin: Origin) -> str:
     """Where the value was written, its key, and the value unless it is long or secret."""
     written = location[:-1] if detail["type"] == "missing" else location
-    where = (
-        _variable_of(written, origin.variables)
-        or f"{printable(origin.path)}{_line_of(written, origin.text)}"
+    file = (
+        "" if origin.path is None else f"{printable(origin.path)}{_line_of(written, origin.text)}"
     )
+    where = _variable_of(written, origin.variables) or file
     if not location or detail["type"] == "extra_forbidden":
         return where
-    key, value = printable(".".join(location)), detail.get("input")
+    key, value = printable(".".join((*origin.above, *location))), detail.get("input")
+    before = f"{where}: " if where else ""
     if isinstance(value, (dict, list, tuple, BaseModel)) or detail["type"] == "missing":
-        return f"{where}: {key}"
+        return f"{before}{key}"
     secret = any(map(is_secret_name, location)) or holds_password(str(value))
-    return f"{where}: {key} = {'<not shown>' if secret else printable(repr(value))}"
+    return f"{before}{key} = {'<not shown>' if secret else printable(repr(value))}"
 
 
 def _complaint(detail: ErrorDetails, location: list[str], origin: Origin) -> str:
@@ -92,7 +96,8 @@ def _unknown_key(location: list[str], origin: Origin) -> str:
     keys = _keys_at(location[:-1], origin)
     guess = nearest(location[-1], keys)
     hint = f"did you mean '{guess}'? " if guess else ""
-    return f"unknown key {printable('.'.join(location))}; {hint}valid keys here: {', '.join(keys)}"
+    key = printable(".".join((*origin.above, *location)))
+    return f"unknown key {key}; {hint}valid keys here: {', '.join(keys)}"
 
 
 def _keys_at(location: Sequence[str], origin: Origin) -> list[str]:

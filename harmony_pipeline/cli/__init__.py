@@ -1,7 +1,7 @@
 """The `harmony` command and what talks to a terminal. Rules, tables and assets do not belong here.
 
-`app` holds the verbs, `boundary` turns every failure into one line, `options` checks what was
-typed.
+`app` lists the verbs of `commands/`, `boundary` turns every failure into one line,
+`argument_checks` checks what was typed.
 """
 
 from harmony_pipeline.cli.app import app

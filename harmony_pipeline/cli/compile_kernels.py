@@ -2,44 +2,74 @@
 harmony_pipeline.cli.compile_kernels`, part of `make setup`.
 
 It runs the smallest whole chain there is, a few weeks of two simulated symbols, in a temporary
-folder.
+folder, and beside it, in a second process, what compiles the kernels that the chain does not need.
 """
 
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
+from harmony_pipeline.cli.side_by_side import Step, run_side_by_side
 from harmony_pipeline.stages.context import PipelineContext
+
+_PROCESSES = 2  # a third would compile again what the others are compiling
 
 
 def main() -> None:
-    """Run the tiny chain and say how long the kernels took."""
-    from harmony_pipeline.testing.tiny import tiny_market
-
+    """Run every step and say how long the kernels took; on a terminal also what is compiled now."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="harmony-warm-") as folder:
-        pipeline = tiny_market(Path(folder))
-        from assets.chain import run_stages
+    console = Console(stderr=True)
+    shown = console.status("compiling the kernels") if console.is_terminal else nullcontext()
+    with tempfile.TemporaryDirectory(prefix="harmony-warm-") as folder, shown as status:
 
-        run_stages(pipeline)
-        _make_signals(pipeline)
-        _label_every_way(pipeline)
-        _make_bars_of_trades(pipeline)
-        _measure_bars_by_ticks(pipeline)
-        _rest_orders(pipeline)
-        _match_tickets(pipeline)
-        _fill_a_machine(pipeline)
-        _quote_a_machine(pipeline)
-    _match_orders()
-    _draw_events()
-    _fold_every_indicator()
-    _predict_a_sequence()
-    _predict_by_trees()
-    _look_at_a_trade()
+        def tell(running: list[str], ended: int) -> None:
+            if status is not None:
+                status.update(
+                    f"compiling the kernels, {ended} of {len(STEPS)} steps done,"
+                    f" {time.monotonic() - started:.0f} s: {', '.join(running)}"
+                )
+
+        run_side_by_side(STEPS, Path(folder), min(_PROCESSES, os.cpu_count() or 1), tell)
     sys.stdout.write(
         f"compiled the kernels in {time.monotonic() - started:.0f} s (cached from now on)\n"
     )
+
+
+def _on_the_market(steps: tuple[Callable[[PipelineContext], None], ...], folder: Path) -> None:
+    """Steps on the small market, whose lake lies in the folder."""
+    from harmony_pipeline.testing.tiny import tiny_market
+
+    pipeline = tiny_market(folder)
+    for step in steps:
+        step(pipeline)
+
+
+def _alone(steps: tuple[Callable[[], None], ...], _folder: Path) -> None:
+    """Steps that need no market."""
+    for step in steps:
+        step()
+
+
+def _make_bars(pipeline: PipelineContext) -> None:
+    """The bars of the small market."""
+    from assets.chain import run_stages
+    from assets.groups import INGEST
+
+    run_stages(pipeline, INGEST)
+
+
+def _run_the_chain(pipeline: PipelineContext) -> None:
+    """From the bars to replayed sessions."""
+    from assets.chain import run_stages
+
+    run_stages(pipeline)
 
 
 def _make_signals(pipeline: PipelineContext) -> None:
@@ -131,7 +161,7 @@ def _match_tickets(pipeline: PipelineContext) -> None:
     """A bracket, a limit and a trailing stop through a day of bars, and through its ticks."""
     from harmony_pipeline.execution.matching_engine import MatchingEngine
     from harmony_pipeline.execution.order_types import OrderTicket, bracket
-    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.stages.trading_rules import trading_rules
 
     rules = trading_rules(pipeline, pipeline.settings.session.strategy)
     quotes, trades = pipeline.lake.read("quote_ticks"), pipeline.lake.read("trade_ticks")
@@ -163,7 +193,7 @@ def _match_tickets(pipeline: PipelineContext) -> None:
 def _fill_a_machine(pipeline: PipelineContext) -> None:
     """A machine that is always in the market and hears its fills."""
     from harmony_pipeline.backtest.event_driver import run_machine_backtest
-    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.stages.trading_rules import trading_rules
     from harmony_pipeline.strategies.events import Bar, Enter, Fill, Intent
 
     class Holder:
@@ -195,7 +225,7 @@ def _quote_a_machine(pipeline: PipelineContext) -> None:
     import polars as pl
 
     from harmony_pipeline.backtest.quote_driver import run_quote_backtest
-    from harmony_pipeline.stages.backtests import trading_rules
+    from harmony_pipeline.stages.trading_rules import trading_rules
     from harmony_pipeline.strategies.events import Bar, Enter, Intent, Post, Quote
 
     class Quoter:
@@ -288,6 +318,44 @@ def _look_at_a_trade() -> None:
     policy_kernels.move_signal(0.01, 6)
     policy_kernels.unrest_signal(0.0, 0.01)
     policy_kernels.drawdown_signal(1.0, 1.0, 0.25)
+
+
+STEPS = {
+    "bars": Step(partial(_on_the_market, (_make_bars,))),
+    "indicators": Step(partial(_alone, (_fold_every_indicator,))),
+    "the chain": Step(partial(_on_the_market, (_run_the_chain,)), after="bars"),
+    # the loop of the backtest, which the chain then finds
+    "a backtest": Step(partial(_on_the_market, (_fill_a_machine,)), after="bars"),
+    "ticks": Step(
+        partial(
+            _on_the_market,
+            (
+                _make_bars_of_trades,
+                _measure_bars_by_ticks,
+                _rest_orders,
+                _match_tickets,
+                _quote_a_machine,
+            ),
+        ),
+        after="bars",
+    ),
+    "strategies and labels": Step(
+        partial(_on_the_market, (_make_signals, _label_every_way)), after="bars"
+    ),
+    "forecasts": Step(
+        partial(
+            _alone,
+            (
+                _match_orders,
+                _draw_events,
+                _predict_a_sequence,
+                _predict_by_trees,
+                _look_at_a_trade,
+            ),
+        )
+    ),
+}
+"""What is compiled, in the order in which it begins where what it needs is there."""
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ALWAYS, _FOREVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _REFERENCES = ("corporate_actions", "universe", "listings")
 _BENCHMARK = "SPY"
+_NOTES = 5  # remarks of the source that are shown
 _OPTIONS = {
     "market.files.timestamp_format": "--timestamp-format",
     'set [market] timeframe = "': 'give --timeframe "',
@@ -102,15 +103,18 @@ def init(data: Path, output: Path, known: Known = Known()) -> Written:
     names = ", ".join(excerpt(symbol, 20) for symbol in found.symbols[:8]) + (
         " ..." if found.symbols[8:] else ""
     )
+    all_rows = found.rows + files.unread.height
     sentences = [
         (
-            f"read {found.rows:,} rows of {len(found.symbols)} symbols ({names}), {found.start} to"
+            f"read {found.rows:,}{f' of {all_rows:,}' if all_rows > found.rows else ''} rows of {len(found.symbols)} symbols ({names}), {found.start} to"
             f" {found.end}"
         ),
         (
             f"guessed: {_bars_guessed(found, known)}calendar {found.calendar}, stamps without a"
             f" zone are {found.timezone}"
         ),
+        *files.why_unread(),
+        *files.notes[:_NOTES],
         *found.reasons,
         *(f"found {key}: {path}" for key, path in references.items()),
     ]
@@ -152,6 +156,10 @@ class _Files:
         self.timestamp_format = timestamp_format
         self.refusals: tuple[str, ...] = ()
         """why the files' rows may not be kept, as they were last read"""
+        self.unread = pl.DataFrame()
+        """rows that lack a cell, as they were last read"""
+        self.notes: tuple[str, ...] = ()
+        """what the source remarked of the files"""
         self._source: FileSource | None = None
 
     def read(self, calendar: str, timeframe: str, zone: str) -> pl.DataFrame:
@@ -171,8 +179,19 @@ class _Files:
         market = MarketSettings(source="files", calendar=calendar, timeframe=timeframe, files=files)  # type: ignore[arg-type]
         self._source = cast("FileSource", build_source(market, self.folder))
         found = self._source.read_bars(None, _ALWAYS, _FOREVER, timeframe)
-        self.refusals = found.refusals
-        return found.rows.filter(pl.col("defect").is_null() & pl.col("close").is_not_null())
+        self.refusals, self.notes = found.refusals, found.notes
+        readable = pl.col("defect").is_null() & pl.col("close").is_not_null()
+        self.unread = found.rows.filter(~readable)
+        return found.rows.filter(readable)
+
+    def why_unread(self) -> list[str]:
+        """How many rows cannot be read, and the first of them; nothing where all can be."""
+        if self.unread.is_empty():
+            return []
+        first = self.unread.sort("origin", "row").row(0, named=True)
+        example = f"line {first['row']} of {first['origin']}"
+        why = first["defect"] or "there is no close"
+        return [f"{self.unread.height:,} rows cannot be read, such as {example}: {why}"]
 
     def vendor_clocks(self) -> tuple[str, ...]:
         """The clocks on which the vendors of the files write."""

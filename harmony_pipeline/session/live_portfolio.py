@@ -7,7 +7,7 @@ or `rsi_momentum/AAPL`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -15,9 +15,8 @@ import msgspec
 import numpy as np
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros, moment
-from harmony_pipeline.execution.lifecycle import Order, Status
-from harmony_pipeline.execution.order_ids import intent_name, order_id
+from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros
+from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.market.lives import actions_by_new_symbol, symbols_of
 from harmony_pipeline.portfolio.corporate_actions import (
     apply_action,
@@ -43,29 +42,20 @@ from harmony_pipeline.portfolio.kernel_types import (
     BAR,
     BY_FLATTEN,
     BY_UNPROTECTED,
-    CANCEL,
     CANCELED,
     ENDING,
-    ENTRY,
-    EXPIRE,
     FILL,
-    MONEY,
     NO_MODEL,
     NO_REASON,
     NO_SIGNAL,
     ORDER,
-    ORDER_KINDS,
     ORDER_OPEN,
     REASON_NAMES,
     REFUSED,
-    REJECT,
     REPORT,
     ROLE_NAMES,
     STOP,
-    TAKE,
-    TIMES_IN_FORCE,
     TRADE,
-    VERDICT_NAMES,
     Record,
     Records,
     records,
@@ -79,26 +69,19 @@ from harmony_pipeline.portfolio.moments import (
     take_report,
 )
 from harmony_pipeline.risk.sizing import drawdown_peak
-from harmony_pipeline.session.ledger_rows import money
-from harmony_pipeline.session.plan import SessionPlan, client_order_id
+from harmony_pipeline.session.fact_reports import put_report
+from harmony_pipeline.session.order_requests import OrderRequest, order_terms
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.portfolio_rows import (
+    equity_row,
+    position_rows,
+    shares_by_symbol,
+    trade_row,
+)
 from harmony_pipeline.session.single_stops import as_stop_limit, reason_to_leave
 from harmony_pipeline.session.stream import SessionBar
 
 _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
-
-
-@dataclass(frozen=True)
-class OrderRequest:
-    """One request of the portfolio: place an order, record one as refused, or cancel the working
-    order of a role.
-    """
-
-    kind: int  # OPEN, REFUSED or CANCELED of portfolio/kernel_types.py
-    slot: str
-    role: str
-    terms: OrderTerms | None  # None for a cancel
-    reason: str | None = None  # of a cancel: why the symbol has ended
-    other: OrderTerms | None = None  # the second leg of a bracket, placed together with the first
 
 
 class LivePortfolio:
@@ -443,9 +426,9 @@ class LivePortfolio:
 
     def apply_fact(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
         """Apply what became of an order; returns the bracket of an entry that is done."""
-        report = self._as_report(fact, before, after)
-        if report is None:
+        if not put_report(self._report, fact, before, after, self.index, self._factor):
             return []
+        report = self._report[0]
         position = self.positions[report["symbol"]]
         is_leg = after.terms.role in ("stop", "take")
         if report["kind"] == FILL and is_leg and position["exit_reason"] == BY_UNPROTECTED:
@@ -459,56 +442,6 @@ class LivePortfolio:
             self.positions, self.portfolio.account, self._rules, self._report, self._intents,
             self._trades,
         )  # fmt: skip
-
-    def _as_report(self, fact: AnyOrderFact, before: Order, after: Order) -> Record | None:
-        """The REPORT of a fact that concerns the portfolio, else None.
-
-        An order that ended is closed once everything that it executed was seen; an execution that
-        comes after that closes it again, which is harmless.
-        """
-        kinds = {
-            ev.OrderCanceled: CANCEL,
-            ev.OrderReplaced: CANCEL,
-            ev.OrderExpired: EXPIRE,
-            ev.OrderRejected: REJECT,
-            ev.OrderRefused: REJECT,
-        }
-        kind = FILL if isinstance(fact, ev.OrderPartiallyFilled) else kinds.get(type(fact))
-        if kind is None or (kind != FILL and not before.is_open):
-            return None
-        terms, report = after.terms, self._report[0]
-        symbol = self.index[terms.slot]
-        self._report[:] = np.zeros(1, REPORT)
-        report["kind"], report["symbol"], report["role"] = (
-            kind,
-            symbol,
-            ROLE_NAMES.index(terms.role),
-        )
-        report["side"] = 1 if terms.side == "buy" else -1
-        report["at"], report["decided_at"], report["number"] = (
-            micros(fact.happened_at),
-            micros(terms.decided_at),
-            len(after.executions),
-        )
-        complete = after.seen_quantity >= after.filled_quantity - 1e-9
-        report["closed"] = int(
-            not after.is_open and complete and after.status is not Status.REPLACED
-        )
-        if isinstance(fact, ev.OrderPartiallyFilled):
-            report["quantity"], report["price"], report["factor"] = (
-                fact.received,
-                fact.price,
-                self._factor[symbol],
-            )
-            report["reference"] = (
-                fact.price if fact.reference_price is None else fact.reference_price
-            )
-            report["fee"], report["slippage"], report["maker"] = (
-                money(fact.fee),
-                fact.slippage,
-                int(fact.liquidity == "maker"),
-            )
-        return report
 
     def _requests(self, count: int) -> list[OrderRequest]:
         """The first `count` intents; the legs of a bracket are one request."""
@@ -539,36 +472,11 @@ class LivePortfolio:
 
     def equity_row(self) -> dict[str, Any]:
         """The account at this moment, in money units."""
-        account = self.account
-        equity, peak = int(account["equity"]), int(account["peak"])
-        return {
-            "equity": equity,
-            "cash": int(account["cash"]),
-            "gross": int(account["gross_value"]),
-            "net": int(account["net_value"]),
-            "drawdown": equity / peak - 1.0,
-        }
+        return equity_row(self.account)
 
     def position_rows(self) -> list[dict[str, Any]]:
-        """What is held: the columns of `session_positions`; levels as raw prices of the entry
-        bar.
-        """
-        rows = []
-        for (strategy, symbol), position in zip(self.owners, self.positions, strict=True):
-            if position["quantity"] != 0.0:
-                protected = bool(position["legs_working"])
-                rows.append(
-                    {
-                        "strategy": strategy,
-                        "symbol": symbol,
-                        "quantity": float(position["quantity"]),
-                        "entry_price": float(position["entry_price"]),
-                        "last_price": float(position["last_price"]),
-                        "stop_price": float(position["stop_level"]) if protected else None,
-                        "take_profit_price": float(position["take_level"]) if protected else None,
-                    }
-                )
-        return rows
+        """What is held: the columns of `session_positions`."""
+        return position_rows(self.owners, self.positions)
 
     def shares(self) -> Mapping[str, float]:
         """Signed shares of every symbol that is held: a broker counts those of all strategies
@@ -577,77 +485,4 @@ class LivePortfolio:
         return shares_by_symbol(self.owners, self.positions)
 
     def _keep_trades(self, count: int) -> None:
-        for trade in self._trades[:count]:
-            self.trades.append(
-                {
-                    "strategy": self.owners[trade["symbol"]][0],
-                    "symbol": self.owners[trade["symbol"]][1],
-                    "side": "long" if trade["side"] > 0 else "short",
-                    "quantity": float(trade["quantity"]),
-                    "entry_timestamp": int(trade["entry_bar"]),
-                    "entry_price": float(trade["entry_price"]),
-                    "exit_timestamp": int(trade["exit_bar"]),
-                    "exit_price": float(trade["exit_price"]),
-                    "exit_reason": REASON_NAMES[trade["exit_reason"]],
-                    "fees": int(trade["fees"]) / MONEY,
-                    "pnl": int(trade["pnl"]) / MONEY,
-                    "entry_value": int(trade["entry_value"]) / MONEY,
-                }
-            )
-
-
-def shares_by_symbol(
-    owners: Sequence[tuple[str | None, str]], positions: Records
-) -> dict[str, float]:
-    """Signed shares by symbol, of positions that are `owners`' (strategy, symbol)."""
-    held: dict[str, float] = {}
-    for (_, symbol), position in zip(owners, positions, strict=True):
-        if position["quantity"] != 0.0:
-            held[symbol] = held.get(symbol, 0.0) + float(position["quantity"])
-    return held
-
-
-def order_terms(
-    order: Record, quantity: float, models: Sequence[str], plan: SessionPlan
-) -> OrderTerms:
-    """An ORDER record (an intent, or an order at work) under its names in the plan's session."""
-    role, slot = int(order["role"]), plan.slot_names[order["symbol"]]
-    opened_as = plan.slot_names[order["entry_symbol"]]
-    symbol, entry_symbol = (
-        plan.symbols[order[name] % len(plan.symbols)] for name in ("symbol", "entry_symbol")
-    )
-    role_name, is_leg = ROLE_NAMES[role], role in (STOP, TAKE)
-    decided_at, entry_at = moment(order["decided_at"]), moment(order["entry_at"])
-    name = intent_name(slot, decided_at, role_name)
-    return OrderTerms(
-        client_order_id=client_order_id(plan.session_id, name),
-        order_id=order_id(plan.account, name),
-        symbol=symbol,
-        role=role_name,  # type: ignore[arg-type]
-        side="buy" if order["side"] > 0 else "sell",
-        quantity=quantity,
-        kind=ORDER_KINDS[role],  # type: ignore[arg-type]
-        limit_price=float(order["level"]) if role == TAKE else None,
-        stop_price=float(order["level"]) if role == STOP else None,
-        time_in_force=TIMES_IN_FORCE[role],  # type: ignore[arg-type]
-        parent_id=(
-            None
-            if role == ENTRY
-            else order_id(plan.account, intent_name(opened_as, entry_at, "entry"))
-        ),
-        signal_timestamp=moment(order["signal_at"]),
-        decided_at=decided_at,
-        reason=REASON_NAMES[order["reason"]] or None,
-        model_id=None if order["model"] == NO_MODEL else models[order["model"]],
-        after_exit=bool(order["after_exit"]),
-        volatility=float(order["volatility"]),
-        entry_decided_at=entry_at,
-        entry_bar=moment(order["since"]) if is_leg else None,
-        entry_factor=float(order["factor"]) if is_leg else 1.0,
-        entry_symbol=entry_symbol if entry_symbol != symbol else None,
-        strategy=plan.strategy_of(int(order["symbol"])),
-        verdict=VERDICT_NAMES[order["verdict"]] or None,
-        limit=REASON_NAMES[order["limit"]] or None,
-        wanted_quantity=float(order["wanted"]) or None,
-        release_at=moment(order["release_at"]) if order["release_at"] else None,
-    )
+        self.trades += [trade_row(self.owners, trade) for trade in self._trades[:count]]

@@ -11,7 +11,7 @@ from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN, ROLE_NAMES, Record
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.live_portfolio import order_terms
+from harmony_pipeline.session.order_requests import order_terms
 from harmony_pipeline.session.plan import SessionPlan
 
 

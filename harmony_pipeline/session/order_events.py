@@ -19,7 +19,7 @@ from harmony_pipeline.execution.events import (
 )
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.session.ledger_rows import Execution
-from harmony_pipeline.session.live_portfolio import OrderRequest
+from harmony_pipeline.session.order_requests import OrderRequest
 
 ENDED_AT_BROKER = "ended at the broker"
 """Why an order is canceled that nobody told us of: reconciliation found it."""

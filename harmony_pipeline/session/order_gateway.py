@@ -23,7 +23,6 @@ from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.live_portfolio import OrderRequest
 from harmony_pipeline.session.order_events import (
     Action,
     Cancel,
@@ -45,6 +44,7 @@ from harmony_pipeline.session.order_events import (
     fact_head,
 )
 from harmony_pipeline.session.order_manager import OrderManager
+from harmony_pipeline.session.order_requests import OrderRequest
 from harmony_pipeline.session.telemetry import OFF, Telemetry
 
 

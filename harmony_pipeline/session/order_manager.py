@@ -6,8 +6,9 @@ event. After a crash the same `step` is fed from the ledger (`session/event_repl
 
 - An order leaves only after `IntentsKept` confirmed that its intent is on disk, under its own
   client order id: no crash and no repetition makes two orders of one intent.
-- `gate` decides whether an order may leave. It is asked when the order is decided, and again when
-  it is sent, because it may have waited, or the books may have come into dispute since.
+- The gate (`session/order_gate.py`) decides whether an order may leave. It is asked when the order
+  is decided, and again when it is sent, because it may have waited, or the books may have come into
+  dispute since.
 - An order waits for those that stand in its way at the broker (`session/crossing_orders.py`).
 - A position whose bracket ended without a fill is closed (`session/bracket_orders.py`).
 - A broker's fact passes `execution/lifecycle.py` before it changes anything. A fact that the
@@ -27,7 +28,6 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
-    Event,
     OrderTerms,
     RiskState,
     SubmitOrder,
@@ -43,9 +43,8 @@ from harmony_pipeline.session.bracket_orders import (
 )
 from harmony_pipeline.session.crossing_orders import crossing_orders, due_at, is_blocked
 from harmony_pipeline.session.event_replay import OWN_FACTS
-from harmony_pipeline.session.freshness import stricter
 from harmony_pipeline.session.ledger_rows import execution_of
-from harmony_pipeline.session.live_portfolio import LivePortfolio, OrderRequest
+from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_events import (
     Action,
     BooksCompared,
@@ -72,6 +71,9 @@ from harmony_pipeline.session.order_events import (
     Write,
     fact_head,
 )
+from harmony_pipeline.session.order_gate import OrderGate
+from harmony_pipeline.session.order_requests import OrderRequest
+from harmony_pipeline.session.past_orders import PastOrders
 from harmony_pipeline.session.single_stops import kept_here, take_of
 
 
@@ -96,20 +98,10 @@ class OrderManager:
         self.carried: dict[str, Order] = {}  # worked when the session opened, as they now stand
         self.waiting: list[str] = []  # on disk, and kept back until another order is done
         self.cancel_again: list[str] = []  # asked to be canceled, without an answer
-        self.differences: list[str] = []
-        self.closing = False
-        self.halted_symbols: dict[str, str] = {}  # symbol -> why it is not entered any more
-        self.ended_strategies: dict[str, str] = {}  # strategy -> why it trades no more
-        self.cash_doubted = False
-        self.streams: RiskState = "ACTIVE"
-        self.streams_reason = ""
+        self.gate = OrderGate()
         self._unconfirmed: set[str] = set()  # their intents are not known to be on disk
         self._late: dict[str, tuple[OrderTerms, ...]] = {}  # looked up before they are sent
-        # What the process before this one did, by client order id; each is used once.
-        self._refused_before: dict[str, str] = {}
-        self._intended_before: set[str] = set()
-        self._answered_before: set[str] = set()
-        self._canceled_before: set[str] = set()
+        self._past = PastOrders()
         self._now = datetime.max.replace(tzinfo=UTC)
         self._is_streaming = True
         self._actions: list[Action] = []
@@ -156,59 +148,36 @@ class OrderManager:
         """Take an event that is about no single order."""
         match event:
             case StreamsJudged(state, reason):
-                self.streams, self.streams_reason = state, reason
+                self.gate.streams, self.gate.streams_reason = state, reason
             case Flattening(on):
-                self.closing = on
+                self.gate.closing = on
             case BooksCompared(differences):
-                self.differences.extend(differences)
+                self.gate.differences.extend(differences)
                 self._write_differences(f"reconciled:{micros(self._now)}", differences)
             case Restarted(past):
-                self._remember(past)
+                self._past.remember(past)
             case JournalBroken():
                 self._believe(event)
             case SymbolHalted(symbol, reason):
-                self.halted_symbols.setdefault(symbol, reason)
+                self.gate.halted_symbols.setdefault(symbol, reason)
             case CashDoubted(doubted):
-                self.cash_doubted = doubted
+                self.gate.cash_doubted = doubted
 
-    # --- risk state -------------------------------------------------------------------------------
+    # --- the gate ---------------------------------------------------------------------------------
 
     def risk_state(self, is_streaming: bool) -> RiskState:
         """The strictest of what streams, books and broker allow."""
-        halted = self.differences or not is_streaming
-        closing: RiskState = "REDUCING" if self.closing or self.cash_doubted else "ACTIVE"
-        return stricter(self.streams, closing, "HALTED" if halted else "ACTIVE")
-
-    def gate(self, role: str, symbol: str = "", strategy: str | None = None) -> str | None:
-        """Why an order of that role, symbol and strategy may not leave now, or None."""
-        state = self.risk_state(self._is_streaming)
-        if state == "HALTED":
-            return f"halted: {self._why()}"
-        if state == "REDUCING" and role == "entry":
-            return "flatten" if self.closing else f"reducing: {self._why()}"
-        if role == "entry" and symbol in self.halted_symbols:
-            return f"{symbol} is halted: {self.halted_symbols[symbol]}"
-        if role == "entry" and strategy in self.ended_strategies:
-            return f"{strategy} is stopped: {self.ended_strategies[strategy]}"
-        return None
+        return self.gate.risk_state(is_streaming)
 
     def _gate(self, terms: OrderTerms) -> str | None:
-        return self.gate(terms.role, terms.symbol, terms.strategy)
-
-    def _why(self) -> str:
-        if self.differences:
-            return "the books are not reconciled"
-        if self._is_streaming and self.streams == "ACTIVE" and self.cash_doubted:
-            return "the broker's cash differs from the ledger's"
-        return self.streams_reason if self._is_streaming else "the order stream is down"
+        return self.gate.refusal(terms.role, terms.symbol, terms.strategy, self._is_streaming)
 
     def _dispute(self, sentence: str) -> None:
         """Halt until a person or a later comparison settles the books."""
-        if sentence not in self.differences:
-            self.differences.append(sentence)
-            self._write_differences(
-                f"dispute:{len(self.differences)}:{micros(self._now)}", (sentence,)
-            )
+        differences = self.gate.differences
+        if sentence not in differences:
+            differences.append(sentence)
+            self._write_differences(f"dispute:{len(differences)}:{micros(self._now)}", (sentence,))
 
     def _write_differences(self, key: str, differences: tuple[str, ...]) -> None:
         now = self._now
@@ -255,11 +224,9 @@ class OrderManager:
     def _verdict(self, terms: OrderTerms) -> str | None:
         """Why the order is refused: as the gate said before a restart, else as it says now."""
         name = terms.client_order_id
-        if name in self._refused_before:
-            return self._refused_before.pop(name)
-        if name in self._intended_before:
-            self._intended_before.discard(name)
-            return None
+        refused = self._past.refusal(name)
+        if refused is not None or self._past.was_intended(name):
+            return refused
         return self._gate(terms)
 
     def _refuse(self, terms: OrderTerms, reason: str, tell: bool) -> None:
@@ -295,9 +262,8 @@ class OrderManager:
 
     def _send(self, both: tuple[OrderTerms, ...]) -> None:
         """Send orders whose intents are on disk, unless they may not leave any more."""
-        answered = [terms for terms in both if terms.client_order_id in self._answered_before]
+        answered = self._past.answered(both)
         if answered:  # the journal has the answer, and the gateway takes it from there
-            self._answered_before -= {terms.client_order_id for terms in answered}
             self._submit(answered)
             both = tuple(terms for terms in both if terms not in answered)
         if not both:
@@ -405,7 +371,7 @@ class OrderManager:
         self._actions.append(Cancel(CancelOrder(order.client_order_id, reason)))
 
     def _end_strategy(self, strategy: str, reason: str) -> None:
-        self.ended_strategies.setdefault(strategy, reason)
+        self.gate.ended_strategies.setdefault(strategy, reason)
         for order in self.working():
             if (order.terms.strategy, order.terms.role) == (strategy, "entry"):
                 self._cancel(order, f"{strategy} is stopped: {reason}")
@@ -458,7 +424,7 @@ class OrderManager:
 
     def _leg_canceled(self, fact: ev.OrderCanceled, before: Order) -> None:
         consequence = of_canceled_leg(
-            fact, before, self.orders.values(), self._portfolio, self._canceled_before
+            fact, before, self.orders.values(), self._portfolio, self._past.canceled
         )
         if consequence is Consequence.NONE:
             return
@@ -473,26 +439,9 @@ class OrderManager:
 
     # --- restart ----------------------------------------------------------------------------------
 
-    def _remember(self, past: Iterable[Event]) -> None:
-        """Note what the process before this one did with each order, so that it is done again
-        likewise.
-        """
-        for event in past:
-            if isinstance(event, ev.OrderRefused):
-                self._refused_before[event.client_order_id] = event.reason
-            elif isinstance(event, ev.OrderIntended):
-                self._intended_before.add(event.client_order_id)
-            elif isinstance(
-                event,
-                ev.OrderSubmitted | ev.OrderOutcomeUnknown | ev.OrderRejected | ev.OrderCanceled,
-            ):
-                self._answered_before.add(event.client_order_id)
-            elif isinstance(event, ev.OrderCancelRequested):
-                self._canceled_before.add(event.client_order_id)
-
     def _believe(self, broken: JournalBroken) -> None:
         """Keep every order that was made, believe every fact, and stop trading."""
-        self._refused_before, self._intended_before, self._answered_before = {}, set(), set()
+        self._past.forget()
         self._dispute(broken.sentence)
         for old in broken.rest:
             if isinstance(old, ev.OrderIntended):
@@ -540,11 +489,7 @@ class OrderManager:
             "carried": [msgspec.to_builtins(order) for order in self.carried.values()],
             "waiting": list(self.waiting),
             "cancel_again": list(self.cancel_again),
-            "differences": list(self.differences),
-            "closing": self.closing,
-            "halted_symbols": dict(self.halted_symbols),
-            "cash_doubted": self.cash_doubted,
-            "ended_strategies": dict(self.ended_strategies),
+            **self.gate.checkpoint(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -556,11 +501,7 @@ class OrderManager:
             order.client_order_id: order for order in msgspec.convert(saved["carried"], list[Order])
         }
         self.waiting, self.cancel_again = list(saved["waiting"]), list(saved["cancel_again"])
-        self.differences, self.closing = list(saved["differences"]), bool(saved["closing"])
-        # snapshots of earlier code have none of these
-        self.halted_symbols = dict(saved.get("halted_symbols", {}))
-        self.cash_doubted = bool(saved.get("cash_doubted", False))
-        self.ended_strategies = dict(saved.get("ended_strategies", {}))
+        self.gate.restore(saved)
 
 
 def _key(fact: AnyOrderFact) -> str:

@@ -17,61 +17,39 @@ No attribute holds a sentence of a broker, a strategy or an error: only kinds, c
 Harmony's own. Durations are of this machine's clock, since a replayed one stands still.
 """
 
-import contextlib
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import requests
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind
 
-from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable, ConfigError
+from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import Event, OrderTerms, QuoteActed, RiskState
 from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.portfolio.kernel_types import MONEY, REASON_NAMES
+from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.session.otlp_delivery import Delivery, Providers, session_resource
+from harmony_pipeline.session.otlp_spans import (
+    OpenRequest,
+    OpenSpan,
+    UpdatesSpan,
+    mark_failed,
+    order_attributes,
+    refusal_attributes,
+    request_attributes,
+)
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quotes import CountsQuotes
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.session.telemetry import NO_SPAN, Sent, Span, Telemetry
 from harmony_pipeline.version import __version__
 
-Attributes = dict[str, Any]
-
 _SCOPE = "harmony_pipeline.session"
-_CLOSE_SECONDS = 2.0  # for what waits when the session ends
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _RISK_STATES: tuple[RiskState, ...] = ("ACTIVE", "REDUCING", "HALTED")
 _QUOTE_OUTCOMES = ("handled", "conflated", "refused")
-_REASONS = frozenset(REASON_NAMES[1:])
-# what the gate of session/order_manager.py says, which names states, symbols and strategies
-_GATE = (
-    (" is halted: ", "symbol_halted"),
-    (" is stopped: ", "strategy_stopped"),
-    ("halted: ", "halted"),
-    ("reducing: ", "reducing"),
-)
-# loggers of the SDK that say of each attempt what the session's log says once
-_LOUD = (
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.sdk._shared_internal",
-    "opentelemetry.sdk.metrics._internal.export",
-)
 
 
 class OtlpTelemetry(Telemetry):
@@ -86,10 +64,10 @@ class OtlpTelemetry(Telemetry):
     def __init__(
         self, url: str, plan: SessionPlan, *, is_live: bool, tell: Callable[..., object]
     ) -> None:
-        self._delivery = _Delivery(tell)
-        resource = _resource(plan, is_live=is_live)
+        self._delivery = Delivery(tell)
+        resource = session_resource(plan, is_live=is_live)
         try:
-            self._providers = _Providers(url.rstrip("/"), resource, self._delivery)
+            self._providers = Providers(url.rstrip("/"), resource, self._delivery)
         except (ValueError, RuntimeError, ImportError) as error:
             raise ConfigError(f"session.telemetry, with the variables OTEL_*: {error}") from None
         self._tracer = self._providers.traces.get_tracer(_SCOPE, __version__)
@@ -146,7 +124,7 @@ class OtlpTelemetry(Telemetry):
                 "harmony.moment.bars": len(batch.bars),
             },
         )
-        return _Open(span, self._delivery, self._moments)
+        return OpenSpan(span, self._delivery, self._moments)
 
     def quote(self, fact: QuoteActed) -> Span:
         """A trace."""
@@ -159,57 +137,57 @@ class OtlpTelemetry(Telemetry):
                 "harmony.signal.side": fact.side,
             },
         )
-        return _Open(span, self._delivery)
+        return OpenSpan(span, self._delivery)
 
     def request(self, kind: str, sent: Sent | None, orders: Sequence[OrderTerms] = ()) -> Span:
         """A span of a client."""
         if kind == "submit":
             self._leaves(orders)
         span = self._tracer.start_span(
-            f"broker {kind}", kind=SpanKind.CLIENT, attributes=_of_request(kind, orders)
+            f"broker {kind}", kind=SpanKind.CLIENT, attributes=request_attributes(kind, orders)
         )
-        return _OpenRequest(span, self._delivery, sent)
+        return OpenRequest(span, self._delivery, sent)
 
     def updates(self, sent: Sent | None) -> Span:
         """A span where the broker was asked."""
         if sent is None:
             return NO_SPAN
-        return _Perhaps(self, sent)
+        return UpdatesSpan(self.asked, sent)
 
     def asked(self, began: int, count: int, outcome: str, error: BaseException | None) -> None:
         """News took `count` requests since `began` (nanoseconds since 1970)."""
-        attributes = _of_request("updates", ()) | {
+        attributes = request_attributes("updates", ()) | {
             "harmony.broker.requests": count, "harmony.broker.outcome": outcome,
         }  # fmt: skip
         span = self._tracer.start_span(
             "broker updates", kind=SpanKind.CLIENT, start_time=began, attributes=attributes
         )
         if error is not None:
-            _fail(span, error)
+            mark_failed(span, error)
         self._delivery.ends(span)
 
     def reconciliation(self) -> Span:
         """A span, or a trace."""
-        return _Open(self._tracer.start_span("reconciliation"), self._delivery)
+        return OpenSpan(self._tracer.start_span("reconciliation"), self._delivery)
 
     def wrote(self, event: Event, order: Order | None) -> None:
         """Counts orders, fills, refusals and rejections, and the times on the way."""
         match event:
             case ev.OrderIntended():
                 self._intended[event.client_order_id] = time.perf_counter()
-                self._orders.add(1, _of_order(event.order))
+                self._orders.add(1, order_attributes(event.order))
             case ev.OrderRefused():
-                self._refusals.add(1, _of_refusal(event))
+                self._refusals.add(1, refusal_attributes(event))
             case ev.OrderAccepted() | ev.OrderHeld():
                 self._accepted(event.client_order_id)
             case ev.OrderPartiallyFilled():
                 self._accepted(event.client_order_id)
                 if order is not None:
                     liquidity = {"harmony.fill.liquidity": event.liquidity}
-                    self._fills.add(1, _of_order(order.terms) | liquidity)
+                    self._fills.add(1, order_attributes(order.terms) | liquidity)
             case ev.OrderRejected():
                 if order is not None:
-                    self._rejections.add(1, _of_order(order.terms))
+                    self._rejections.add(1, order_attributes(order.terms))
         if order is not None and not order.is_open:
             self._intended.pop(order.client_order_id, None)
             self._sent_at.pop(order.client_order_id, None)
@@ -244,7 +222,7 @@ class OtlpTelemetry(Telemetry):
         for terms in orders:
             intended = self._intended.pop(terms.client_order_id, None)
             if intended is not None:
-                self._send.record(now - intended, _of_order(terms))
+                self._send.record(now - intended, order_attributes(terms))
                 self._sent_at[terms.client_order_id] = now
 
     def _accepted(self, name: str) -> None:
@@ -281,276 +259,3 @@ class OtlpTelemetry(Telemetry):
         if self._risk is not None:
             for state in _RISK_STATES:
                 yield Observation(int(state == self._risk), {"harmony.risk.state": state.lower()})
-
-
-# --- spans ----------------------------------------------------------------------------------------
-
-
-class _Open(Span):
-    """A span that is current inside its context. `seconds`: a histogram of its duration."""
-
-    __slots__ = ("_began", "_delivery", "_dropped", "_seconds", "_span", "_token")
-
-    def __init__(self, span: trace.Span, delivery: "_Delivery", seconds: Any = None) -> None:
-        self._span, self._delivery, self._seconds = span, delivery, seconds
-        self._dropped = False
-
-    def __enter__(self) -> Self:
-        self._token = otel_context.attach(trace.set_span_in_context(self._span))
-        self._began = time.perf_counter()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        took = time.perf_counter() - self._began
-        otel_context.detach(self._token)
-        if self._dropped:  # never ended, so never sent
-            return
-        if error is not None:
-            _fail(self._span, error)
-        if self._seconds is not None:
-            # with the span as its context: an exemplar of the histogram names the trace
-            self._seconds.record(took, context=_context_of(self._span))
-        self._delivery.ends(self._span)
-
-    def set(self, name: str, value: str | int) -> None:
-        """An attribute."""
-        self._span.set_attribute(name, value)
-        if name == "error.type":
-            self._span.set_status(Status(StatusCode.ERROR))
-
-    def drop(self) -> None:
-        """It is neither sent nor counted."""
-        self._dropped = True
-
-
-class _OpenRequest(_Open):
-    """A request to a broker: how it ended, and how often it was sent."""
-
-    __slots__ = ("_before", "_sent")
-
-    def __init__(self, span: trace.Span, delivery: "_Delivery", sent: Sent | None) -> None:
-        super().__init__(span, delivery)
-        self._sent = sent
-        self._before = 0 if sent is None else sent()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        count = 1 if self._sent is None else self._sent() - self._before
-        self._span.set_attribute("harmony.broker.requests", count)
-        self._span.set_attribute("harmony.broker.outcome", _outcome(error))
-        super().__exit__(kind, error, trace)
-
-
-class _Perhaps(Span):
-    """News taken in: a span only where the broker was asked for it."""
-
-    __slots__ = ("_before", "_began", "_sent", "_telemetry")
-
-    def __init__(self, telemetry: OtlpTelemetry, sent: Sent) -> None:
-        self._telemetry, self._sent = telemetry, sent
-        self._before, self._began = sent(), time.time_ns()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        count = self._sent() - self._before
-        if count:
-            self._telemetry.asked(self._began, count, _outcome(error), error)
-
-
-def _context_of(span: trace.Span) -> otel_context.Context:
-    return trace.set_span_in_context(span)
-
-
-def _fail(span: trace.Span, error: BaseException) -> None:
-    """The kind of the error alone: its sentence may hold what nobody outside is to read."""
-    span.set_attribute("error.type", type(error).__name__)
-    span.set_status(Status(StatusCode.ERROR))
-
-
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "answered"
-    if isinstance(error, BrokerRejected):
-        return "rejected"
-    return "unavailable" if isinstance(error, BrokerUnavailable) else "failed"
-
-
-def _of_request(kind: str, orders: Sequence[OrderTerms]) -> Attributes:
-    found: Attributes = {"harmony.broker.request": kind}
-    if orders:
-        found |= _of_order(orders[0]) | {
-            "harmony.symbol": orders[0].symbol,
-            "harmony.order.ids": [terms.client_order_id for terms in orders],
-        }
-    return found
-
-
-def _of_order(terms: OrderTerms) -> Attributes:
-    found: Attributes = {"harmony.order.role": terms.role, "harmony.order.side": terms.side}
-    return found if terms.strategy is None else found | {"harmony.strategy": terms.strategy}
-
-
-def _of_refusal(fact: ev.OrderRefused) -> Attributes:
-    """Reason and limit by their names; a sentence of the gate by its kind."""
-    reason = fact.reason
-    if reason not in _REASONS:
-        reason = next((kind for part, kind in _GATE if part in reason), "other")
-    found = _of_order(fact.order) | {"harmony.refusal.reason": reason}
-    limit = fact.order.limit
-    return found | {"harmony.risk.limit": limit} if limit in _REASONS else found
-
-
-# --- sending --------------------------------------------------------------------------------------
-
-
-class _Delivery:
-    """Whether the collector takes what it is sent, and how many spans it has not taken. Told by
-    every request, in the threads that send.
-    """
-
-    def __init__(self, tell: Callable[..., object]) -> None:
-        self._tell = tell
-        self._lock = threading.Lock()
-        self._fails = self._closed = False
-        self._ended = 0  # spans that are to be sent; one thread counts
-        self._taken = 0
-        self.closing = False
-        self.hopeless = threading.Event()  # nobody listens while the session is closing
-
-    def ends(self, span: trace.Span) -> None:
-        """End a span, which is to be sent where it was sampled."""
-        self._ended += span.get_span_context().trace_flags.sampled
-        span.end()
-
-    def took(self, spans: int) -> None:
-        """The collector has these spans."""
-        with self._lock:
-            self._taken += spans
-
-    def answered(self) -> None:
-        """A request was taken."""
-        with self._lock:
-            again, self._fails = self._fails and not self._closed, False
-        if again:
-            self._tell("telemetry is delivered again")
-
-    def failed(self, reason: str, *, unreachable: bool = False) -> None:
-        """A request was not: the log says it of the first."""
-        with self._lock:
-            first = not self._fails and not self._closed
-            self._fails = True
-        if first:
-            self._tell("telemetry is not delivered", reason=reason)
-        if unreachable and self.closing:
-            self.hopeless.set()
-
-    def close(self) -> None:
-        """Say how many spans were lost, if any were, and nothing after that."""
-        with self._lock:
-            self._closed = True
-            lost = self._ended - self._taken
-        if lost:
-            self._tell("telemetry was lost", spans=lost)
-
-
-class _Session(requests.Session):
-    """Connections to the collector that say how each request ended."""
-
-    def __init__(self, delivery: _Delivery) -> None:
-        super().__init__()
-        self._delivery = delivery
-
-    def request(self, *arguments: Any, **options: Any) -> requests.Response:
-        """As `requests.Session.request`."""
-        try:
-            answer = super().request(*arguments, **options)
-        except Exception as error:
-            # the kind alone: what it says may hold the headers
-            self._delivery.failed(type(error).__name__, unreachable=True)
-            raise
-        if answer.ok:
-            self._delivery.answered()
-        else:
-            self._delivery.failed(f"status {answer.status_code}")
-        return answer
-
-
-class _SpanExporter(OTLPSpanExporter):
-    """Counts the spans that the collector has taken."""
-
-    def __init__(self, url: str, delivery: _Delivery) -> None:
-        super().__init__(f"{url}/v1/traces", session=_Session(delivery))
-        self._delivery = delivery
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """As `OTLPSpanExporter.export`."""
-        result = super().export(spans)
-        if result is SpanExportResult.SUCCESS:
-            self._delivery.took(len(spans))
-        return result
-
-
-class _Providers:
-    """The SDK's parts of one session, with their threads. None of them is the process's own."""
-
-    def __init__(self, url: str, resource: Resource, delivery: _Delivery) -> None:
-        for name in _LOUD:
-            logging.getLogger(name).addFilter(_say_nothing)
-        self._delivery = delivery
-        self._spans = _SpanExporter(url, delivery)
-        self._numbers = OTLPMetricExporter(f"{url}/v1/metrics", session=_Session(delivery))
-        processor = BatchSpanProcessor(self._spans)
-        self.traces = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self.traces.add_span_processor(processor)
-        reader = PeriodicExportingMetricReader(self._numbers)
-        self.metrics = MeterProvider([reader], resource, shutdown_on_exit=False)
-
-    def close(self) -> None:
-        """Send what waits, for two seconds at most, and less where nobody listens. A thread that
-        still waits for an answer then ends by itself.
-        """
-        self._delivery.closing = True
-        ended = self._delivery.hopeless
-        threading.Thread(
-            target=self._send_rest, args=(ended,), name="telemetry end", daemon=True
-        ).start()
-        ended.wait(_CLOSE_SECONDS)
-        for exporter in (self._spans, self._numbers):  # a repetition that is waited for is given up
-            exporter.shutdown()
-
-    def _send_rest(self, ended: threading.Event) -> None:
-        for provider in (self.traces, self.metrics):
-            with contextlib.suppress(Exception):
-                provider.shutdown()
-        ended.set()
-
-
-def _say_nothing(_record: logging.LogRecord) -> bool:
-    return False
-
-
-def _resource(plan: SessionPlan, *, is_live: bool) -> Resource:
-    """Who sends; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before it."""
-    own = Resource(
-        {
-            "service.name": "harmony",
-            "service.version": __version__,
-            "harmony.session.id": plan.session_id,
-            "harmony.session.date": plan.date.isoformat(),
-            "harmony.session.mode": "live" if is_live else "replay",
-        }
-    )
-    return Resource.create().merge(own).merge(OTELResourceDetector().detect())

@@ -302,7 +302,7 @@ class Reconciler:
         return usual
 
     def _trust_cash(self) -> None:
-        if self._trader.manager.cash_doubted:
+        if self._trader.manager.gate.cash_doubted:
             self._trader.gateway.handle(CashDoubted(doubted=False))
 
     def _write(self, found: Found, now: datetime) -> None:

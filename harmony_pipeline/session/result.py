@@ -15,7 +15,7 @@ from harmony_pipeline.portfolio.sleeves import symbol_of
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.live_portfolio import shares_by_symbol
+from harmony_pipeline.session.portfolio_rows import shares_by_symbol
 
 TABLES = (
     "session_orders",

@@ -6,18 +6,19 @@ to the cent, as `run_backtest` of that day from the same opening state. Both run
 functions in the same order; there is no second definition of anything here.
 
     begin      once a session: securities that ended since the last one
-    (portfolio/corporate_actions.py) settle     corporate actions, orders at the open, brackets in
-    the range: the exchange's news, symbol by symbol (a real broker's news all at once) mark
-    positions at the close, breakers, the equity row
+               (session/corporate_actions.py)
+    settle     corporate actions, orders at the open, brackets in the range: the exchange's news,
+               symbol by symbol (a real broker's news all at once)
+    mark       positions at the close, breakers, the equity row
     signals    features, signal, probability, of each strategy; with a machine with on_fill only
-    now, since it hears what was filled decide     exits and entries through the one gate
+               now, since it hears what was filled
+    decide     exits and entries through the one gate
     snapshot   everything a restart needs
 
 Between two moments a machine with `on_quote` hears the quotes that came
 (session/quote_decisions.py).
 """
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
@@ -27,19 +28,12 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import SessionFact, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
-from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.portfolio.kernel_types import (
-    APPLIED_NAMES,
-    BAR,
-    CHANGE,
-    MONEY,
-    SPLIT,
-    Record,
     Records,
-    records,
 )
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
+from harmony_pipeline.session.corporate_actions import CorporateActions
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
 from harmony_pipeline.session.live_portfolio import LivePortfolio
@@ -94,6 +88,7 @@ class Trader:
         )
         self.signals = StrategySignals(plan, ledger, in_process=in_process, patience=patience)
         self.folded: datetime | None = None  # start of the last batch that features know
+        self._actions = CorporateActions(self)
         self.quotes = QuoteDecisions(self)
         self.heard: frozenset[str] | None = None  # symbols whose bars still matter; None: all
         self.quoted = quoted_first(plan)  # symbols whose quotes do
@@ -122,7 +117,7 @@ class Trader:
         self.manager.restore(saved.body["desk"])
         heard = saved.body.get("heard")  # snapshots of earlier code have none
         self.heard = None if heard is None else frozenset(heard)
-        for name in self.manager.ended_strategies:
+        for name in self.manager.gate.ended_strategies:
             self.signals.stop(name)
         self.signals.expect_hung(event for _, event in self.ledger.events(self.session_id))
         self.gateway.moment = (
@@ -161,7 +156,7 @@ class Trader:
         now = self.clock.now()
         plan = self.plan
         carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
-        shares, known = self._after_lives(carried)
+        shares, known = self._actions.books_after_lives(carried)
         found: tuple[str, ...] = ()
         if self._exchange is None:
             with self.telemetry.reconciliation() as span:
@@ -342,8 +337,8 @@ class Trader:
             # a real broker's fills have happened already; what they change comes before the marks
             self.gateway.receive_reports()
         if begins:
-            self._settle_endings(batch, int(bars[0]["date"]))
-            self.gateway.send(self.portfolio.margin_call(self._ended_at(batch)))
+            self._actions.settle_endings(batch, int(bars[0]["date"]))
+            self.gateway.send(self.portfolio.margin_call(self._actions.ended_at(batch)))
         self._meet(bars, batch)
         self._check_breakers(batch)
         self._mark_equity(batch)
@@ -364,7 +359,7 @@ class Trader:
                 continue
             self.portfolio.mark(bars, marked, place)
             marked, row = place, bars[place]
-            self._apply_actions(symbol, int(row["date"]), batch, row)
+            self._actions.apply(symbol, int(row["date"]), batch, row)
             if self._exchange is not None:
                 self._exchange.match_open(row)
                 self.gateway.receive_reports()
@@ -402,109 +397,6 @@ class Trader:
         if closing:
             self.gateway.send(self.portfolio.flatten(micros(batch.start), micros(batch.end)))
 
-    # --- corporate actions ------------------------------------------------------------------------
-
-    def _settle_endings(self, batch: Batch, date: int) -> None:
-        """Settle what is held in securities that ended since the last session."""
-        for ending in self.portfolio.endings(date):
-            symbol, at = int(ending["symbol"]), self._ended_at(batch)
-            exit_worked, legs_worked = self.portfolio.working(symbol)
-            if self._exchange is None and self.portfolio.has_levels(symbol):
-                # a broker outside takes the bracket of the old symbol off by itself
-                legs_worked = 1
-            self.gateway.send(self.portfolio.cancel_working(ending, at))
-            self._apply_actions(symbol, int(ending["until"]), batch, None)
-            if self.portfolio.held(symbol) == 0.0:
-                continue
-            applied, requests = self.portfolio.settle_ending(ending, at, (exit_worked, legs_worked))
-            if self._exchange is not None and ending["kind"] == CHANGE:
-                self._exchange.rename(symbol, int(ending["successor"]))
-            elif self._exchange is not None:
-                self._exchange.pay_out(symbol, float(applied["value"]))
-            self._record_applied(applied, batch.end, batch)
-            self.gateway.send(requests)
-        self.portfolio.sum_equity()
-
-    def _apply_actions(self, symbol: int, until: int, batch: Batch, row: Record | None) -> None:
-        """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has
-        had no bar since, and none of its orders works.
-        """
-        for action in self.portfolio.due_actions(symbol, until):
-            if row is None and self.portfolio.held(symbol) == 0.0:
-                continue
-            if self._exchange is not None:
-                self._tell_exchange(action, batch, row)
-            if row is None:
-                applied = self.portfolio.apply_unseen_action(action, self._ended_at(batch))
-            else:
-                applied = self.portfolio.apply_action(action, row["open"], row["at"])
-            if applied["before"] != 0.0:
-                self._record_applied(
-                    applied, batch.end if row is None else moment(row["end"]), batch
-                )
-
-    def _tell_exchange(self, action: Record, batch: Batch, row: Record | None) -> None:
-        """The exchange's part: its working orders, and the shares and cash that it counts
-        itself.
-        """
-        assert self._exchange is not None
-        symbol, value = int(action["symbol"]), float(action["value"])
-        if action["kind"] == SPLIT:
-            self._exchange.split(
-                value, self._split_bar(symbol, value, batch) if row is None else row
-            )
-            self.gateway.receive_reports()
-        else:
-            self._exchange.dividend(symbol, value, self.portfolio.dividend_share(action))
-
-    def _split_bar(self, symbol: int, ratio: float, batch: Batch) -> Record:
-        """A BAR record at the last price, for a symbol that has none of its own."""
-        row = records(1, BAR)[0]
-        row["symbol"], row["at"], row["end"] = symbol, micros(batch.start), micros(batch.end)
-        row["open"] = self.portfolio.last_price(symbol) / ratio
-        return row
-
-    def _record_applied(self, applied: Record, known_at: datetime, batch: Batch) -> None:
-        """Write down what an action or an ending did to a position."""
-        kind, row = APPLIED_NAMES[applied["kind"]], int(applied["symbol"])
-        strategy, name = self.portfolio.owners[row]
-        is_change = applied["kind"] == CHANGE
-        fact = ev.CorporateActionApplied(
-            happened_at=batch.start,
-            known_at=known_at,
-            symbol=name,
-            action=kind,
-            value=0.0 if is_change else float(applied["value"]),
-            quantity_before=float(applied["before"]),
-            quantity_after=float(applied["after"]),
-            cash=int(applied["cash"]) / MONEY,
-            successor=self.portfolio.owners[applied["successor"]][1] if is_change else None,
-            strategy=strategy,
-        )
-        slot = self.portfolio.slots[row]
-        self._record(f"{kind}:{slot}:{int(applied['date'])}", fact, batch.start)
-
-    def _ended_at(self, batch: Batch) -> int:
-        """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be
-        told in the past.
-        """
-        return micros(batch.start if self._exchange is not None else batch.end)
-
-    def _after_lives(
-        self, carried: Mapping[tuple[str, str], Order]
-    ) -> tuple[dict[str, float], list[Order]]:
-        """What a broker outside holds by now: shares under their new symbols, and the orders of
-        symbols that have not ended.
-        """
-        shares, ended = dict(self.portfolio.shares()), set()
-        for _, kind, symbol, successor, _ in self.plan.due_lives.iter_rows():
-            ended |= {symbol} if successor is None else {symbol, successor}
-            held = shares.pop(symbol, 0.0)
-            if kind == "symbol_change":
-                shares.pop(successor, None)
-                shares |= {successor: held} if held else {}
-        return shares, [order for order in carried.values() if order.terms.symbol not in ended]
-
     # --- between batches --------------------------------------------------------------------------
 
     def poll(self) -> None:
@@ -530,12 +422,12 @@ class Trader:
 
     def set_freshness(self, state: ev.RiskState, reason: str) -> None:
         """Set what the streams allow from now on; a change is written down."""
-        if state != self.manager.streams:
+        if state != self.manager.gate.streams:
             now = self.clock.now()
             fact = ev.RiskStateChanged(
                 happened_at=now,
                 known_at=now,
-                previous=self.manager.streams,
+                previous=self.manager.gate.streams,
                 current=state,
                 reason=reason,
             )

@@ -15,9 +15,9 @@ from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.market.instrument_defaults import asset_class_of
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.session.plan import SCALE
-from harmony_pipeline.stages.backtests import trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.session_plans import day_start
+from harmony_pipeline.stages.trading_rules import trading_rules
 
 _LONGER_WAITS = 3.0  # times `decision_seconds`: a session hears of a longer bar later, by the clock
 _COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "adjustment_factor")

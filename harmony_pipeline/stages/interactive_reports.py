@@ -14,7 +14,8 @@ from harmony_pipeline.errors import NotReady
 from harmony_pipeline.reports.interactive.comparison import comparison_page
 from harmony_pipeline.reports.interactive.sheet import InteractiveSheet, interactive_sheet
 from harmony_pipeline.reports.page import write_page
-from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, regular_bars
+from harmony_pipeline.stages.backtest_runs import regular_bars
+from harmony_pipeline.stages.backtests import found_backtest, latest_backtest
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import multipliers_of
 

@@ -25,6 +25,7 @@ from harmony_pipeline.reports.daily_report import daily_report as page_of
 from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import equity_curve
 from harmony_pipeline.reports.page import write_page
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.day_summary import day_summary
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import RUNNING, Ledger, SessionRow
@@ -36,7 +37,7 @@ from harmony_pipeline.session.process_supervision import (
     run_session_process,
 )
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day, trade_day
+from harmony_pipeline.session.replay import broker_as_left, replay_day, trade_day
 from harmony_pipeline.session.result import TABLES, SessionResult, read_session
 from harmony_pipeline.session.runner import Supervision
 from harmony_pipeline.stages.alerts import alerts_during, send_alert

@@ -10,12 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from harmony_pipeline.backtest.simulator import BacktestResult
-from harmony_pipeline.config import check_own_rules
 from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.settings_checks import check_own_rules, unused_bracket
+from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.stages import gaps, ingest, instruments, market, models, news, research
-from harmony_pipeline.stages.backtests import nothing_to_trade, simulated
+from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
+from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.trials import count_trial
+from harmony_pipeline.strategies.registry import refuse_misspelt
 from harmony_pipeline.strategies.settings import StrategySettings
 
 
@@ -83,6 +86,7 @@ def backtested_now(
             raise NotReady("there are no features yet; make them with: harmony backfill research")
         known = _with_own(pipeline, name, chosen, changes)
     chosen = known.settings.strategies[name]
+    refuse_misspelt(chosen.use, parameters, tuple(own))
     overrides = {
         key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
     }
@@ -95,7 +99,8 @@ def _with_own(
     pipeline: PipelineContext, name: str, chosen: StrategySettings, changes: Mapping[str, Any]
 ) -> PipelineContext:
     """The context whose settings have the strategy with these changes. Raises ConfigError for what
-    it cannot have, and for trades of another bracket than the model of the lake forecasts.
+    it cannot have, for a bracket that nothing goes by, and for trades of another bracket than the
+    model of the lake forecasts.
     """
     settings = pipeline.settings
     known = with_strategy(pipeline, name, _changed(name, chosen, changes))
@@ -103,6 +108,8 @@ def _with_own(
         check_own_rules(known.settings, name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if "bracket" in changes and (unused := unused_bracket(known.settings, name)):
+        raise ConfigError(unused)
     if chosen.uses_model and known.settings.labels_of(name) != settings.event_labels:
         raise ConfigError(
             f"strategies.{name}.bracket: {name} uses the model, and that of the lake forecasts"
@@ -122,9 +129,8 @@ def _changed(name: str, chosen: StrategySettings, changes: Mapping[str, Any]) ->
     try:
         return StrategySettings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"strategies.{name}.{key}: {first['msg']}") from None
+        origin = Origin(StrategySettings, above=("strategies", name))
+        raise ConfigError(error_line(error, origin)) from None
 
 
 def settings_of_class(kind: type) -> tuple[str, StrategySettings]:

@@ -19,12 +19,8 @@ from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import reliability_curve
 from harmony_pipeline.robustness.overfitting import MINIMUM_OBSERVATIONS, chance_sharpe
-from harmony_pipeline.stages.backtests import (
-    found_backtest,
-    latest_backtest,
-    no_backtest,
-    nothing_to_trade,
-)
+from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
+from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, no_backtest
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.demotion import latest_demotion
 from harmony_pipeline.stages.market import ALL

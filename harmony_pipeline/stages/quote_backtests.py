@@ -12,10 +12,11 @@ from typing import Any
 from harmony_pipeline.backtest.quote_driver import QuoteBacktest
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.matching_engine import EngineSettings
-from harmony_pipeline.stages.backtests import trading_rules
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.preparation import settings_of_class, with_strategy
 from harmony_pipeline.stages.quote_runs import TickSpan, run_over_ticks
+from harmony_pipeline.stages.trading_rules import trading_rules
+from harmony_pipeline.strategies.registry import refuse_misspelt
 from harmony_pipeline.suggestions import unknown_name
 
 
@@ -41,6 +42,7 @@ def quote_backtest(
         name, chosen = strategy, known[strategy]
     else:
         name, chosen = settings_of_class(strategy)
+    refuse_misspelt(chosen.use, parameters, ("symbols", "start", "end", "venue"))
     rules = trading_rules(with_strategy(pipeline, name, chosen), name)
     span = TickSpan(symbols, start, end)
     return run_over_ticks(pipeline, name, chosen, parameters, rules, span=span, venue=venue)

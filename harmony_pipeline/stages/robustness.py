@@ -22,23 +22,21 @@ from harmony_pipeline.robustness.monte_carlo import simulate
 from harmony_pipeline.robustness.overfitting import latest_trials, overfitting_row
 from harmony_pipeline.robustness.planned_loss import loss_at_stop
 from harmony_pipeline.robustness.regimes import regime_stability as stability
-from harmony_pipeline.stages.backtests import (
-    daily_returns_of,
-    found_backtest,
+from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
+from harmony_pipeline.stages.backtest_runs import (
     hears_fills,
-    no_backtest,
-    nothing_to_trade,
     regular_bars,
     shared_account,
     tradable_bars,
-    trading_rules,
 )
+from harmony_pipeline.stages.backtests import daily_returns_of, found_backtest, no_backtest
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.instruments import multipliers_of
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.reasons import ACTS_ON_FILLS, ACTS_ON_QUOTES
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.strategy_signals import strategy_signals
+from harmony_pipeline.stages.trading_rules import trading_rules
 from harmony_pipeline.stages.unchanged import unchanged_since
 from harmony_pipeline.strategies.settings import acts_on_quotes
 

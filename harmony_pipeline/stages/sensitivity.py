@@ -19,18 +19,18 @@ from harmony_pipeline.robustness.sensitivity import (
     distinct_parameters,
     stability,
 )
-from harmony_pipeline.stages.backtests import (
-    backtest_inputs,
+from harmony_pipeline.stages.backtest_inputs import backtest_inputs
+from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
+from harmony_pipeline.stages.backtest_runs import (
     hears_fills,
-    nothing_to_trade,
     regular_bars,
     simulated,
     traded_market,
-    trading_rules,
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.strategy_signals import SignalInputs
+from harmony_pipeline.stages.trading_rules import trading_rules
 from harmony_pipeline.stages.trials import (
     configured_trials,
     daily_returns_of_equity,

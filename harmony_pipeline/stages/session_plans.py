@@ -25,29 +25,24 @@ from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.allocation import weight_schedule
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.scanner.intraday import SESSIONS_BEFORE, IntradayScan, intraday_scans
-from harmony_pipeline.session.divergence import by_strategy
-from harmony_pipeline.session.ledger import COMPLETED, Ledger
-from harmony_pipeline.session.plan import MemberPlan, SessionPlan
-from harmony_pipeline.session.replay import (
+from harmony_pipeline.session.day_plan import (
     STILL_TRADED,
-    Opening,
-    opening_of,
     plan_day,
     plan_portfolio_day,
     states_before,
 )
+from harmony_pipeline.session.divergence import by_strategy
+from harmony_pipeline.session.ledger import COMPLETED, Ledger
+from harmony_pipeline.session.opening import Opening, opening_of
+from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.settings import NOT_OF_THE_BOOKS
-from harmony_pipeline.stages.backtests import (
-    hears_fills,
-    regular_bars,
-    shared_account,
-    trading_rules,
-)
+from harmony_pipeline.stages.backtest_runs import hears_fills, regular_bars, shared_account
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.sizing_policies import learns
 from harmony_pipeline.stages.strategy_signals import filters_now
+from harmony_pipeline.stages.trading_rules import trading_rules
 from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.base import (
     BAR_COLUMNS,

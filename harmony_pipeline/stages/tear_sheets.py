@@ -9,15 +9,11 @@ import polars as pl
 from harmony_pipeline.reports.page import write_page
 from harmony_pipeline.reports.tear_sheet import TearSheet, tear_sheet
 from harmony_pipeline.robustness.sensitivity import stability
-from harmony_pipeline.stages.backtests import (
-    latest_backtest,
-    longest_horizon,
-    members_of,
-    sharpe_of,
-)
+from harmony_pipeline.stages.backtests import latest_backtest, sharpe_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.interactive_reports import interactive_path, write_interactive_page
 from harmony_pipeline.stages.trade_pages import page_path, trade_page_of
+from harmony_pipeline.stages.trading_rules import longest_horizon, members_of
 from harmony_pipeline.stages.trials import configured_trials
 
 

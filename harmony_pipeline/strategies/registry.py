@@ -6,8 +6,7 @@ A class with `signals` is a strategy; one with `on_bar` is a state machine and i
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.import_paths import import_object
 from harmony_pipeline.strategies.base import StateMachine, Stepwise, Strategy
 from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
+from harmony_pipeline.suggestions import nearest
 
 SHIPPED = (
     "harmony_pipeline.strategies.crossover:MovingAverageCrossover",
@@ -110,14 +110,37 @@ def strategy_class(use: str) -> type[Any]:
     return kind
 
 
-def _refuse_unknown(kind: type[Any], parameters: Mapping[str, Any], use: str) -> None:
+def refuse_misspelt(use: str, parameters: Mapping[str, Any], arguments: Collection[str]) -> None:
+    """Raises ConfigError for a parameter that the class lacks and that is spelt nearly as one of
+    the `arguments` beside it.
+    """
+    accepted = _accepted(strategy_class(use))
+    if accepted is None:
+        return
+    for name in parameters:
+        guess = None if name in accepted else nearest(name, [*accepted, *arguments])
+        if guess in arguments:
+            raise ConfigError(
+                f"there is no argument '{name}'; did you mean '{guess}'? the parameters of strategy"
+                f" {use}: {', '.join(accepted) or 'none'}"
+            )
+
+
+def _accepted(kind: type[Any]) -> list[str] | None:
+    """Names of the parameters of a class; None where it takes any."""
     accepted = inspect.signature(kind).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted.values())
+    return None if takes_any else list(accepted)
+
+
+def _refuse_unknown(kind: type[Any], parameters: Mapping[str, Any], use: str) -> None:
+    accepted = _accepted(kind)
+    if accepted is None:
         return
     for name in parameters:
         if name not in accepted:
-            near = get_close_matches(name, accepted, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
+            guess = nearest(name, accepted)
+            hint = f"did you mean '{guess}'? " if guess else ""
             raise ConfigError(
                 f"strategy {use} has no parameter '{name}'; {hint}valid:"
                 f" {', '.join(accepted) or 'none'}"

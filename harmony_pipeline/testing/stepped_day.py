@@ -45,10 +45,11 @@ from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.alpaca_bars import fees_of
+from harmony_pipeline.session.day_plan import plan_day
 from harmony_pipeline.session.exchange_books import compare_with_exchange
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.replay import opening_of, plan_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.strategies.settings import StrategySettings

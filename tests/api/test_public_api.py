@@ -13,7 +13,7 @@ import pytest
 import harmony_pipeline as h
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.stages import ticks
-from harmony_pipeline.stages.backtests import simulated
+from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.interactive_reports import analysed, tables_of_result
 from harmony_pipeline.strategies.base import Enter, Leave, warm_signals
 from harmony_pipeline.strategies.crossover import MovingAverageCrossover
@@ -225,6 +225,21 @@ def test_mistakes_are_refused_in_words(lake, tmp_path):
         lake.backtest("nosuch")
     with pytest.raises(ConfigError, match="no parameter 'fats'; did you mean 'fast'"):
         lake.backtest("moving_average_crossover", fats=3)
+    with pytest.raises(ConfigError, match="no argument 'brackett'; did you mean 'bracket'"):
+        lake.backtest("moving_average_crossover", brackett={"stop_loss": 2.0})
+    with pytest.raises(ConfigError, match="no argument 'symbol'; did you mean 'symbols'"):
+        lake.backtest_quotes(MarketMaker, symbol="AAPL")
+    with pytest.raises(
+        ConfigError,
+        match=r"^unknown key strategies.rsi_momentum.risk.max_positon; did you mean 'max_position'\?",
+    ):
+        lake.backtest("rsi_momentum", risk={"max_positon": 0.1})
+    with pytest.raises(
+        ConfigError, match=r"^unknown key market.timefram; did you mean 'timeframe'\? valid keys"
+    ):
+        h.settings(market={"timefram": "1Hour"})
+    with pytest.raises(ConfigError, match=r"^market.timeframe = '1Hr': "):
+        h.settings(market={"timeframe": "1Hr"})
     with pytest.raises(ConfigError, match="is no strategy"):
         lake.backtest(Nothing)
     with pytest.raises(NotReady, match=r"predictions|no model"):

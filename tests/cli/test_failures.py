@@ -156,7 +156,7 @@ def test_every_end_has_its_exit_code_and_at_most_one_line(
     def fail(*_arguments):
         raise error
 
-    monkeypatch.setattr("harmony_pipeline.cli.run_report.print_models", fail)
+    monkeypatch.setattr("harmony_pipeline.cli.model_report.print_models", fail)
     if isinstance(error, KeyboardInterrupt):
         code, says = 130, ""  # Click ends the command quietly
     assert run_command(["--config", "mine.toml", "models"]) == code
@@ -171,7 +171,7 @@ def test_the_log_holds_the_traceback_and_the_run_but_no_secret(market, monkeypat
     def fail(*_arguments):
         raise KeyError("open-sesame")
 
-    monkeypatch.setattr("harmony_pipeline.cli.run_report.print_models", fail)
+    monkeypatch.setattr("harmony_pipeline.cli.model_report.print_models", fail)
     assert run_command(["--config", "mine.toml", "models"]) == 1
     text = (market / "state" / "logs" / "harmony.jsonl").read_text()
     line = json.loads(text)
@@ -305,7 +305,7 @@ def process(folder: Path, *arguments: str, code: str = "", **options) -> subproc
 )
 def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
     program = (
-        "import time, sys, harmony_pipeline.cli.run_report as s\n"
+        "import time, sys, harmony_pipeline.cli.model_report as s\n"
         "def wait(*_): sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(60)\n"
         "s.print_models = wait\n"
         "from harmony_pipeline.cli import main; main()"
@@ -324,7 +324,7 @@ def test_a_signal_ends_a_command_with_one_line(market, number, code, says):
 
 def test_a_process_ends_after_threads_and_clean_up_and_takes_no_object_apart(market):
     program = (
-        "import atexit, sys, threading, time, harmony_pipeline.cli.run_report as s\n"
+        "import atexit, sys, threading, time, harmony_pipeline.cli.model_report as s\n"
         "class Left:\n"
         "    def __del__(self): sys.__stdout__.write('taken apart\\n')\n"
         "def show(*_):\n"

@@ -4,7 +4,7 @@ name moves no cursor.
 
 import pytest
 
-from harmony_pipeline.cli.run_report import print_ingest
+from harmony_pipeline.cli.ingest_report import print_ingest
 
 
 @pytest.mark.parametrize(

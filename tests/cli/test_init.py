@@ -236,6 +236,32 @@ def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, mo
     assert (tmp_path / "my own.toml").read_bytes() == before
 
 
+def test_rows_that_cannot_be_read_are_counted_and_the_first_is_shown(tmp_path):
+    days = sessions("XNYS", date(2024, 1, 2), 30)
+    write(tmp_path / "bars" / "SPY.csv", [str(day) for day in days[:20]])
+    with (tmp_path / "bars" / "SPY.csv").open("a") as file:
+        file.writelines(f"{day},1,1,1,1.2.3,1\n" for day in days[20:29])
+        file.write(f"{days[29]},1,1,1,,1\n")
+    said = init(tmp_path / "bars", tmp_path / "mine.toml").sentences
+    assert said[0].startswith("read 20 of 30 rows of 1 symbols (SPY)")
+    assert said[2].startswith(
+        "10 rows cannot be read, such as line 22 of SPY.csv: close is '1.2.3'"
+    )
+    write(tmp_path / "whole" / "SPY.csv", [str(day) for day in days])
+    said = init(tmp_path / "whole", tmp_path / "whole.toml").sentences
+    assert said[0].startswith("read 30 rows of 1 symbols")
+    assert not any("cannot be read" in sentence for sentence in said)
+
+
+def test_comments_above_the_column_names_are_skipped_and_it_is_said(tmp_path):
+    file = tmp_path / "SPY.txt"
+    write(file, [str(day) for day in sessions("XNYS", date(2024, 1, 2), 20)])
+    file.write_text("# of a friend, adjusted\n# 2024\n" + file.read_text())
+    said = init(tmp_path, tmp_path / "mine.toml").sentences
+    assert said[0].startswith("read 20 rows of 1 symbols (SPY)")
+    assert "lines that begin with # above the column names" in "".join(said)
+
+
 def test_a_project_folder_may_be_its_own_data_folder(tmp_path):
     daily(tmp_path)
     written = init(tmp_path, tmp_path / "harmony.toml")

@@ -85,6 +85,29 @@ def test_what_it_cannot_have_is_refused_in_one_line(tmp_path, text, said):
     assert "\n" not in str(caught.value)
 
 
+STOP = f"{FOLLOW}.bracket]\nstop_loss = 2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        (STOP, True),
+        (f"{STOP}{FOLLOW}]\nenabled = false", False),
+        (f'{STOP}{FOLLOW}]\nexits = "barriers"', False),
+        (f'{STOP}{FOLLOW}.risk]\nsizing = "stop_distance"', False),
+        (f'{STOP}[session]\nstrategy = "rsi_momentum"\n[strategies.meta_labelled]\nenabled = false', False),
+        (f'{FOLLOW}]\nhorizon_bars = 3\n{FOLLOW}.bracket]\nvertical = "sessions"', False),
+    ],
+    ids=["signal", "off", "barriers", "size", "labels", "horizon"],
+)  # fmt: skip
+def test_a_bracket_that_nothing_goes_by_is_noted(tmp_path, text, noted):
+    sentence = (
+        'strategies.rsi_momentum.bracket: stop_loss ends no trade, since exits = "signal": set'
+        ' strategies.rsi_momentum.exits = "barriers", or take the bracket out'
+    )
+    assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
+
+
 def test_of_a_strategy_that_is_off_nothing_is_asked(tmp_path):
     text = f"{FOLLOW}]\nenabled = false\n{FOLLOW}.risk]\nmax_position = 0.5"
     assert not settings_from(tmp_path, text).strategies["rsi_momentum"].enabled

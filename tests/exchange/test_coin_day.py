@@ -27,9 +27,9 @@ from harmony_pipeline.exchange.refusals import Refused
 from harmony_pipeline.exchange.server import ExchangeServer
 from harmony_pipeline.exchange.venue import Venue
 from harmony_pipeline.execution.events import BooksDiffered, BooksReconciled
+from harmony_pipeline.session.day_plan import states_before
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.replay import states_before
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse

@@ -13,7 +13,7 @@ import pytest
 import typer
 from exchange.exchange_world import KEYS
 
-from harmony_pipeline.cli.app import _replay_recorded
+from harmony_pipeline.cli.commands.sessions import _replay_recorded
 from harmony_pipeline.cli.demo_exchange import Pacing
 from harmony_pipeline.cli.exchange import OFFLINE_KEYS, serve_exchange
 from harmony_pipeline.config import Settings, load_settings

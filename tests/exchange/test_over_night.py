@@ -12,9 +12,10 @@ from session.days import fresh_ledger
 from harmony_pipeline.execution.events import BooksDiffered, BooksReconciled
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.replay import opening_of, plan_day, states_before
 from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.testing.stepped_day import (
     CALENDAR,

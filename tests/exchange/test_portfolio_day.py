@@ -19,15 +19,13 @@ from harmony_pipeline.execution.events import PositionAdopted, StrategyStopped
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session import crossing_orders, order_manager
+from harmony_pipeline.session.day_backtest import backtest_day
+from harmony_pipeline.session.day_plan import plan_portfolio_day
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
-from harmony_pipeline.session.replay import (
-    backtest_day,
-    opening_of,
-    plan_portfolio_day,
-    replay_day,
-)
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse

@@ -23,11 +23,13 @@ from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.alpaca_bars import alpaca_bars, fees_of, quote_before
+from harmony_pipeline.session.day_plan import plan_day
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_bars import LiveBars
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import opening_of, plan_day, replay_day
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import run_session
 from harmony_pipeline.session.session_replay import replay_session

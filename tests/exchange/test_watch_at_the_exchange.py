@@ -20,10 +20,12 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.scanner.intraday import IntradayScan, intraday_scans
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
+from harmony_pipeline.session.day_plan import plan_day
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quote_frames import QuoteFrames
-from harmony_pipeline.session.replay import opening_of, plan_day, replay_day
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse

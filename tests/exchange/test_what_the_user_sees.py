@@ -164,7 +164,8 @@ def test_the_clock_of_this_machine_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_a_closed_market_has_no_session(tmp_path: Path) -> None:
-    from harmony_pipeline.session.replay import opening_of, plan_day
+    from harmony_pipeline.session.day_plan import plan_day
+    from harmony_pipeline.session.opening import opening_of
 
     holiday = date(2024, 7, 4)
     with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(DataError) as raised:

@@ -64,6 +64,31 @@ def test_blank_lines_above_are_counted_and_those_below_are_left_out(encoding: st
     assert form.data == b"date,open\n2024-01-02,1\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "above", "header"),
+    [
+        ("# made by hand\n#, twice\n\ndate,open\n2024-01-02,1\n", 3, ("date", "open")),
+        ("\n#date,price\ndate,open\n2024-01-02,1\n", 2, ("date", "open")),
+        ("# made by hand\n#date,open\n2024-01-02,1\n", 1, ("#date", "open")),
+        ("#date,open\n2024-01-02,1\n", 0, ("#date", "open")),
+        ("# nothing,but\n# this", 0, ("# nothing", "but")),
+    ],
+)
+def test_comments_above_the_names_are_skipped_and_counted(
+    text: str, above: int, header: tuple[str, ...]
+) -> None:
+    """But names behind a # stay the names of the rows below them."""
+    form = text_form(text.encode(), "a.csv", named_by_lean=False)
+    assert (form.above, form.header, form.commented) == (above, header, above > 0)
+
+
+def test_comments_stand_above_rows_without_names_and_above_symbols_side_by_side() -> None:
+    rows = text_form(b"# bars, by the day\n" + DAILY.encode(), "a.csv", named_by_lean=False)
+    assert rows.is_dated_lean and rows.commented and rows.above == 1
+    wide = text_form(b"# yfinance\n" + WIDE.encode(), "a.csv", named_by_lean=False)
+    assert wide.wide is not None and wide.commented and wide.above == 1
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", " \t\r\n"])
 def test_a_text_without_text_has_no_header(text: str) -> None:
     assert not text_form(text.encode(), "a.csv", named_by_lean=False).header

@@ -11,11 +11,12 @@ from session.days import CALENDAR, DAYS, FEATURES, TIMEFRAME, fresh_ledger, plan
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day
+from harmony_pipeline.session.replay import broker_as_left, replay_day
 from harmony_pipeline.session.result import SessionResult
 
 FILL_COLUMNS = [

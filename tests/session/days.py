@@ -18,9 +18,10 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.replay import opening_of, plan_day, states_before
 from harmony_pipeline.strategies.base import Strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 

@@ -8,9 +8,10 @@ import polars as pl
 from session.days import ACTIONS, CALENDAR, FEATURES, SYMBOLS, TIMEFRAME, Contrarian, rules
 
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.session.day_plan import plan_portfolio_day, states_before
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
-from harmony_pipeline.session.replay import opening_of, plan_portfolio_day, states_before
 
 
 class Trend(Contrarian):

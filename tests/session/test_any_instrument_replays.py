@@ -13,14 +13,11 @@ from session.days import FEATURES, Contrarian, fresh_ledger
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.multipliers import contract_multipliers
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.day_backtest import backtest_day
+from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.divergence import compare
-from harmony_pipeline.session.replay import (
-    backtest_day,
-    opening_of,
-    plan_day,
-    replay_day,
-    states_before,
-)
+from harmony_pipeline.session.opening import opening_of
+from harmony_pipeline.session.replay import replay_day
 
 DAYS = 2
 

@@ -20,7 +20,8 @@ from session.days import (
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.catalog import FeatureSet, Peers
 from harmony_pipeline.features.compute import compute_features
-from harmony_pipeline.session.replay import backtest_day, day_signals, replay_day
+from harmony_pipeline.session.day_backtest import backtest_day, day_signals
+from harmony_pipeline.session.replay import replay_day
 
 BARS = market()
 NAMES = ("volatility_20", "cross_z_momentum_2", "residual_return_5")

@@ -9,10 +9,11 @@ import pytest
 from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
 from harmony_pipeline.backtest.simulator import BacktestResult
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.day_summary import day_summary, latencies, slippage_against_model
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.divergence_causes import bars_heard, first_cause, with_causes
-from harmony_pipeline.session.replay import backtest_day, replay_day
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult
 
 BARS = market()

@@ -15,9 +15,10 @@ from harmony_pipeline.models.base import forecaster_class
 from harmony_pipeline.models.samples import InputMap, RegimeHistory, Samples
 from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.day_backtest import backtest_day, day_signals
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.live_signals import LiveSignals, predictions
-from harmony_pipeline.session.replay import backtest_day, day_bars, day_signals, replay_day
+from harmony_pipeline.session.replay import day_bars, replay_day
 from harmony_pipeline.session.stream import ReplayStream
 from harmony_pipeline.strategies.meta import MetaLabelled
 

@@ -12,8 +12,9 @@ from session.day_chains import run_days
 from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day, simulated_broker
+from harmony_pipeline.session.replay import day_bars, replay_day, simulated_broker
 from harmony_pipeline.session.result import TABLES, SessionResult
 from harmony_pipeline.session.runner import run_session
 from harmony_pipeline.strategies.base import Stepwise

@@ -318,7 +318,9 @@ class Orders(RuleBasedStateMachine):
         fresh = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
         fresh.restore(saved)
         assert fresh.checkpoint() == saved
-        fresh.step(StreamsJudged(self.manager.streams, self.manager.streams_reason), self.now)
+        fresh.step(
+            StreamsJudged(self.manager.gate.streams, self.manager.gate.streams_reason), self.now
+        )
         self.manager = fresh
 
     # --- what always holds ------------------------------------------------------------------------
@@ -349,7 +351,7 @@ class Orders(RuleBasedStateMachine):
 
     @invariant()
     def an_honest_broker_is_never_disputed(self) -> None:
-        assert self.manager.differences == []
+        assert self.manager.gate.differences == []
 
 
 class QueuedOrders(Orders):
@@ -401,7 +403,10 @@ def test_news_of_an_order_that_was_never_placed_halts() -> None:
     assert isinstance(written, Write)
     assert isinstance(written.entries[0].event, ev.BooksReconciled)
     assert manager.risk_state(is_streaming=True) == "HALTED"
-    assert manager.gate("exit") == "halted: the books are not reconciled"
+    assert (
+        manager.gate.refusal("exit", "", None, is_streaming=True)
+        == "halted: the books are not reconciled"
+    )
 
 
 # --- crashes --------------------------------------------------------------------------------------

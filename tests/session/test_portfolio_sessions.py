@@ -33,13 +33,14 @@ from session.portfolio_days import (
 from harmony_pipeline.backtest.shared_account import Member, run_shared_backtest
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.divergence import by_strategy, compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import books_from_events, differing_rows
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import backtest_day, broker_as_left, replay_day
+from harmony_pipeline.session.replay import broker_as_left, replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 

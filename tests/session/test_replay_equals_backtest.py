@@ -31,16 +31,12 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.session.day_backtest import backtest_day, day_signals
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.reconcile import reconcile
-from harmony_pipeline.session.replay import (
-    backtest_day,
-    broker_as_left,
-    day_signals,
-    opening_of,
-    replay_day,
-)
+from harmony_pipeline.session.replay import broker_as_left, replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.strategies.base import (
     Stepwise,

@@ -15,15 +15,12 @@ from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.source_settings import SimulatedSourceSettings
 from harmony_pipeline.market.sources.simulated import SimulatedSource
 from harmony_pipeline.market.validation.validate import validate
+from harmony_pipeline.session.day_backtest import backtest_day
+from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.replay import (
-    backtest_day,
-    opening_of,
-    plan_day,
-    replay_day,
-    states_before,
-)
+from harmony_pipeline.session.opening import opening_of
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.strategies.crossover import MovingAverageCrossover
 from harmony_pipeline.strategies.meta import MetaLabelled
 

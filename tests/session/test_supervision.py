@@ -21,6 +21,7 @@ from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
 from harmony_pipeline.execution.events import OrderTerms, SubmitOrder
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
@@ -37,7 +38,6 @@ from harmony_pipeline.session.process_control import (
 )
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.replay import (
-    backtest_day,
     broker_as_left,
     day_bars,
     replay_day,

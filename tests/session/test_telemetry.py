@@ -46,7 +46,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
 
-from harmony_pipeline.session import otlp_telemetry
+from harmony_pipeline.session import otlp_delivery
+from harmony_pipeline.session.otlp_spans import refusal_attributes
 
 pytestmark = pytest.mark.network
 MARKET = market()
@@ -443,7 +444,7 @@ def test_what_the_gate_says_is_counted_by_its_kind() -> None:
             happened_at=decided, known_at=decided, client_order_id="a", symbol="AAA", order=terms,
             reason=sentence,
         )  # fmt: skip
-        assert otlp_telemetry._of_refusal(fact) == {
+        assert refusal_attributes(fact) == {
             "harmony.order.role": "entry", "harmony.order.side": "buy",
             "harmony.strategy": "mine", "harmony.refusal.reason": kind,
         }  # fmt: skip
@@ -493,7 +494,7 @@ def test_a_collector_that_takes_nothing_changes_no_book_and_is_said_once(
     if kind == "silent":
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")  # the threads end soon after the test
     else:  # nothing is to be waited for
-        monkeypatch.setattr(otlp_telemetry, "_CLOSE_SECONDS", 60.0)
+        monkeypatch.setattr(otlp_delivery, "_CLOSE_SECONDS", 60.0)
     with Collector() as collector:
         bad = {"refuses": Fault(status=401), "silent": Fault(delay_seconds=30.0)}
         if kind == "down":

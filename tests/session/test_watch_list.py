@@ -17,8 +17,9 @@ from harmony_pipeline.scanner.intraday import IntradayScan, intraday_scans, know
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, UNIVERSE
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.divergence import compare
-from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day
+from harmony_pipeline.session.replay import day_bars, replay_day
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.session.strategy_signals import StrategySignals

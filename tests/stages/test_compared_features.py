@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.config import Settings
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.replay import backtest_day, replay_day
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.stages import (
     data_checks,
     ingest,

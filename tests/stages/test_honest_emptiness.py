@@ -9,7 +9,8 @@ import pytest
 from stages.short_markets import daily_rows, short_market
 
 from harmony_pipeline.cli import doctor
-from harmony_pipeline.cli.run_report import print_models, print_summary
+from harmony_pipeline.cli.model_report import print_models
+from harmony_pipeline.cli.run_report import print_summary
 from harmony_pipeline.stages import (
     backtests,
     ingest,

@@ -16,9 +16,10 @@ from harmony_pipeline.lake import sql
 from harmony_pipeline.models.headlines import headline_outcomes, learn_words, score_headlines
 from harmony_pipeline.robustness.look_ahead import KnownTable, truncation_differences
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import LiveSignals, feature_frame
-from harmony_pipeline.session.replay import backtest_day, day_bars, replay_day
+from harmony_pipeline.session.replay import day_bars, replay_day
 from harmony_pipeline.session.stream import ReplayStream
 from harmony_pipeline.stages import (
     data_checks,

@@ -9,7 +9,14 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline import api
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
-from harmony_pipeline.stages import backtests, live, research, robustness, sensitivity
+from harmony_pipeline.stages import (
+    backtest_inputs,
+    backtests,
+    live,
+    research,
+    robustness,
+    sensitivity,
+)
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import training_recipe
 from harmony_pipeline.stages.preparation import prepare
@@ -156,14 +163,14 @@ def test_other_rules_are_another_trial_another_backtest_and_another_recipe(pipel
         for name in ("rsi_momentum", "mix"):
             seen |= {
                 configuration(other, name),
-                backtests.backtest_id(other, name, {}),
-                str(backtests.backtest_inputs(other, name)),
+                backtest_inputs.backtest_id(other, name, {}),
+                str(backtest_inputs.backtest_inputs(other, name)),
             }
         assert training_recipe(other, 4) == training_recipe(pipeline, 4)
     assert len(seen) == 4 * 6
     taught = {**OWN, "bollinger_reversion": {"bracket": {"profit_take": 0.9}}}
     assert training_recipe(with_own(pipeline.settings, taught), 4) != training_recipe(pipeline, 4)
-    text = backtests.trading_rules_text(pipeline, "mix")
+    text = backtest_inputs.trading_rules_text(pipeline, "mix")
     assert text["rsi_momentum"]["risk"] == OWN["rsi_momentum"]["risk"]
 
 
@@ -195,10 +202,34 @@ def test_from_python_they_are_given_with_the_call(pipeline):
         lake.backtest("rsi_momentum", risk={"max_position": 0.9})
     with pytest.raises(ConfigError, match=r"strategies\.rsi_momentum\.bracket\.stop_loss"):
         lake.backtest("rsi_momentum", bracket={"stop_loss": -1.0})
+    with pytest.raises(ConfigError, match=r"rsi_momentum\.bracket: stop_loss ends no trade"):
+        lake.backtest("rsi_momentum", bracket={"stop_loss": 2.0})
     with pytest.raises(ConfigError, match="start and end are dates or moments, and 'text' is none"):
         lake.read("bars", start="text")
     with pytest.raises(ConfigError, match="'2024-01-03' is none"):
         lake.backtest_quotes("rsi_momentum", start="2024-01-03")
+
+
+def test_entries_that_are_too_small_are_said_with_their_number_and_the_reasons(pipeline):
+    lake = api.open_lake(pipeline.settings)
+    assert lake.backtest("bollinger_reversion").notes == []
+    found = lake.backtest("bollinger_reversion", bracket={"minimum_barrier_bps": 1e6})
+    entries = found.orders.height
+    assert found.trades.is_empty() and entries > 100
+    (said,) = found.notes
+    counts = dict(found.orders["reason"].value_counts().iter_rows())
+    assert said.startswith(f"no trade: of {entries} orders none filled: ")
+    assert all(f"{count} refused ({reason})" in said for reason, count in counts.items())
+    assert "no barrier is nearer than minimum_barrier_bps = 1,000,000" in said
+    some = lake.backtest("bollinger_reversion", bracket={"minimum_barrier_bps": 9e3})
+    entries = some.orders.filter(pl.col("parent_id").is_null())
+    small = entries.filter(pl.col("reason") == "minimum_order_value").height
+    assert some.trades.height > 0 and entries.height / 2 < small < entries.height
+    (said,) = some.notes
+    assert said == (
+        f"{small} of {entries.height} entries were too small to be sent: {small} refused"
+        " (minimum_order_value)"
+    )
 
 
 def test_from_python_the_model_forecasts_no_other_bracket_than_its_labels(pipeline):

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.stages import (
+    backtest_runs,
     backtests,
     ingest,
     market,
@@ -103,7 +104,7 @@ def test_a_grid_gives_the_returns_of_single_backtests(pipeline, name):
     for row in trials.iter_rows(named=True):
         parameters = json.loads(row["parameters"])
         changed = {key: value for key, value in parameters.items() if own.get(key) != value}
-        alone = backtests.simulated(pipeline, name, changed)
+        alone = backtest_runs.simulated(pipeline, name, changed)
         assert alone.trades.height
         kept = returns.filter(pl.col("trial_id") == row["trial_id"]).drop("trial_id")
         expected = daily_returns_of_equity(pipeline, alone.equity).drop_nulls()
@@ -112,8 +113,8 @@ def test_a_grid_gives_the_returns_of_single_backtests(pipeline, name):
 
 def test_a_machine_that_hears_fills_acts_on_them_in_its_backtest(pipeline):
     """Its trades are shorter than those of its signals, which know no fill."""
-    heard = backtests.simulated(pipeline, "hearing")
-    deaf = backtests.simulated(pipeline, "machine", {"range_bars": 2})
+    heard = backtest_runs.simulated(pipeline, "hearing")
+    deaf = backtest_runs.simulated(pipeline, "machine", {"range_bars": 2})
     assert heard.trades.height
     (fill,) = heard.fills.sort("timestamp").head(1).rows(named=True)
     trade = heard.trades.filter(symbol=fill["symbol"]).sort("entry_timestamp").row(0, named=True)
@@ -146,4 +147,4 @@ def test_what_knows_signals_alone_says_that_it_cannot_judge_such_a_machine(pipel
         update={"strategies": {**settings.strategies, "hearing": strategy}}
     )
     with pytest.raises(ConfigError, match=r"has on_fill, and a model judges signals"):
-        backtests.hears_fills(PipelineContext(models), "hearing")
+        backtest_runs.hears_fills(PipelineContext(models), "hearing")

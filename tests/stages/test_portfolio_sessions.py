@@ -13,7 +13,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.schemas import DIVERGENCE
 from harmony_pipeline.session.ledger import COMPLETED, SessionRow
 from harmony_pipeline.session.result import read_session
-from harmony_pipeline.stages import backtests, live
+from harmony_pipeline.stages import backtest_runs, live
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.preparation import prepare
 from harmony_pipeline.stages.session_plans import (
@@ -79,7 +79,7 @@ def test_replayed_days_of_a_portfolio_are_its_backtests_strategy_by_strategy(pip
 
 
 def test_the_weights_of_a_day_are_those_of_the_portfolios_backtest(pipeline):
-    account = backtests.shared_account(pipeline, "mix", backtests.regular_bars(pipeline))
+    account = backtest_runs.shared_account(pipeline, "mix", backtest_runs.regular_bars(pipeline))
     seen = set()
     with open_ledger(pipeline) as ledger:
         for day in pipeline.sessions()[11::7]:

@@ -11,6 +11,8 @@ from harmony_pipeline.config import Settings, load_settings
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.stages import (
+    backtest_readiness,
+    backtest_runs,
     backtests,
     interactive_reports,
     research,
@@ -78,7 +80,7 @@ def test_trades_orders_and_fills_name_their_strategy(pipeline):
     run = backtests.latest_backtest(pipeline, "mix")
     made = pipeline.lake.read("equity", ["mix"])["equity"][-1] - run["initial_cash"]
     tables = interactive_reports.tables_of(pipeline, "mix")
-    found = interactive_reports.analysed(pipeline, tables, backtests.regular_bars(pipeline))
+    found = interactive_reports.analysed(pipeline, tables, backtest_runs.regular_bars(pipeline))
     assert set(found.by_strategy["strategy"]) == set(MEMBERS)
     assert found.by_strategy["pnl"].sum() == pytest.approx(sums["pnl"].sum())
     assert sum(found.causes.values()) == pytest.approx(made)
@@ -92,8 +94,8 @@ def test_the_checks_of_the_lake_pass_for_it(pipeline):
 
 
 def test_a_member_without_a_model_says_nothing_and_the_others_trade(pipeline):
-    assert backtests.nothing_to_trade(pipeline, "meta_labelled")
-    assert backtests.nothing_to_trade(pipeline, "waiting") == ""
+    assert backtest_readiness.nothing_to_trade(pipeline, "meta_labelled")
+    assert backtest_readiness.nothing_to_trade(pipeline, "waiting") == ""
     assert set(pipeline.lake.read("trades", ["waiting"])["strategy"]) == {"rsi_momentum"}
 
 
@@ -153,13 +155,13 @@ def test_a_machine_that_hears_its_fills_shares_an_account(pipeline):
     settings = with_portfolios(pipeline.settings, accounts, strategies=strategies)
     changed = PipelineContext(settings)
     research.signals(changed, changed.trading_periods())
-    alone, one = backtests.simulated(changed, "hears"), backtests.simulated(changed, "one")
+    alone, one = backtest_runs.simulated(changed, "hears"), backtest_runs.simulated(changed, "one")
     assert alone.fills.height > 20
     assert_frame_equal(one.equity.drop("backtest_id"), alone.equity.drop("backtest_id"))
-    both = backtests.simulated(changed, "both")
+    both = backtest_runs.simulated(changed, "both")
     assert set(both.trades["strategy"]) == {"hears", "rsi_momentum"}
-    assert backtests.hears_fills(changed, "both")
-    assert not backtests.hears_fills(pipeline, "mix")
+    assert backtest_runs.hears_fills(changed, "both")
+    assert not backtest_runs.hears_fills(pipeline, "mix")
 
 
 @pytest.mark.parametrize(

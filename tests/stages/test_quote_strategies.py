@@ -10,10 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from harmony_pipeline.cli import app
-from harmony_pipeline.cli.run_report import print_backtest
+from harmony_pipeline.cli.backtest_report import print_backtest
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.stages import (
+    backtest_readiness,
+    backtest_runs,
     backtests,
     ingest,
     interactive_reports,
@@ -101,7 +103,7 @@ def made(tmp_path_factory):
     market.daily_summary(pipeline, periods)
     for stage in (research.features, research.regimes, research.signals):
         stage(pipeline, periods)
-    why = backtests.nothing_to_trade(pipeline, "maker")
+    why = backtest_readiness.nothing_to_trade(pipeline, "maker")
     assert "no quotes" in why and "harmony ticks --from DAY" in why
     assert backtests.backtest(pipeline, ["maker"]).nothing == why
     ticks.quote_ticks(pipeline, DAYS)
@@ -113,7 +115,7 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("name", ["maker", "swinger"])
 def test_every_public_table_is_written_and_agrees_with_the_driver(made, name):
     kept = {table: made.lake.read(table, [name]) for table in backtests.BACKTEST_TABLES}
-    again = backtests.simulated(made, name)
+    again = backtest_runs.simulated(made, name)
     frames = (again.orders, again.order_events, again.fills, again.trades, again.position_actions, again.equity, again.row)  # fmt: skip
     for table, frame in zip(backtests.BACKTEST_TABLES, frames, strict=True):
         assert kept[table].equals(frame), table
@@ -190,7 +192,7 @@ def test_what_does_not_go_with_quotes_is_refused_in_words(made, tmp_path):
             update={"strategies": {**made.settings.strategies, "swinger": changed}}
         )
         with pytest.raises(ConfigError, match=message):
-            backtests.simulated(PipelineContext(settings), "swinger")
+            backtest_runs.simulated(PipelineContext(settings), "swinger")
 
 
 @pytest.mark.parametrize(

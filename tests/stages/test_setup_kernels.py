@@ -3,7 +3,7 @@ it is there for.
 """
 
 from importlib import import_module
-from inspect import getmembers
+from inspect import getmembers, isfunction
 
 import pytest
 from numba.extending import is_jitted
@@ -56,8 +56,13 @@ def test_every_step_of_its_own_reaches_its_kernels(name):
         assert compiled(module), module
 
 
-def test_no_step_is_forgotten():
-    steps = {name for name, _ in getmembers(setup, callable) if name.startswith("_")}
-    assert {*ON_A_MARKET, *ALONE} == {name for name in steps if not name.startswith("__")}
-    text = set(setup.main.__code__.co_names)
-    assert {*ON_A_MARKET, *ALONE} <= text, "main runs every step"
+def test_no_step_is_forgotten_and_those_on_the_market_wait_for_its_bars():
+    done = [step.__name__ for one in setup.STEPS.values() for step in one.run.args[0]]
+    assert {*done} == {*ON_A_MARKET, *ALONE, "_make_bars", "_run_the_chain"}
+    assert len(done) == len({*done})
+    for title, one in setup.STEPS.items():
+        assert one.after == (
+            "bars" if one.run.func is setup._on_the_market and title != "bars" else None
+        )
+    defined = {name for name, _ in getmembers(setup, isfunction) if name.startswith("_")}
+    assert {*done} == defined - {"_on_the_market", "_alone"}

@@ -13,6 +13,7 @@ from assets.chain import run_stages
 from harmony_pipeline.cli import app
 from harmony_pipeline.cli.run_report import print_summary
 from harmony_pipeline.stages import (
+    backtest_readiness,
     backtests,
     data_checks,
     ingest,
@@ -74,7 +75,7 @@ def test_the_whole_chain_runs_on_a_few_bars_and_nothing_objects(tmp_path, rows, 
     assert models.why_no_model(pipeline).startswith(
         "too little history (needs 500 settled labels, has "
     )
-    assert backtests.nothing_to_trade(pipeline, "meta_labelled")
+    assert backtest_readiness.nothing_to_trade(pipeline, "meta_labelled")
     assert pipeline.lake.read("backtests").filter(pl.col("start").dt.year() < 2000).is_empty()
     days = market.sessions_with_bars(pipeline)[-1:]
     assert (
@@ -107,7 +108,7 @@ def test_a_strategy_added_later_is_told_to_be_made(tmp_path):
     periods = ingested(pipeline)
     research.features(pipeline, periods)
     pipeline.lake.write("signals", periods[0].key, pipeline.lake.tables["signals"].empty(), {})
-    assert backtests.nothing_to_trade(pipeline, "rsi_momentum").endswith(
+    assert backtest_readiness.nothing_to_trade(pipeline, "rsi_momentum").endswith(
         "it was added since; make them with: harmony backfill research"
     )
 

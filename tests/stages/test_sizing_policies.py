@@ -11,13 +11,15 @@ from assets.chain import run_stages
 from assets.groups import PROMOTE
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import NotReady
+from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.replay import backtest_day, replay_day
-from harmony_pipeline.stages import backtests
-from harmony_pipeline.stages.backtests import given_rules, simulated, trading_rules
+from harmony_pipeline.session.replay import replay_day
+from harmony_pipeline.stages import backtest_runs, backtests
+from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.promotion import promoted_model
 from harmony_pipeline.stages.session_plans import plan_of
+from harmony_pipeline.stages.trading_rules import given_rules, trading_rules
 from harmony_pipeline.testing.tiny import tiny_settings
 
 CROSSOVER = "moving_average_crossover"
@@ -94,12 +96,12 @@ def test_a_market_that_ended_earlier_had_the_same_policies(sized, tmp_path):
     values = sized.settings.model_copy(update={"market": market})
     earlier = PipelineContext(values)
     cut = sized.retraining_periods()[2].start
-    rows = backtests.regular_bars(sized).filter(pl.col("timestamp") < cut)
+    rows = backtest_runs.regular_bars(sized).filter(pl.col("timestamp") < cut)
     rules = given_rules(earlier, CROSSOVER)
-    signals = backtests.strategy_signals(sized, CROSSOVER).filter(pl.col("timestamp") < cut)
+    signals = backtest_runs.strategy_signals(sized, CROSSOVER).filter(pl.col("timestamp") < cut)
 
     def run(chosen):
-        return backtests.run_backtest(
+        return backtest_runs.run_backtest(
             rows, signals, sized.lake.read("corporate_actions"), chosen, sized.calendar,
             sized.timeframe, backtest_id=f"{CROSSOVER}-cut", strategy=CROSSOVER, parameters={},
         )  # fmt: skip

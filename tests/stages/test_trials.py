@@ -15,7 +15,7 @@ from assets.groups import RETRAIN
 from harmony_pipeline import schemas
 from harmony_pipeline.config import Settings
 from harmony_pipeline.robustness.sensitivity import Trial
-from harmony_pipeline.stages import backtests, robustness, sensitivity
+from harmony_pipeline.stages import backtest_inputs, backtests, robustness, sensitivity
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.trials import configuration, configured_trials, keep_trials
@@ -117,10 +117,10 @@ def test_the_rule_that_switches_the_filter_is_part_of_what_was_tried(tmp_path: P
     assert own != configuration(PipelineContext(settings), STRATEGY)
     lenient = changed(useful, "gate", maximum_forecast_pvalue=0.5)
     assert configuration(lenient, STRATEGY) != own
-    assert backtests.backtest_id(lenient, STRATEGY, {}) != backtests.backtest_id(
+    assert backtest_inputs.backtest_id(lenient, STRATEGY, {}) != backtest_inputs.backtest_id(
         PipelineContext(useful), STRATEGY, {}
     )
-    assert backtests.backtest_inputs(lenient, STRATEGY) != backtests.backtest_inputs(
+    assert backtest_inputs.backtest_inputs(lenient, STRATEGY) != backtest_inputs.backtest_inputs(
         PipelineContext(useful), STRATEGY
     )
     # where the model always filters, the gate's setting reaches no trade

@@ -13,7 +13,7 @@ from itertools import islice
 
 import polars as pl
 
-from harmony_pipeline.market.sources.text_forms import LONGEST_LINE, TextForm
+from harmony_pipeline.market.sources.text_forms import COMMENTS_SKIPPED, LONGEST_LINE, TextForm
 from harmony_pipeline.market.sources.vendors.nameless_tables import Layout
 from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide
 from harmony_pipeline.text import excerpt
@@ -60,8 +60,13 @@ def parse_text(form: TextForm, origin: str, stem: str) -> list[TextTable]:
         return _wide_tables(form, form.wide, origin, stem)
     if not form.header:
         return [empty_table(origin, stem)]
-    parsed = _Lines(form, tuple(_column_names(form.header)), 1).parse()
-    return [TextTable(origin, stem, *_without_blank_lines(*parsed), form.header, form.delimiter)]
+    parsed = _without_blank_lines(*_Lines(form, tuple(_column_names(form.header)), 1).parse())
+    return [TextTable(origin, stem, *parsed, form.header, form.delimiter, _note(form))]
+
+
+def _note(form: TextForm, own: str | None = None) -> str | None:
+    """What is to be said of a table: `own`, and that comments were skipped."""
+    return "; ".join(filter(None, (COMMENTS_SKIPPED if form.commented else None, own))) or None
 
 
 def empty_table(origin: str, stem: str, note: str | None = None) -> TextTable:
@@ -85,7 +90,7 @@ def nameless_table(form: TextForm, layout: Layout, origin: str, stem: str) -> Te
         *_without_blank_lines(*parsed),
         layout.names,
         form.delimiter,
-        note,
+        _note(form, note),
         layout.vendor,
     )
 
@@ -134,7 +139,7 @@ def _wide_tables(form: TextForm, layout: Wide, origin: str, stem: str) -> list[T
                 bent.filter(kept),
                 header,
                 form.delimiter,
-                layout.note(origin),
+                _note(form, layout.note(origin)),
             )
         )
     return tables

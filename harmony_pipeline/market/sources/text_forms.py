@@ -20,6 +20,9 @@ from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide
 from harmony_pipeline.text import excerpt
 
 LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
+COMMENTS_SKIPPED = (
+    "lines that begin with # above the column names were taken for comments and skipped"
+)
 _DELIMITERS = (",", ";", "\t", "|")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_SAMPLED_LINE = 4096  # bytes of a line by which a layout is recognised
@@ -27,9 +30,9 @@ _LONGEST_SAMPLED_LINE = 4096  # bytes of a line by which a layout is recognised
 
 @dataclass(frozen=True)
 class TextForm:
-    r"""A text and its form. `data` is UTF-8 with `\n` at the end of lines, and `above` blank lines
-    stood before it. `header` has the names of the columns; it is empty under a `layout`, and for a
-    text without any text.
+    r"""A text and its form. `data` is UTF-8 with `\n` at the end of lines, and `above` lines stood
+    before it, blank ones or, where it is `commented`, comments. `header` has the names of the
+    columns; it is empty under a `layout`, and for a text without any text.
     """
 
     data: bytes
@@ -38,6 +41,7 @@ class TextForm:
     header: tuple[str, ...] = ()
     layout: Layout | None = None
     wide: Wide | None = None
+    commented: bool = False
 
     @property
     def is_dated_lean(self) -> bool:
@@ -46,9 +50,9 @@ class TextForm:
 
 
 def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
-    """The form of a text; the first line that is not blank is the header, or a row of a known form
-    without names. A text that Lean's names mark as its own has one of Lean's layouts or none.
-    Raises DataError for a first line that cannot be read.
+    """The form of a text; the first line that is no comment and not blank is the header, or a row
+    of a known form without names. A text that Lean's names mark as its own has one of Lean's
+    layouts or none. Raises DataError for a first line that cannot be read.
     """
     data = _plain_lines(data)
     blank = len(data) - len(data.lstrip(b"\n"))
@@ -62,6 +66,9 @@ def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
         return TextForm(data, above, layout=find_layout(_first_lines(data), ",", LEAN_LAYOUTS))
     if not data.strip():
         return TextForm(b"")
+    comments = _comments(data)
+    commented, above = comments > 0, above + data[:comments].count(b"\n")
+    data = data[comments:]
     if data.find(b"\n", 0, LONGEST_LINE) < 0 and len(data) > LONGEST_LINE:
         raise DataError(
             f"{origin} has a first line of more than {LONGEST_LINE:,} bytes, expected column"
@@ -74,15 +81,52 @@ def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
     delimiter = find_delimiter(heads[0])
     layouts = (*LEAN_DATED, *LAYOUTS) if delimiter == "," else LAYOUTS
     if layout := find_layout(_first_lines(data), delimiter, layouts):
-        return TextForm(data, above, delimiter, layout=layout)
+        return TextForm(data, above, delimiter, layout=layout, commented=commented)
     header = _header_fields(heads[0], delimiter, origin)
     wide = wide_layout(header, [line.split(delimiter) for line in heads[1:]])
-    return TextForm(data, above, delimiter, header, wide=wide)
+    return TextForm(data, above, delimiter, header, wide=wide, commented=commented)
 
 
 def find_delimiter(line: str) -> str:
     """The sign that delimits the cells of a line: the one that it has most of."""
     return max(_DELIMITERS, key=line.count)
+
+
+def _comments(data: bytes) -> int:
+    """Bytes of the comments above the column names: of the lines that begin with #, and blank ones
+    among them. The last such line is the column names themselves where it has as many cells as the
+    line below it, which has numbers.
+    """
+    at = last = 0
+    while data[at : at + 1] in (b"#", b"\n"):
+        end = data.find(b"\n", at)
+        if end < 0:
+            return 0
+        last = at if data[at : at + 1] == b"#" else last
+        at = end + 1
+    if at == 0:
+        return 0
+    first = data[at : at + LONGEST_LINE].split(b"\n", 1)[0].decode("utf-8", errors="replace")
+    delimiter = find_delimiter(first)
+    cells = data[last:at].count(delimiter.encode())
+    is_names = cells == first.count(delimiter) > 0 and _has_number(first.split(delimiter))
+    return last if is_names else at
+
+
+def _has_number(cells: list[str]) -> bool:
+    for cell in cells:
+        try:
+            float(cell)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def without_comments(lines: list[str]) -> list[str]:
+    """The lines from the column names, or the first row, on."""
+    text = "\n".join(lines).encode()
+    return text[_comments(text) :].decode().split("\n")
 
 
 def _plain_lines(data: bytes) -> bytes:

@@ -1,0 +1,82 @@
+"""Commands that write files for the user: a settings file from bars, and code of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harmony_pipeline.cli.invocation import as_typed
+
+
+def init_command(
+    data: Annotated[
+        Path, typer.Argument(help="a folder or file of bars: .csv, .csv.gz, .zip or .parquet")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", help="settings file to write; one that exists is left alone")
+    ] = Path("harmony.toml"),
+    timeframe: Annotated[
+        str | None,
+        typer.Option("--timeframe", help="length of a bar, like 1Min, 1Hour or 1Day; else guessed"),
+    ] = None,
+    timestamp_format: Annotated[
+        str | None,
+        typer.Option(
+            "--timestamp-format",
+            help="how times are written, like '%m/%d/%Y %H:%M', where they can be read in two ways",
+        ),
+    ] = None,
+) -> None:
+    """Read your own bars, guess their market, and write a settings file that runs."""
+    from harmony_pipeline.cli.init import Known, init
+
+    written = init(data, output, Known(timeframe, timestamp_format))
+    for sentence in written.sentences:
+        typer.echo(sentence)
+    typer.echo(f"wrote {written.file}: look at its guesses\nnext: {written.following}")
+
+
+new_app = typer.Typer(
+    no_args_is_help=True,
+    help="Write a strategy, feature or scanner of your own, with its test and page, that runs.",
+)
+NewName = Annotated[
+    str, typer.Argument(help="of the module and the setting, like my_rule", metavar="NAME")
+]
+
+
+@new_app.command("strategy")
+def new_strategy(
+    context: typer.Context,
+    name: NewName,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="one that receives a bar at a time")
+    ] = False,
+) -> None:
+    """Write a strategy beside the settings file: features in, side and strength out."""
+    _scaffold(context, "machine" if machine else "strategy", name, tuple(context.obj.strategies))
+
+
+@new_app.command("feature")
+def new_feature(context: typer.Context, name: NewName) -> None:
+    """Write an indicator beside the settings file: one compiled kernel, one column a parameter."""
+    _scaffold(context, "feature", name)
+
+
+@new_app.command("scanner")
+def new_scanner(context: typer.Context, name: NewName) -> None:
+    """Write a scanner beside the settings file: it scores symbols and gives reasons."""
+    _scaffold(context, "scanner", name)
+
+
+def _scaffold(context: typer.Context, what: str, name: str, taken: tuple[str, ...] = ()) -> None:
+    from harmony_pipeline.cli.scaffold import scaffold
+
+    settings = context.obj
+    written = scaffold(what, name, settings.folder, taken, settings.features.names)
+    for file in written.files:
+        typer.echo(f"wrote {file}")
+    following = [as_typed(text) for text in written.following]
+    typer.echo(f"\nadd to {settings.file}:\n\n{written.lines}\n\nnext:")
+    for text in (f"python -m pytest {written.files[1]}", *following):
+        typer.echo(f"  {text}")

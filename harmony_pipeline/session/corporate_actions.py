@@ -1,0 +1,152 @@
+"""Splits, dividends, and the ends and changes of symbols in a running session.
+
+The rules are those of portfolio/corporate_actions.py. Here each is applied at its place among the
+moment's bars, told to an exchange in this process, and written down. A broker outside applies its
+own.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BarDriven, Broker
+from harmony_pipeline.execution.events import SessionFact, micros, moment
+from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.portfolio.kernel_types import (
+    APPLIED_NAMES,
+    BAR,
+    CHANGE,
+    MONEY,
+    SPLIT,
+    Record,
+    records,
+)
+from harmony_pipeline.session.live_portfolio import LivePortfolio
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.stream import Batch
+
+
+class Trading(Protocol):
+    """The session that they happen in: `Trader`."""
+
+    plan: SessionPlan
+    broker: Broker
+    portfolio: LivePortfolio
+    gateway: OrderGateway
+
+    def note(self, key: str, fact: SessionFact, at: datetime) -> None:
+        """Write a fact down."""
+
+
+class CorporateActions:
+    """Applies them for one session. One owner."""
+
+    def __init__(self, session: Trading) -> None:
+        self._session = session
+        broker = session.broker
+        self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
+
+    def settle_endings(self, batch: Batch, date: int) -> None:
+        """Settle what is held in securities that ended since the last session."""
+        portfolio, gateway = self._session.portfolio, self._session.gateway
+        for ending in portfolio.endings(date):
+            symbol, at = int(ending["symbol"]), self.ended_at(batch)
+            exit_worked, legs_worked = portfolio.working(symbol)
+            if self._exchange is None and portfolio.has_levels(symbol):
+                # a broker outside takes the bracket of the old symbol off by itself
+                legs_worked = 1
+            gateway.send(portfolio.cancel_working(ending, at))
+            self.apply(symbol, int(ending["until"]), batch, None)
+            if portfolio.held(symbol) == 0.0:
+                continue
+            applied, requests = portfolio.settle_ending(ending, at, (exit_worked, legs_worked))
+            if self._exchange is not None and ending["kind"] == CHANGE:
+                self._exchange.rename(symbol, int(ending["successor"]))
+            elif self._exchange is not None:
+                self._exchange.pay_out(symbol, float(applied["value"]))
+            self._record(applied, batch.end, batch)
+            gateway.send(requests)
+        portfolio.sum_equity()
+
+    def apply(self, symbol: int, until: int, batch: Batch, row: Record | None) -> None:
+        """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has
+        had no bar since, and none of its orders works.
+        """
+        portfolio = self._session.portfolio
+        for action in portfolio.due_actions(symbol, until):
+            if row is None and portfolio.held(symbol) == 0.0:
+                continue
+            if self._exchange is not None:
+                self._tell_exchange(action, batch, row)
+            if row is None:
+                applied = portfolio.apply_unseen_action(action, self.ended_at(batch))
+            else:
+                applied = portfolio.apply_action(action, row["open"], row["at"])
+            if applied["before"] != 0.0:
+                self._record(applied, batch.end if row is None else moment(row["end"]), batch)
+
+    def _tell_exchange(self, action: Record, batch: Batch, row: Record | None) -> None:
+        """The exchange's part: its working orders, and the shares and cash that it counts
+        itself.
+        """
+        assert self._exchange is not None
+        symbol, value = int(action["symbol"]), float(action["value"])
+        if action["kind"] == SPLIT:
+            self._exchange.split(
+                value, self._split_bar(symbol, value, batch) if row is None else row
+            )
+            self._session.gateway.receive_reports()
+        else:
+            share = self._session.portfolio.dividend_share(action)
+            self._exchange.dividend(symbol, value, share)
+
+    def _split_bar(self, symbol: int, ratio: float, batch: Batch) -> Record:
+        """A BAR record at the last price, for a symbol that has none of its own."""
+        row = records(1, BAR)[0]
+        row["symbol"], row["at"], row["end"] = symbol, micros(batch.start), micros(batch.end)
+        row["open"] = self._session.portfolio.last_price(symbol) / ratio
+        return row
+
+    def _record(self, applied: Record, known_at: datetime, batch: Batch) -> None:
+        """Write down what an action or an ending did to a position."""
+        portfolio = self._session.portfolio
+        kind, row = APPLIED_NAMES[applied["kind"]], int(applied["symbol"])
+        strategy, name = portfolio.owners[row]
+        is_change = applied["kind"] == CHANGE
+        fact = ev.CorporateActionApplied(
+            happened_at=batch.start,
+            known_at=known_at,
+            symbol=name,
+            action=kind,
+            value=0.0 if is_change else float(applied["value"]),
+            quantity_before=float(applied["before"]),
+            quantity_after=float(applied["after"]),
+            cash=int(applied["cash"]) / MONEY,
+            successor=portfolio.owners[applied["successor"]][1] if is_change else None,
+            strategy=strategy,
+        )
+        key = f"{kind}:{portfolio.slots[row]}:{int(applied['date'])}"
+        self._session.note(key, fact, batch.start)
+
+    def ended_at(self, batch: Batch) -> int:
+        """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be
+        told in the past.
+        """
+        return micros(batch.start if self._exchange is not None else batch.end)
+
+    def books_after_lives(
+        self, carried: Mapping[tuple[str, str], Order]
+    ) -> tuple[dict[str, float], list[Order]]:
+        """What a broker outside holds by now: shares under their new symbols, and the orders of
+        symbols that have not ended.
+        """
+        shares, ended = dict(self._session.portfolio.shares()), set()
+        for _, kind, symbol, successor, _ in self._session.plan.due_lives.iter_rows():
+            ended |= {symbol} if successor is None else {symbol, successor}
+            held = shares.pop(symbol, 0.0)
+            if kind == "symbol_change":
+                shares.pop(successor, None)
+                shares |= {successor: held} if held else {}
+        return shares, [order for order in carried.values() if order.terms.symbol not in ended]
