@@ -61,6 +61,7 @@ from harmony_pipeline.backtest.uneventful_bars import (
 )
 from harmony_pipeline.execution.exchange import (
     dividend_orders,
+    match_close,
     match_open,
     match_range,
     rests,
@@ -84,6 +85,7 @@ from harmony_pipeline.portfolio.decisions import (
     dividend_share,
     hold,
     mark,
+    mark_entry,
     may_decide,
     watches_every_bar,
 )
@@ -304,7 +306,7 @@ def _walk(
     Returns how many of them `cursor.moment` holds since something may happen to their symbols,
     whether the account changed, whether there is something to decide, and the next moment.
     """
-    count, changed, asks, following = 0, watched, watched, NEVER
+    count, changed, asks, waits, following = 0, watched, watched, False, NEVER
     account = books.account[0]
     for symbol in range(len(cursor.at)):
         if cursor.at[symbol] == now:
@@ -328,13 +330,15 @@ def _walk(
                 bar = cursor.moment[count]
                 read_bar(bar, bars, row, symbol, now, end, date)
                 read_signal(bar, signals, signal, side)
-                _meet(books, bar, symbol, acts)
+                waits |= _meet(books, bar, symbol, acts)
                 asks |= may_decide(position, rules, side)
                 changed, count = True, count + 1
             else:
                 position["last_price"] = bars.close[row]
                 position["last_date"] = date
         following = min(following, cursor.at[symbol])
+    if waits:
+        asks |= _meet_closes(books, cursor.moment, count)
     return count, changed, asks, following
 
 
@@ -349,8 +353,10 @@ def _signal_at(signals: SignalColumns, cursor: Cursor, symbol: int, now: int) ->
 
 
 @inlined_kernel
-def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
-    """One bar: corporate actions before it, its open, its range, its close."""
+def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> bool:
+    """One bar: corporate actions before it, its open, its range; then it is marked. Whether an
+    entry still works.
+    """
     first: Any = np.int64(0)
     orders, position = books.orders, books.positions[symbol]
     if acts:
@@ -368,6 +374,32 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
             _handle_reports(books, count)
     mark(position, books.account[0], books.rules[symbol], bar)
     books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
+    return bool(orders[symbol, ENTRY]["status"] == ORDER_OPEN)
+
+
+@kernel_without_allocation
+def _meet_closes(books: Books, moment: Records, count: int) -> bool:
+    """Entries that wait for the closes of the first `count` bars of `moment` meet them, after every
+    open and range. Whether there were any.
+    """
+    first: Any = np.int64(0)
+    any_met = False
+    for k in range(count):
+        bar, orders = moment[k], books.orders
+        symbol = bar["symbol"]
+        entry, rules = orders[symbol, ENTRY], books.rules[symbol]
+        if entry["status"] != ORDER_OPEN or entry["at_close"] == 0:
+            continue
+        if rules["sleeve_symbols"] > 0:
+            _count_others(books.fill_log, books.at[FILLS], bar, rules["sleeve_symbols"])
+        reports = match_close(orders, books.keys, rules, bar, books.reports, first)
+        if reports > 0:
+            position = books.positions[symbol]
+            _handle_reports(books, reports)
+            mark_entry(position, books.account[0], rules, bar)
+            books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
+            any_met = True
+    return any_met
 
 
 @kernel_without_allocation
@@ -610,8 +642,8 @@ def _log_report(books: Books, report: Record) -> None:
         books.fill_log[at[FILLS]] = report
         at[FILLS] += 1
     else:
-        # what the range of a bar did is known at its end
-        is_leg = report["role"] == STOP or report["role"] == TAKE
-        known_at = max(report["at"], at[LAST_END]) if is_leg else report["at"]
+        # what the range of a bar and its close did is known at its end
+        is_late = report["role"] == STOP or report["role"] == TAKE or order["at_close"] == 1
+        known_at = max(report["at"], at[LAST_END]) if is_late else report["at"]
         kind, reason = report["kind"], report["reason"]
         _log_event(books, report["ticket"], kind, report["at"], known_at, 0.0, reason)

@@ -94,7 +94,7 @@ class Leave(NamedTuple):
 def log_refusal(books: Books, bar: Record, verdict: Verdict) -> None:
     """The order row of an entry that was refused."""
     ticket = books.at[ORDERS]
-    write_entry(books.order_log[ticket], bar, verdict, 0)
+    write_entry(books.order_log[ticket], books.rules[0], bar, verdict, 0)
     books.order_log[ticket]["ticket"] = ticket
     books.at[ORDERS] += 1
 

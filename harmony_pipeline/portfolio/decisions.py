@@ -23,14 +23,16 @@ symbols):
       match_open  -> apply_report for each report -> each intent to submit
       match_range -> apply_report for each report -> each intent to submit
       mark(...)
+    for each bar whose symbol has an entry that waits for a close:
+      match_close -> apply_report for each report -> each intent to submit; then mark_entry(...)
     check_breakers(rules[0], account)                             risk/breakers.py; once; then the
     equity row decide(...) -> each intent, in order, to submit -> apply_report for each report
 
 An entry that is filled makes the two legs of its bracket as intents at once, so that they meet the
-same bar's range. `apply_report` writes at most 2 intents and closes at most one trade. Driving a
-real broker: put its fills into REPORT records (price, fee and reference from the broker; kind
-EXPIRE or CANCEL with closed = 1 ends an order that was not filled whole) and keep a reversing entry
-(`after_exit`) back until the exit is done.
+same bar's range; of one filled at a close they meet the next bar's. `apply_report` writes at most 2
+intents and closes at most one trade. Driving a real broker: put its fills into REPORT records
+(price, fee and reference from the broker; kind EXPIRE or CANCEL with closed = 1 ends an order that
+was not filled whole) and keep a reversing entry (`after_exit`) back until the exit is done.
 """
 
 import math
@@ -292,6 +294,21 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     account["equity"] = account["cash"] + account["net_value"]
 
 
+@kernel_without_allocation
+def mark_entry(position: Record, account: Record, rules: Record, bar: Record) -> None:
+    """Value what was entered at the bar's close, if anything was, after `mark`. The session of the
+    bar counts as held, the bar does not.
+    """
+    if position["quantity"] == 0.0 or position["entry_bar"] != bar["at"]:
+        return
+    position["held_on"] = bar["date"]
+    position["sessions_held"] = 1
+    position["last_factor"] = bar["factor"]
+    revalue(position, account, rules, bar["close"])
+    restate(position, account)
+    account["equity"] = account["cash"] + account["net_value"]
+
+
 @inlined_kernel
 def hold(
     position: Record, account: Record, rules: Record, close: float, date: int, factor: float
@@ -503,14 +520,16 @@ def _decide_entry(
     verdict = Verdict(REFUSE, 0.0, position["gone"], 0, 0.0)
     if position["gone"] == NO_REASON:
         verdict = judge_entry(positions, account, rules, bar, bar["end"])
-    write_entry(intents[n], bar, verdict, 1 if reversal else 0)
+    write_entry(intents[n], rules[symbol], bar, verdict, 1 if reversal else 0)
     if verdict.quantity > 0.0:
         _await_entry(position, account, rules[symbol], bar, verdict.quantity)
     return n + 1
 
 
 @inlined_kernel
-def write_entry(intent: Record, bar: Record, verdict: Verdict, after_exit: int) -> None:
+def write_entry(
+    intent: Record, rules: Record, bar: Record, verdict: Verdict, after_exit: int
+) -> None:
     """The intent to enter on the side of the bar's signal, as the risk engine answered: refused, or
     to be sent.
     """
@@ -522,6 +541,7 @@ def write_entry(intent: Record, bar: Record, verdict: Verdict, after_exit: int) 
     intent["signal_at"] = bar["at"]
     intent["entry_at"] = bar["end"]
     intent["after_exit"] = after_exit
+    intent["at_close"] = rules["entry_at_close"]
     intent["model"] = bar["model"]
     intent["reason"] = BY_SIGNAL if enters else verdict.reason
     intent["verdict"] = verdict.answer
@@ -584,7 +604,9 @@ def _bracket(position: Record, rules: Record, report: Record, intents: Records, 
     position["stop_level"] = lower if side > 0 else upper
     if rules["close_touch"] == 1:
         return n
-    return place_legs(position, report["symbol"], position["entry_at"], intents, n)
+    first, n = n, place_legs(position, report["symbol"], position["entry_at"], intents, n)
+    intents[first]["at_close"] = intents[first + 1]["at_close"] = rules["entry_at_close"]
+    return n
 
 
 @kernel_without_allocation
@@ -645,5 +667,5 @@ def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decid
     intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent[
         "reason"
     ] = intent["fills"] = intent["ticket"] = intent["waited"] = 0
-    intent["verdict"] = intent["limit"] = intent["release_at"] = 0
+    intent["verdict"] = intent["limit"] = intent["release_at"] = intent["at_close"] = 0
     intent["model"] = NO_MODEL

@@ -228,6 +228,7 @@ def test_tables_written_in_parts_and_runs_in_threads_are_the_same(monkeypatch, c
         {"risk": {"symbol_cooldown_minutes": 30.0}},
         {"risk": {"account": {"kind": "cash"}}},
         {"labels": {"touch": "close"}},
+        {"labels": {"entry": "close"}},
         {"labels": {"vertical": "sessions"}},
         {"exits": "signal"},
     ],
