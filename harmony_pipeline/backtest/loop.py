@@ -132,7 +132,7 @@ def run(
     """
     account, at = books.account[0], books.at
     room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
-    watched = watches_every_bar(books.rules[0])
+    watched, closes = watches_every_bar(books.rules[0]), _enters_at_closes(books)
     alone = len(cursor.at) == 1 and not watched
     plain = alone and makes_plain_trips(books.rules[0])
     now = _next_moment(cursor)
@@ -152,6 +152,8 @@ def run(
         count, changed, asks, following = _walk(
             books, bars, signals, cursor, now, end, date, watched
         )
+        if closes:
+            asks |= _meet_closes(books, cursor.moment, count)
         if changed or begins:
             check_breakers(books.rules[0], account)
         if changed or begins or len(curve.equity) > 0:
@@ -243,6 +245,7 @@ def step(
         return PASSED
     date, end, _ = _begin_moment(books, sessions, now)
     count, _, _, _ = _walk(books, bars, signals, cursor, now, end, date, True)
+    _meet_closes(books, moment, count)
     check_breakers(books.rules[0], account)
     log_equity(account, now, date, curve, at)
     at[UNDECIDED], at[MET] = count, now
@@ -306,7 +309,7 @@ def _walk(
     Returns how many of them `cursor.moment` holds since something may happen to their symbols,
     whether the account changed, whether there is something to decide, and the next moment.
     """
-    count, changed, asks, waits, following = 0, watched, watched, False, NEVER
+    count, changed, asks, following = 0, watched, watched, NEVER
     account = books.account[0]
     for symbol in range(len(cursor.at)):
         if cursor.at[symbol] == now:
@@ -330,15 +333,13 @@ def _walk(
                 bar = cursor.moment[count]
                 read_bar(bar, bars, row, symbol, now, end, date)
                 read_signal(bar, signals, signal, side)
-                waits |= _meet(books, bar, symbol, acts)
+                _meet(books, bar, symbol, acts)
                 asks |= may_decide(position, rules, side)
                 changed, count = True, count + 1
             else:
                 position["last_price"] = bars.close[row]
                 position["last_date"] = date
         following = min(following, cursor.at[symbol])
-    if waits:
-        asks |= _meet_closes(books, cursor.moment, count)
     return count, changed, asks, following
 
 
@@ -353,10 +354,8 @@ def _signal_at(signals: SignalColumns, cursor: Cursor, symbol: int, now: int) ->
 
 
 @inlined_kernel
-def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> bool:
-    """One bar: corporate actions before it, its open, its range; then it is marked. Whether an
-    entry still works.
-    """
+def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
+    """One bar: corporate actions before it, its open, its range; then it is marked."""
     first: Any = np.int64(0)
     orders, position = books.orders, books.positions[symbol]
     if acts:
@@ -374,7 +373,17 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> bool:
             _handle_reports(books, count)
     mark(position, books.account[0], books.rules[symbol], bar)
     books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
-    return bool(orders[symbol, ENTRY]["status"] == ORDER_OPEN)
+
+
+@kernel_without_allocation
+def _enters_at_closes(books: Books) -> bool:
+    """Whether an entry may wait for the close of a bar: by the rules, or since the run began."""
+    for symbol in range(len(books.positions)):
+        if books.rules[symbol]["entry_at_close"] == 1:
+            return True
+        if books.orders[symbol, ENTRY]["at_close"] == 1:
+            return True
+    return False
 
 
 @kernel_without_allocation

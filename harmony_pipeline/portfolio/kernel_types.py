@@ -156,8 +156,8 @@ RULES = np.dtype(
         ("max_drawdown", "f8"), ("minimum_order_value", "f8"),
         # exits
         ("barriers", "i8"), ("horizon", "i8"), ("profit_take", "f8"), ("stop_loss", "f8"),
-        ("minimum_barrier_bps", "f8"), ("vertical_sessions", "i8"), ("close_touch", "i8"),
-        ("entry_at_close", "i8"),
+        ("minimum_barrier_bps", "f8"), ("vertical_sessions", "i8"), ("close_touch", "i4"),
+        ("entry_at_close", "i4"),
         # lives of securities
         ("delisting_recovery", "f8"), ("presume_delisted_after_sessions", "i8"),
         # sizing (risk/sizing.py); an index of SIZINGS
@@ -233,7 +233,7 @@ ORDER = np.dtype(
         ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
         ("waited", "i8"),
         # what the risk engine answered (entries only)
-        ("verdict", "i8"), ("limit", "i8"), ("release_at", "i8"), ("wanted", "f8"),
+        ("verdict", "i4"), ("limit", "i4"), ("release_at", "i8"), ("wanted", "f8"),
         ("at_close", "i8"),
     ],
     align=True,
