@@ -76,7 +76,7 @@ def test_a_strategy_has_what_it_says_and_the_rest_of_all(tmp_path):
         (f'{FOLLOW}.risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "strategies.rsi_momentum.risk.sizing: bandit learns the size of one strategy"),
         ('[risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "risk.sizing: bandit learns the size of one strategy"),
         ('[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n[strategies.maker.risk]\nmax_daily_loss = 0.01', "set risk.max_daily_loss instead"),
-        ('[labels]\nentry = "close"', "toml: labels.entry = \"close\": entries at closes are backtested alone"),
+        ('[labels]\nentry = "close"', 'toml: labels.entry = "close": entries at closes are backtested alone'),
         ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\nbroker = "alpaca"', 'set it to "open", or session.replay_days = 0 and session.broker = "simulated"'),
         ('[strategies.meta_labelled.bracket]\nentry = "close"', 'strategies.meta_labelled.bracket.entry = "close": entries at closes'),
         ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\n[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"', 'labels.entry: a bar has a close, and maker acts on quotes: set strategies.maker.bracket.entry = "open"'),
