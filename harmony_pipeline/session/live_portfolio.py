@@ -34,10 +34,9 @@ from harmony_pipeline.portfolio.corporate_actions import (
 from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
-    PortfolioState,
-    close_position,
     dividend_share,
 )
+from harmony_pipeline.portfolio.intents import close_position
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
@@ -78,6 +77,7 @@ from harmony_pipeline.portfolio.moments import (
     mark_bars,
     take_report,
 )
+from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.ledger_rows import money
 from harmony_pipeline.session.plan import SessionPlan, client_order_id
