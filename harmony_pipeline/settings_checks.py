@@ -76,6 +76,14 @@ def _check_session(settings: SettingsModel) -> None:
             f"session.portfolio: '{settings.session.portfolio}' is no active portfolio; choose of"
             f" {', '.join(settings.active_portfolios) or 'none: add one under [portfolios]'}"
         )
+    trades = settings.session.broker != "simulated" or settings.session.replay_days > 0
+    for name in settings.session_strategies if trades else ():
+        if settings.labels_of(name).entry == "close":
+            raise ValueError(
+                f'{_entry_key(settings, name)} = "close": entries at closes are backtested alone,'
+                f" since no session has an order for a bar's close, and sessions trade {name}: set"
+                ' it to "open", or session.replay_days = 0 and session.broker = "simulated"'
+            )
     for name in settings.session_strategies if settings.session.portfolio else ():
         if settings.strategies[name].uses_model and name != settings.session.strategy:
             raise ValueError(
@@ -83,6 +91,12 @@ def _check_session(settings: SettingsModel) -> None:
                 f" '{settings.session.strategy}': set session.strategy = '{name}', or uses_model ="
                 " false"
             )
+
+
+def _entry_key(settings: SettingsModel, name: str) -> str:
+    """The key that says where the entries of a strategy fill."""
+    own = settings.strategies[name].bracket.entry is not None
+    return f"strategies.{name}.bracket.entry" if own else "labels.entry"
 
 
 def _check_quotes(settings: SettingsModel) -> None:
@@ -106,6 +120,11 @@ def _check_quotes(settings: SettingsModel) -> None:
             raise ValueError(
                 f"{own}risk.sizing: bandit learns from signals of bars, and {name} acts on quotes:"
                 f" choose another sizing, or set strategies.{name}.enabled = false"
+            )
+        if settings.labels_of(name).entry == "close":
+            raise ValueError(
+                f"{_entry_key(settings, name)}: a bar has a close, and {name} acts on quotes: set"
+                f' strategies.{name}.bracket.entry = "open"'
             )
         _refuse_limits_of_bars(name, chosen)
         if name in settings.session_strategies:

@@ -36,18 +36,14 @@ from harmony_pipeline.backtest.input_arrays import (
     by_symbol_and_time,
 )
 from harmony_pipeline.backtest.logs import FILLS, MET, SESSION
+from harmony_pipeline.backtest.run_books import Logs, opened_books, rule_stretches, with_room
+from harmony_pipeline.backtest.runs import Market, Run
 from harmony_pipeline.backtest.simulator import (
     BacktestResult,
-    Logs,
-    Market,
-    Run,
     finish_run,
-    opened_books,
     result_of,
     result_writing,
-    rule_stretches,
     simulate,
-    with_room,
 )
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError, DataError

@@ -16,6 +16,7 @@ from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.kernel import inlined_kernel, kernel, kernel_without_allocation
 from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.portfolio.kernel_types import (
+    AT_CLOSE,
     BY_SIGNAL,
     BY_STOP,
     BY_TAKE,
@@ -38,7 +39,7 @@ Numbers = NDArray[np.int32]
 
 class OrderColumns(NamedTuple):
     """Of each order. `symbol`, `entry_symbol` and `model` number names, `role` to `limit` those of
-    portfolio/kernel_types.py; `buys` is 0 or 1.
+    portfolio/kernel_types.py; `buys` is 0 or 1; `force` is an index of TIMES_IN_FORCE.
     """
 
     symbol: Numbers
@@ -50,6 +51,7 @@ class OrderColumns(NamedTuple):
     reason: Codes
     verdict: Codes
     limit: Codes
+    force: Codes
     decided_at: IntArray
     signal_at: IntArray
     entry_at: IntArray
@@ -221,6 +223,8 @@ def _write_orders(
             columns.entry_at[place] = order["entry_at"]
             columns.verdict[place], columns.limit[place] = order["verdict"], order["limit"]
             columns.wanted[place] = order["wanted"]
+            if order["at_close"] == 1 and order["role"] == ENTRY:
+                columns.force[place] = AT_CLOSE
             place += 1
     return place
 
@@ -268,7 +272,7 @@ def _write_order(
     quantity: float,
     level: float,
 ) -> None:
-    columns.role[row], columns.buys[row] = role, side > 0
+    columns.role[row], columns.force[row], columns.buys[row] = role, role, side > 0
     columns.status[row], columns.reason[row] = status, reason
     columns.decided_at[row] = decided_at
     columns.quantity[row], columns.level[row] = quantity, level

@@ -61,6 +61,7 @@ from harmony_pipeline.backtest.uneventful_bars import (
 )
 from harmony_pipeline.execution.exchange import (
     dividend_orders,
+    match_close,
     match_open,
     match_range,
     rests,
@@ -84,6 +85,7 @@ from harmony_pipeline.portfolio.decisions import (
     dividend_share,
     hold,
     mark,
+    mark_entry,
     may_decide,
     watches_every_bar,
 )
@@ -130,7 +132,7 @@ def run(
     """
     account, at = books.account[0], books.at
     room = spare_rows(len(books.positions), len(books.lives), len(books.actions))
-    watched = watches_every_bar(books.rules[0])
+    watched, closes = watches_every_bar(books.rules[0]), _enters_at_closes(books)
     alone = len(cursor.at) == 1 and not watched
     plain = alone and makes_plain_trips(books.rules[0])
     now = _next_moment(cursor)
@@ -150,6 +152,8 @@ def run(
         count, changed, asks, following = _walk(
             books, bars, signals, cursor, now, end, date, watched
         )
+        if closes:
+            asks |= _meet_closes(books, cursor.moment, count)
         if changed or begins:
             check_breakers(books.rules[0], account)
         if changed or begins or len(curve.equity) > 0:
@@ -241,6 +245,7 @@ def step(
         return PASSED
     date, end, _ = _begin_moment(books, sessions, now)
     count, _, _, _ = _walk(books, bars, signals, cursor, now, end, date, True)
+    _meet_closes(books, moment, count)
     check_breakers(books.rules[0], account)
     log_equity(account, now, date, curve, at)
     at[UNDECIDED], at[MET] = count, now
@@ -350,7 +355,7 @@ def _signal_at(signals: SignalColumns, cursor: Cursor, symbol: int, now: int) ->
 
 @inlined_kernel
 def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
-    """One bar: corporate actions before it, its open, its range, its close."""
+    """One bar: corporate actions before it, its open, its range; then it is marked."""
     first: Any = np.int64(0)
     orders, position = books.orders, books.positions[symbol]
     if acts:
@@ -368,6 +373,42 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
             _handle_reports(books, count)
     mark(position, books.account[0], books.rules[symbol], bar)
     books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
+
+
+@kernel_without_allocation
+def _enters_at_closes(books: Books) -> bool:
+    """Whether an entry may wait for the close of a bar: by the rules, or since the run began."""
+    for symbol in range(len(books.positions)):
+        if books.rules[symbol]["entry_at_close"] == 1:
+            return True
+        if books.orders[symbol, ENTRY]["at_close"] == 1:
+            return True
+    return False
+
+
+@kernel_without_allocation
+def _meet_closes(books: Books, moment: Records, count: int) -> bool:
+    """Entries that wait for the closes of the first `count` bars of `moment` meet them, after every
+    open and range. Whether there were any.
+    """
+    first: Any = np.int64(0)
+    any_met = False
+    for k in range(count):
+        bar, orders = moment[k], books.orders
+        symbol = bar["symbol"]
+        entry, rules = orders[symbol, ENTRY], books.rules[symbol]
+        if entry["status"] != ORDER_OPEN or entry["at_close"] == 0:
+            continue
+        if rules["sleeve_symbols"] > 0:
+            _count_others(books.fill_log, books.at[FILLS], bar, rules["sleeve_symbols"])
+        reports = match_close(orders, books.keys, rules, bar, books.reports, first)
+        if reports > 0:
+            position = books.positions[symbol]
+            _handle_reports(books, reports)
+            mark_entry(position, books.account[0], rules, bar)
+            books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
+            any_met = True
+    return any_met
 
 
 @kernel_without_allocation
@@ -610,8 +651,8 @@ def _log_report(books: Books, report: Record) -> None:
         books.fill_log[at[FILLS]] = report
         at[FILLS] += 1
     else:
-        # what the range of a bar did is known at its end
-        is_leg = report["role"] == STOP or report["role"] == TAKE
-        known_at = max(report["at"], at[LAST_END]) if is_leg else report["at"]
+        # what the range of a bar and its close did is known at its end
+        is_late = report["role"] == STOP or report["role"] == TAKE or order["at_close"] == 1
+        known_at = max(report["at"], at[LAST_END]) if is_late else report["at"]
         kind, reason = report["kind"], report["reason"]
         _log_event(books, report["ticket"], kind, report["at"], known_at, 0.0, reason)

@@ -6,8 +6,8 @@ leave the status as it is. An order leaves when it is decided, a queued one at i
 legs of a bracket in the bar of their entry's fill. The simulated exchange takes what reaches it in
 the same moment.
 
-What happens at a bar's open is known then; what its range did is known at its end. An order that
-worked when the run began has only the events of this run.
+What happens at a bar's open is known then; what its range and its close did is known at its end. An
+order that worked when the run began has only the events of this run.
 """
 
 from dataclasses import dataclass, replace
@@ -157,9 +157,13 @@ class OrderHistory:
         wanted = np.where(log["wanted"] > 0.0, log["wanted"], log["quantity"])
         is_leg = (log["role"] == STOP) | (log["role"] == TAKE)
         level = np.where(is_leg, log["level"], np.nan)
+        # the legs of an entry at a close are placed with it, and that is known at the bar's end
+        late = is_leg & (log["at_close"] == 1) & (at == log["since"])
 
         def event(which: BoolArray, code: int, moment: IntArray, size: FloatArray, why: Any) -> Any:
-            one = (row, np.full(len(row), code), moment, moment, size, level, why)
+            known = moment.copy()
+            known[late] = self._ends_of_bars(moment[late])
+            one = (row, np.full(len(row), code), moment, known, size, level, why)
             return {name: values[which] for name, values in zip(_FIELDS, one, strict=True)}
 
         nothing = np.full(len(row), NO_REASON)
@@ -210,8 +214,8 @@ class OrderHistory:
         """Executions, and the triggers of stops that were filled."""
         log = self.fills
         stop = log["role"] == STOP
-        is_leg = stop | (log["role"] == TAKE)
-        known_at = np.where(is_leg, self._ends_of_bars(log["at"]), log["at"])
+        is_late = stop | (log["role"] == TAKE) | (self.orders["at_close"][log["ticket"]] == 1)
+        known_at = np.where(is_late, self._ends_of_bars(log["at"]), log["at"])
         event = np.where(log["closed"] == 1, FILLED, PARTIALLY_FILLED)
         nothing = np.full(len(log), NO_REASON)
         columns = (

@@ -141,7 +141,7 @@ class OrdersTable:
             "role": (columns.role, ROLE_NAMES),
             "side": (columns.buys, ("sell", "buy")),
             "kind": (columns.role, ORDER_KINDS),
-            "time_in_force": (columns.role, TIMES_IN_FORCE),
+            "time_in_force": (columns.force, TIMES_IN_FORCE),
             "status": (columns.status, STATUS_NAMES),
             "reason": (columns.reason, REASON_NAMES),
             "verdict": (columns.verdict, VERDICT_NAMES),

@@ -235,6 +235,11 @@ def _refuse(machine: StateMachine, name: str, rules: TradingRules) -> None:
             f'strategy {name}: exits = "barriers" are counted in bars, and a machine on quotes'
             ' leaves by itself: set exits = "signal"'
         )
+    if rules.entry_at_close:
+        raise ConfigError(
+            f'strategy {name}: labels.entry = "close" is of bars, and a machine on quotes sends its'
+            f' own orders: set strategies.{name}.bracket.entry = "open"'
+        )
 
 
 def _ends(quotes: pl.DataFrame, trades: pl.DataFrame) -> tuple[datetime | None, datetime | None]:

@@ -15,7 +15,7 @@ from harmony_pipeline.backtest.books import Books
 from harmony_pipeline.backtest.input_arrays import MarketBars
 from harmony_pipeline.backtest.logs import FILLS, ORDERS, TRADES, TRIPS
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.portfolio.decisions import write_entry
+from harmony_pipeline.portfolio.intents import write_entry
 from harmony_pipeline.portfolio.kernel_types import (
     BY_STOP,
     BY_VERTICAL,
@@ -94,7 +94,7 @@ class Leave(NamedTuple):
 def log_refusal(books: Books, bar: Record, verdict: Verdict) -> None:
     """The order row of an entry that was refused."""
     ticket = books.at[ORDERS]
-    write_entry(books.order_log[ticket], bar, verdict, 0)
+    write_entry(books.order_log[ticket], books.rules[0], bar, verdict, 0)
     books.order_log[ticket]["ticket"] = ticket
     books.at[ORDERS] += 1
 

@@ -78,7 +78,10 @@ def makes_plain_trips(rules: Record) -> bool:
     )
     own = rules["account_kind"] == UNRESTRICTED and rules["sleeve_symbols"] == 0
     bracket = (
-        rules["barriers"] == 1 and rules["close_touch"] == 0 and rules["vertical_sessions"] == 0
+        rules["barriers"] == 1
+        and rules["close_touch"] == 0
+        and rules["vertical_sessions"] == 0
+        and rules["entry_at_close"] == 0
     )
     return bool(certain and unpaused and own and bracket)
 

@@ -24,19 +24,14 @@ from harmony_pipeline.backtest.input_arrays import (
     market_bars,
 )
 from harmony_pipeline.backtest.order_events import OrderHistory
+from harmony_pipeline.backtest.run_books import rule_stretches
+from harmony_pipeline.backtest.runs import Market, Run
 from harmony_pipeline.backtest.shared_machines import (
     HeardMachine,
     MachineInputs,
     simulate_machines,
 )
-from harmony_pipeline.backtest.simulator import (
-    BacktestResult,
-    Market,
-    Run,
-    result_of,
-    rule_stretches,
-    simulate,
-)
+from harmony_pipeline.backtest.simulator import BacktestResult, result_of, simulate
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.market.calendars import Calendar

@@ -15,7 +15,8 @@ import polars as pl
 from harmony_pipeline.arrays import read_only
 from harmony_pipeline.backtest.event_driver import SignalsSaid, SteppedBooks, fill_of, heard_rows
 from harmony_pipeline.backtest.input_arrays import NEVER
-from harmony_pipeline.backtest.simulator import Logs, Run
+from harmony_pipeline.backtest.run_books import Logs
+from harmony_pipeline.backtest.runs import Run
 from harmony_pipeline.portfolio.kernel_types import Records
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.sleeves import rank_of, symbol_of

@@ -22,20 +22,13 @@ import polars as pl
 
 from harmony_pipeline.arrays import IntArray, read_only
 from harmony_pipeline.backtest import loop
-from harmony_pipeline.backtest.books import Books, cursor_at_start, scratch, spare_rows
+from harmony_pipeline.backtest.books import Books, cursor_at_start
 from harmony_pipeline.backtest.curve_figures import CurveFigures, curve_figures
-from harmony_pipeline.backtest.curve_spans import SPAN, CurveDrawing
+from harmony_pipeline.backtest.curve_spans import CurveDrawing
 from harmony_pipeline.backtest.input_arrays import (
-    NEVER,
     SIGNAL_DTYPES,
-    MarketBars,
-    SessionColumns,
-    SignalColumns,
     SymbolRows,
     checked_signals,
-    market_bars,
-    regular_bars,
-    session_columns,
     signal_columns,
 )
 from harmony_pipeline.backtest.logs import (
@@ -49,21 +42,18 @@ from harmony_pipeline.backtest.logs import (
     LAST_END,
     NEXT_LIFE,
     ORDERS,
-    PLACES,
     SESSION,
-    SPANS,
     TRADES,
     TRIPS,
-    UNDECIDED,
     Curve,
     cut_curve,
-    empty_curve,
 )
 from harmony_pipeline.backtest.metrics import run_metrics, session_returns
 from harmony_pipeline.backtest.order_events import OrderHistory
 from harmony_pipeline.backtest.orders_table import OrdersTable
 from harmony_pipeline.backtest.result_writing import ResultWriting
-from harmony_pipeline.backtest.round_trip_log import ROUND_TRIP
+from harmony_pipeline.backtest.run_books import Logs, opened_books, rule_stretches, with_room
+from harmony_pipeline.backtest.runs import Market, Run
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.backtest.tables import (
     equity_table,
@@ -71,45 +61,19 @@ from harmony_pipeline.backtest.tables import (
     position_actions_table,
     trade_rows,
 )
-from harmony_pipeline.errors import DataError
-from harmony_pipeline.lent_memory import ArrayRoom
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.lives import (
-    actions_by_new_symbol,
-    empty_events,
-    relevant_events,
-    symbols_of,
-)
 from harmony_pipeline.market.multipliers import contract_multipliers
-from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
-from harmony_pipeline.portfolio.corporate_actions import (
-    first_actions,
-    packed_actions,
-    packed_lives,
-)
 from harmony_pipeline.portfolio.kernel_types import (
-    APPLIED,
-    ENDING,
     MONEY,
-    ORDER,
-    ORDER_EVENT,
-    ORDER_OPEN,
-    PARTIALLY_FILLED,
-    REPORT,
-    TRADE,
     Records,
-    records,
 )
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import BACKTESTS, TIME
 
-_EPOCH = date(1970, 1, 1)
 _DAY_MICROSECONDS = 86_400_000_000
-_FIRST_LOG_ROWS = 1 << 16  # untouched pages cost nothing
 _PART_ROWS = 1 << 16  # bars of one symbol, after which its curve is drawn so far
 _MOST_THREADS, _SHORT_RUN = 4, 50_000  # bars of a run
-_SPARE_LOG_ROWS = 64  # of logs that are not kept: few, so that they stay in the cache
 
 
 class OrderLives(Protocol):
@@ -199,46 +163,6 @@ def run_backtest(
 
 
 @dataclass(frozen=True)
-class Market:
-    """Bars that are ready to be traded on: checked once, for any number of runs."""
-
-    bars: SymbolRows
-    actions: pl.DataFrame
-    events: pl.DataFrame
-    calendar: Calendar
-    timeframe: str
-    sessions: SessionColumns
-    first: date | None
-    last: date | None
-
-    @staticmethod
-    def of(
-        bars: pl.DataFrame,
-        actions: pl.DataFrame,
-        calendar: Calendar,
-        timeframe: str,
-        *,
-        lives: pl.DataFrame | None = None,
-        until: date | None = None,
-    ) -> "Market":
-        """The frames of `run_backtest`, which see for what is raised."""
-        traded, sessions = regular_bars(bars), session_columns(calendar, timeframe)
-        first, last = _span(traded, sessions)
-        events = empty_events() if lives is None else lives
-        named = actions_by_new_symbol(actions, events)
-        return Market(traded, named, events, calendar, timeframe, sessions, first, until or last)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What is traded, sorted."""
-        return self.bars.names
-
-    def columns(self, names: Sequence[str]) -> MarketBars:
-        """The bars of `names`, which are all that a run knows, as the loop walks them."""
-        return market_bars(self.bars, names)
-
-
-@dataclass(frozen=True)
 class SessionReturns:
     """Runs over one market by one set of rules, each of them from cash, of which the returns of the
     sessions are kept and nothing else. What does not depend on the signals is made once.
@@ -310,71 +234,6 @@ class SessionReturns:
         return list(rule_stretches(self._base, self.rules))
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one run trades on, as the kernels read it, and the state that it changes."""
-
-    state: TradingState
-    bars: MarketBars
-    signals: SignalColumns
-    sessions: SessionColumns
-    actions: Records
-    lives: Records
-    moments: Mapping[int, tuple[int, int]]
-    """For each day of an event of lives: the moment of it where no bar tells, and its session."""
-
-    @staticmethod
-    def of(
-        market: Market, said: SymbolRows, rules: TradingRules, state: TradingState | None
-    ) -> "Run":
-        """A run over `market` by the signals `said`, from `state` or from cash."""
-        names = market.names
-        models = said.rows["model_id"].drop_nulls().unique().to_list()
-        start = TradingState.opening(names, rules.initial_cash) if state is None else state
-        behind, ahead = _split_events(market.events, start, names, market.first, market.last)
-        now = start.extended([*names, *symbols_of(ahead)], models)
-        now.mark_ended(behind)
-        return Run(
-            now,
-            market.columns(now.symbols),
-            signal_columns(said, now.symbols, now.portfolio.models),
-            market.sessions,
-            packed_actions(market.actions, now.symbols),
-            packed_lives(ahead, now.symbols),
-            _moments(ahead, market.calendar, market.timeframe),
-        )
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether it knows one symbol, so that each row of its curve is a bar."""
-        return len(self.bars.begin) == 1
-
-    def equity(self) -> float:
-        """The account's equity as it stands, in the market's currency."""
-        return int(self.state.portfolio.account["equity"][0]) / MONEY
-
-
-@dataclass(frozen=True)
-class Logs:
-    """What a run wrote, and its first and last moments (0: it had no bar). The rows of `curve` are
-    there once `writing` has told its figures.
-    """
-
-    orders: Records
-    fills: Records
-    trades: Records
-    applied: Records
-    events: Records
-    trips: Records
-    curve: Curve
-    writing: ResultWriting
-    start: int
-    end: int
-    last_date: int | None
-    carried: int = 0
-    """The first rows of `orders` are those that worked when the run began."""
-
-
 def result_of(
     run: Run, logs: Logs, market: Market, rules: TradingRules, label: RunLabel, initial: float
 ) -> BacktestResult:
@@ -415,50 +274,6 @@ def _figures(logs: Logs) -> CurveFigures | None:
     if found is not None:
         return found
     return curve_figures(*map(read_only, (curve.equity, curve.gross, curve.drawdown)))
-
-
-def _span(bars: SymbolRows, sessions: SessionColumns) -> tuple[date | None, date | None]:
-    """Session dates of the first and the last bar. Raises DataError for a later bar."""
-    if not len(bars.at):
-        return None, None
-    moments = (bars.first_moment(), bars.last_moment())
-    places = [int(np.searchsorted(sessions.until, at, side="right")) for at in moments]
-    if places[-1] >= len(sessions.until):
-        raise DataError("bars hold rows after the last session of the calendar")
-    first, last = (_EPOCH + timedelta(days=int(sessions.date[place])) for place in places)
-    return first, last
-
-
-def _split_events(
-    events: pl.DataFrame,
-    start: TradingState,
-    symbols: Iterable[str],
-    first: date | None,
-    last: date | None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Events that are behind the run, and those of the run's symbols that happen within it."""
-    if last is None or events.is_empty():
-        return events.clear(), events.clear()
-    since = start.booked_until(last if first is None else first)
-    return events.filter(pl.col("date") <= since), relevant_events(
-        events.filter(pl.col("date") > since), {*start.symbols, *symbols}, last
-    )
-
-
-def _moments(lives: pl.DataFrame, calendar: Calendar, timeframe: str) -> dict[int, tuple[int, int]]:
-    """Day of an event -> the start of the first session on or after it, which is what a bar of that
-    day would be stamped, and the date of that session. All since 1970.
-    """
-    if lives.is_empty():
-        return {}
-    days = lives["date"].unique().sort()
-    table = calendar.table
-    place = table["date"].search_sorted(days, side="left").clip(0, table.height - 1)
-    column = table["date"] if timeframe in LONG_TIMEFRAMES else table["open"]
-    stamps = column.gather(place).cast(TIME)
-    dates = calendar.with_session(pl.DataFrame({"timestamp": stamps}), timeframe)["session_date"]
-    pairs = zip(stamps.to_physical().to_list(), dates.to_physical().to_list(), strict=True)
-    return dict(zip(days.to_physical().to_list(), pairs, strict=True))
 
 
 def simulate(
@@ -523,50 +338,6 @@ def _book_event(run: Run, books: Books, curve: Curve) -> list[int]:
     return []
 
 
-def opened_books(
-    run: Run, rules: TradingRules, stretches: Sequence[tuple[int, Records]], keeps_tables: bool
-) -> tuple[Books, Curve]:
-    """The books at the start: orders that already work have their row in the log."""
-    state = run.state
-    count = len(state.symbols)
-    works = state.exchange.orders["status"] == ORDER_OPEN
-    carried = state.exchange.orders[works] if works.any() else records(0, ORDER)
-    spare = int(spare_rows(count, len(run.lives), len(run.actions)))
-    room = spare + len(carried) + (_FIRST_LOG_ROWS if keeps_tables else _SPARE_LOG_ROWS)
-    place = ArrayRoom(room * ORDER.itemsize)
-    intents, reports = scratch(count)
-    at = np.zeros(PLACES, dtype=np.int64)
-    at[FIRST_BAR], at[UNDECIDED] = NEVER, -1
-    books = Books(
-        positions=state.portfolio.positions,
-        account=state.portfolio.account,
-        orders=state.exchange.orders,
-        keys=state.exchange.keys,
-        rules=stretches[0][1] if stretches else rules.records(state.symbols),
-        actions=run.actions,
-        next_action=first_actions(run.actions, count),
-        lives=run.lives,
-        intents=intents,
-        reports=reports,
-        endings=records(2, ENDING),
-        order_log=place.empty(room, ORDER),  # of logs, nothing is read that was not written
-        fill_log=place.empty(room, REPORT),
-        trade_log=place.empty(room, TRADE),
-        applied_log=place.empty(room, APPLIED),
-        event_log=place.empty(room, ORDER_EVENT),
-        span_log=place.empty(room, SPAN),
-        trip_log=place.empty(room, ROUND_TRIP),
-        busy=works.any(axis=1) | (state.portfolio.positions["quantity"] != 0.0),
-        at=at,
-        keeps_logs=keeps_tables,
-    )
-    _carry(state, carried, books)
-    moves = len(run.bars.at) + len(run.moments)
-    days = min(moves, len(run.sessions.date) + len(run.moments))
-    rows = moves if keeps_tables else 0
-    return books, empty_curve(rows, days, has_moments=not run.is_alone)
-
-
 def finish_run(
     run: Run, books: Books, curve: Curve, last_date: int | None, writing: ResultWriting
 ) -> Logs:
@@ -629,59 +400,6 @@ def _unknown_symbols(said: SymbolRows, bars: SymbolRows) -> list[str]:
         for name, count in zip(said.names, np.diff(total).tolist(), strict=True)
         if count and name not in known
     ]
-
-
-def rule_stretches(run: Run, rules: TradingRules) -> Iterator[tuple[int, Records]]:
-    """(end, RULES records) of each stretch of time within which no instrument changes, from the
-    first bar on. Terms change with the session.
-    """
-    if not len(run.bars.at):
-        return
-    sessions, symbols = run.sessions, run.state.symbols
-    earliest = cursor_at_start(run.bars, run.signals).at.min()
-    place = int(np.searchsorted(sessions.until, earliest, side="right"))
-    began = _EPOCH + timedelta(days=int(sessions.date[place]))
-    changes = [day for day in rules.changes(symbols) if day > began]
-    places = np.searchsorted(sessions.date, [(day - _EPOCH).days for day in changes])
-    ends = [*(int(sessions.until[place - 1]) for place in places), NEVER]
-    for day, end in zip([began, *changes], ends, strict=True):
-        yield end, rules.records(symbols, day)
-
-
-def _carry(state: TradingState, carried: Records, books: Books) -> None:
-    """Orders that already work get their row in the log."""
-    if not len(carried):
-        return
-    log = books.order_log
-    log[: len(carried)] = carried
-    log["ticket"][: len(carried)] = np.arange(len(carried))
-    log["status"][: len(carried)] = np.where(carried["fills"] > 0, PARTIALLY_FILLED, ORDER_OPEN)
-    for row, order in enumerate(carried):
-        state.exchange.orders[order["symbol"], order["role"]]["ticket"] = row
-    books.at[ORDERS] = books.at[CARRIED] = len(carried)
-
-
-def with_room(books: Books) -> Books:
-    """The books with every log doubled that is too full for one more timestamp."""
-    spare = int(spare_rows(len(books.positions), len(books.lives), len(books.actions)))
-    at = books.at
-    return books._replace(
-        order_log=_roomier(books.order_log, int(at[ORDERS]), spare),
-        fill_log=_roomier(books.fill_log, int(at[FILLS]), spare),
-        trade_log=_roomier(books.trade_log, int(at[TRADES]), spare),
-        applied_log=_roomier(books.applied_log, int(at[APPLICATIONS]), spare),
-        event_log=_roomier(books.event_log, int(at[EVENTS]), spare),
-        span_log=_roomier(books.span_log, int(at[SPANS]), spare),
-        trip_log=_roomier(books.trip_log, int(at[TRIPS]), spare),
-    )
-
-
-def _roomier(log: Records, used: int, spare: int) -> Records:
-    if len(log) - used >= spare:
-        return log
-    grown = np.empty(2 * len(log), log.dtype)
-    grown[:used] = log[:used]
-    return grown
 
 
 def backtest_row(

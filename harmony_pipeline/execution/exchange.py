@@ -11,6 +11,7 @@ For every regular bar of a symbol the driver calls, in this order,
     match_open     market orders at the open: the exit first, then the entry
     match_range    bracket legs against open, high, low; legs of an entry filled at this very open
     included
+    match_close    an entry that waits for the bar's close; its legs meet the next bar
 
 and hands every report to the portfolio before the next call. After the portfolio has decided, each
 intent goes to `submit`. A kernel writes reports into `reports[n:]` and returns the new n; one call
@@ -94,13 +95,14 @@ class ExchangeState:
         return ExchangeState(self.symbols, copy_records(self.orders), self.keys)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as lists that JSON carries exactly; only slots in use."""
+        """Everything, as lists that JSON carries exactly; only slots in use. That orders are for a
+        close shows where one is, so that other states keep their text.
+        """
         used = np.flatnonzero(self.orders["status"].reshape(-1) == ORDER_OPEN)
-        return {
-            "symbols": list(self.symbols),
-            "slots": used.tolist(),
-            "orders": records_to_lists(self.orders.reshape(-1)[used]),
-        }
+        orders = records_to_lists(self.orders.reshape(-1)[used])
+        if not any(orders["at_close"]):
+            del orders["at_close"]
+        return {"symbols": list(self.symbols), "slots": used.tolist(), "orders": orders}
 
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> "ExchangeState":
@@ -161,15 +163,46 @@ def match_open(
         if quantity > 0.0:
             own = quantity
             n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
+    if orders[symbol, ENTRY]["at_close"] == 1:
+        bar["left"] = own
+        return n
+    return _match_entry(orders, keys, rules, bar, bar["open"], own, reports, n)
+
+
+@kernel_without_allocation
+def match_close(
+    orders: Records, keys: NDArray[np.uint64], rules: Record, bar: Record, reports: Records, n: int
+) -> int:
+    """An entry on the close that was there when the bar began meets its close, after `match_open`:
+    it fills as far as it can, and its rest expires.
+    """
+    if orders[bar["symbol"], ENTRY]["at_close"] == 0:
+        return n
+    return _match_entry(orders, keys, rules, bar, bar["close"], bar["left"], reports, n)
+
+
+@inlined_kernel
+def _match_entry(
+    orders: Records,
+    keys: NDArray[np.uint64],
+    rules: Record,
+    bar: Record,
+    price: float,
+    own: float,
+    reports: Records,
+    n: int,
+) -> int:
+    """The entry meets a price of the bar, of which the symbol's exit has taken `own` shares."""
+    symbol = bar["symbol"]
     entry = orders[symbol, ENTRY]
     if entry["status"] == ORDER_OPEN and has_arrived(rules, keys[symbol], entry, bar):
-        if entry["after_exit"] == 1 and leaving["status"] == ORDER_OPEN:
+        if entry["after_exit"] == 1 and orders[symbol, EXIT]["status"] == ORDER_OPEN:
             # the old position could not be closed at this open
             return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)
         taken = taken_by_others(bar, entry["side"]) + own
         quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
-            n = _fill(rules, entry, bar, quantity, bar["open"], False, reports, n)
+            n = _fill(rules, entry, bar, quantity, price, False, reports, n)
         if entry["status"] == ORDER_OPEN:
             n = _close(entry, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
     return n

@@ -156,7 +156,8 @@ class _Work:
         market, barriers = self.market, self.barriers
         scan_trends(
             self.events, first, stop, market.cuts, market.prices, barriers.horizons,
-            barriers.sessions, self.sessions, self.shortest, self.found, self.labels, self.weights,
+            barriers.sessions, self.sessions, self.shortest, barriers.late, self.found,
+            self.labels, self.weights,
         )  # fmt: skip
         self._tell(first, stop)
 
@@ -167,7 +168,11 @@ class _Work:
             market.prices, self.ranges, self.grids, self.barriers, self.sessions, found,
             np.empty(AT_ONCE, np.int64),
         )  # fmt: skip
-        weigh_events(market, self.events, first, stop, found.entry, found.end, self.weights)
+        born = found.entry
+        if self.barriers.late:
+            born = np.full(len(found.entry), -1)
+            born[first:stop] = first_bars_of_lives(market, found.entry[first:stop])
+        weigh_events(market, self.events, first, stop, born, found.end, self.weights)
         judge_returns(found.gain, self.labels, first, stop)
         self._tell(first, stop)
 
@@ -195,6 +200,7 @@ def barriers_of(settings: LabelSettings, calendar: Calendar, timeframe: str) -> 
         settings.vertical == "sessions",
         settings.touch == "close",
         settings.method == "triple_barrier",
+        settings.entry == "close",
         settings.profit_take,
         settings.stop_loss,
         settings.minimum_barrier_bps,
@@ -221,6 +227,14 @@ def run_side_by_side(work: Callable[[int, int], None], parts: list[tuple[int, in
             pass
 
 
+def first_bars_of_lives(market: MarketArrays, entry: IntArray) -> IntArray:
+    """The bars after those at whose closes the events were entered, -1 where there is none: a life
+    that has not begun shares no bar.
+    """
+    after = entry + 1
+    return np.where((entry < 0) | np.isin(after, market.cuts), -1, after)
+
+
 def weigh_events(
     market: MarketArrays,
     events: EventArrays,
@@ -231,7 +245,7 @@ def weigh_events(
     weights: FloatArray,
 ) -> None:
     """Write the average uniqueness of the events `first` to `stop`, which share no symbol with
-    others, for each row of `end`.
+    others, for each row of `end`; each lives from the bar `entry` on.
     """
     if first == stop:
         return

@@ -55,6 +55,7 @@ class Ranges(NamedTuple):
 class Barriers(NamedTuple):
     """`horizons` rise. `scales` are the bars that the barriers of each are scaled by. `sessions`:
     horizons count sessions, not bars; `closes`: only closes touch; not `watched`: nothing does.
+    `late`: an entry fills at the close of its bar, and the position begins with the bar after it.
     """
 
     horizons: IntArray
@@ -62,6 +63,7 @@ class Barriers(NamedTuple):
     sessions: bool
     closes: bool
     watched: bool
+    late: bool
     profit_take: float
     stop_loss: float
     minimum_barrier_bps: float
@@ -206,7 +208,7 @@ def near_levels(stop: float, take: float, entry_factor: float) -> tuple[Any, Any
 def exit_now(
     side: int, stop: float, take: float, entry: int, bar: int, closes: bool, bars: Prices
 ) -> tuple[int, float]:
-    """(kind, reference price) of what one bar does to a trade entered at the open of `entry`. Where
+    """(kind, reference price) of what one bar does to a trade entered on the bar `entry`. Where
     `closes` touch there is no reference price.
     """
     at, entry_factor = np.uint64(bar), bars.factor[np.uint64(entry)]
@@ -278,7 +280,7 @@ def resolve_events(
         _enter(events, first, stop, cuts, starts, at, ends, bars, grids, barriers, found)
         entries = found.entry[first:stop]
         for event in range(entries.size):
-            starting[event] = entries[event]
+            starting[event] = entries[event] + barriers.late
         for row in range(len(barriers.horizons)):
             block = block_of(events, found, row, first, stop, starting)
             if barriers.watched:
@@ -318,7 +320,8 @@ def _enter(
         # the events of the segment: but for its last bar each has a next one to be entered on
         stop = first + int(np.searchsorted(events.position[first:end_event], final))
         block = block_of(events, found, 0, first, stop, found.entry)
-        _enter_block(events.position[first:stop], bars.open, block)
+        prices = bars.close if barriers.late else bars.open
+        _enter_block(events.position[first:stop], prices, block)
         for row in range(len(barriers.horizons)):
             found.end[row, first:stop] = final
         _set_barriers(events, first, stop, symbol, at, ends, grids, barriers, found)
@@ -329,12 +332,12 @@ def _enter(
 
 
 @inlined_kernel
-def _enter_block(positions: Positions, opened: FloatArray, block: Block) -> None:
-    """Enter each event at the open of the bar after its own."""
+def _enter_block(positions: Positions, prices: FloatArray, block: Block) -> None:
+    """Enter each event at the price of the bar after its own."""
     for event in range(positions.size):
         bar = positions[event] + 1
         block.entry[event] = bar
-        block.entry_price[event] = opened[np.uint64(bar)]
+        block.entry_price[event] = prices[np.uint64(bar)]
 
 
 @inlined_kernel
@@ -416,6 +419,8 @@ def _settle(
     side, first, final = block.side[event], block.entry[event], block.end[event]
     start = block.start[event]
     limit = last_bar_of_horizon(first, horizon, barriers.sessions, own_sessions)
+    if barriers.late and not barriers.sessions:
+        limit += 1
     watched = min(limit, final)
     bar, kind, reference = watched, NOTHING, np.nan
     if barriers.watched:
@@ -452,8 +457,8 @@ def _settle(
 
 @inlined_kernel
 def last_bar_of_horizon(first: int, horizon: int, sessions: bool, own: SessionStarts) -> int:
-    """The last bar of a trade entered at `first`, on which its barriers are still watched: its
-    horizon's last, or the first one of the session so many after the entry's.
+    """The last bar of a trade entered at the open of `first`, on which its barriers are still
+    watched: its horizon's last, or the first one of the session so many after the entry's.
     """
     if not sessions:
         return first + horizon - 1

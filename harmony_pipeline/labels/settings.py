@@ -14,7 +14,7 @@ class LabelSettings(FrozenSettings):
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"method", "shortest_trend_bars", "vertical", "touch"}
+        {"method", "shortest_trend_bars", "vertical", "touch", "entry"}
     )
 
     horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -43,6 +43,14 @@ class LabelSettings(FrozenSettings):
         description=(
             "what touches a barrier: the bar's range, filled at the barrier; or its close, filled"
             " at the next open, without orders that rest at the broker"
+        ),
+    )
+    entry: Literal["open", "close"] = Field(
+        default="open",
+        description=(
+            "where an order decided at a bar's close fills: at the open of the symbol's next"
+            " regular bar, or at that next bar's close; barriers and holding time then begin with"
+            " the bar after it"
         ),
     )
     profit_take: float = Field(

@@ -49,14 +49,16 @@ def scan_trends(
     sessions: bool,
     own_sessions: SessionStarts,
     shortest: int,
+    late: bool,
     found: Outcomes,
     labels: NDArray[np.int8],
     weights: FloatArray,
 ) -> None:
     """Write outcomes, labels and weights of the events `first_event` to `end_event`, which lie in
     order of their positions. `cuts`: MarketArrays. `horizons` rise. `shortest`: bars after the
-    event's of the shortest window, 2 or more.
+    event's of the shortest window, 2 or more. `late`: returns begin at the entry bar's close.
     """
+    prices = bars.close if late else bars.open
     segment = 0
     for event in range(first_event, end_event):
         position = int(events.position[event])
@@ -68,7 +70,7 @@ def scan_trends(
             for row in range(len(horizons)):
                 labels[row, event], weights[row, event] = 0, np.nan
             continue
-        found.entry[event], found.entry_price[event] = first, bars.open[first]
+        found.entry[event], found.entry_price[event] = first, prices[first]
         _scan_event(
             events.side[event], position, final, bars, horizons, sessions, own_sessions, shortest,
             found, labels, weights, event,
@@ -118,7 +120,7 @@ def _scan_event(
         labels[row, event] = strength > 0.0 and trend * side > 0.0
         weights[row, event] = min(math.sqrt(max(strength, 0.0)), MOST_WEIGHT)
         found.gain[row, event] = trade_return(
-            side, bars.open[first], bars.factor[first], bars.close[best], bars.factor[best]
+            side, found.entry_price[event], bars.factor[first], bars.close[best], bars.factor[best]
         )
 
 

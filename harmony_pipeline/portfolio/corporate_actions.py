@@ -34,15 +34,9 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market import listings, lives
-from harmony_pipeline.portfolio.decisions import (
-    apply_dividend,
-    apply_split,
-    cancel_order,
-    close_position,
-    dividend_share,
-    place_legs,
-)
+from harmony_pipeline.portfolio.decisions import apply_dividend, apply_split, dividend_share
 from harmony_pipeline.portfolio.exit_rules import level_now
+from harmony_pipeline.portfolio.intents import cancel_order, close_position, place_legs
 from harmony_pipeline.portfolio.kernel_types import (
     ACTION,
     BY_DELISTING,

@@ -23,22 +23,19 @@ symbols):
       match_open  -> apply_report for each report -> each intent to submit
       match_range -> apply_report for each report -> each intent to submit
       mark(...)
+    for each bar whose symbol has an entry that waits for a close:
+      match_close -> apply_report for each report -> each intent to submit; then mark_entry(...)
     check_breakers(rules[0], account)                             risk/breakers.py; once; then the
     equity row decide(...) -> each intent, in order, to submit -> apply_report for each report
 
 An entry that is filled makes the two legs of its bracket as intents at once, so that they meet the
-same bar's range. `apply_report` writes at most 2 intents and closes at most one trade. Driving a
-real broker: put its fills into REPORT records (price, fee and reference from the broker; kind
-EXPIRE or CANCEL with closed = 1 ends an order that was not filled whole) and keep a reversing entry
-(`after_exit`) back until the exit is done.
+same bar's range; of one filled at a close they meet the next bar's. `apply_report` writes at most 2
+intents and closes at most one trade. Driving a real broker: put its fills into REPORT records
+(price, fee and reference from the broker; kind EXPIRE or CANCEL with closed = 1 ends an order that
+was not filled whole) and keep a reversing entry (`after_exit`) back until the exit is done.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
@@ -50,11 +47,9 @@ from harmony_pipeline.portfolio.exit_rules import (
     level_now,
 )
 from harmony_pipeline.portfolio.exit_rules import STOP as STOP_TOUCHED
+from harmony_pipeline.portfolio.intents import cancel_order, close_position, place_legs, write_entry
 from harmony_pipeline.portfolio.kernel_types import (
-    ACCOUNT,
-    ACCOUNT_ADDED,
     ACTIVE,
-    BEFORE_EVERYTHING,
     BY_CASH_IN_LIEU,
     BY_DRAWDOWN,
     BY_SIGNAL,
@@ -62,32 +57,21 @@ from harmony_pipeline.portfolio.kernel_types import (
     BY_TAKE,
     BY_UNPROTECTED,
     BY_VERTICAL,
-    CANCELED,
     ENTRY,
     EXIT,
     EXPIRE,
     FILL,
     HALTED,
-    MONEY,
     NO_MODEL,
     NO_REASON,
     NO_SIGNAL,
-    ORDER_OPEN,
-    OWN_LIMITS_REMEMBER,
-    POSITION,
-    POSITION_ADDED,
     REFUSE,
-    REFUSED,
     REJECT,
     STOP,
     TAKE,
     UNRESTRICTED,
     Record,
     Records,
-    copy_records,
-    records,
-    records_from_lists,
-    records_to_lists,
 )
 from harmony_pipeline.portfolio.position_accounting import (
     average_exit,
@@ -105,69 +89,6 @@ from harmony_pipeline.risk.strategy_limits import judge_strategies
 
 INTENTS_A_REPORT = 2
 INTENTS_A_DECISION = 6  # per symbol: cancel entry, cancel two legs, exit, entry; with one to spare
-
-
-@dataclass(frozen=True)
-class PortfolioState:
-    """One POSITION record a symbol and the ACCOUNT; `models` names the model index that positions
-    carry. The arrays are changed in place by the kernels.
-    """
-
-    symbols: tuple[str, ...]
-    positions: Records
-    account: Records
-    models: tuple[str, ...] = ()
-
-    @staticmethod
-    def opening(symbols: Sequence[str], initial_cash: float) -> "PortfolioState":
-        """Cash and nothing else."""
-        positions, account = records(len(symbols), POSITION), records(1, ACCOUNT)
-        positions["last_date"] = BEFORE_EVERYTHING
-        positions["model"] = positions["pending_model"] = NO_MODEL
-        cash = round(initial_cash * MONEY)
-        for name in ("cash", "equity", "peak", "day_equity"):
-            account[name] = cash
-        account["date"] = BEFORE_EVERYTHING
-        return PortfolioState(tuple(symbols), positions, account)
-
-    def copy(self) -> "PortfolioState":
-        """A state of its own."""
-        positions, account = copy_records(self.positions), copy_records(self.account)
-        return PortfolioState(self.symbols, positions, account, self.models)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as lists that JSON carries exactly; what only a strategy's own limits
-        remember shows where there is any of it, so that other states keep their text.
-        """
-        positions = records_to_lists(self.positions)
-        for name in OWN_LIMITS_REMEMBER:
-            if not any(positions[name]):
-                del positions[name]
-        return {
-            "symbols": list(self.symbols),
-            "models": list(self.models),
-            "positions": positions,
-            "account": records_to_lists(self.account),
-        }
-
-    @staticmethod
-    def from_dict(saved: Mapping[str, Any]) -> "PortfolioState":
-        """The inverse of `to_dict`."""
-        symbols = tuple(saved["symbols"])
-        # A state saved before securities had lives: whatever is held was opened under its own
-        # symbol.
-        added = {
-            "entry_symbol": np.arange(len(symbols)),
-            "last_factor": saved["positions"]["entry_factor"],
-            "silent": 0,
-            "gone": 0,
-            **POSITION_ADDED,
-        }
-        positions = records_from_lists(saved["positions"], POSITION, (len(symbols),), added)
-        account = records_from_lists(
-            saved["account"], ACCOUNT, (1,), dict.fromkeys(ACCOUNT_ADDED, 0)
-        )
-        return PortfolioState(symbols, positions, account, tuple(saved["models"]))
 
 
 @kernel_without_allocation
@@ -289,6 +210,21 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
         position["silent"] = 0
     if position["quantity"] != 0.0:
         hold(position, account, rules, bar["close"], bar["date"], bar["factor"])
+    account["equity"] = account["cash"] + account["net_value"]
+
+
+@kernel_without_allocation
+def mark_entry(position: Record, account: Record, rules: Record, bar: Record) -> None:
+    """Value what was entered at the bar's close, if anything was, after `mark`. The session of the
+    bar counts as held, the bar does not.
+    """
+    if position["quantity"] == 0.0 or position["entry_bar"] != bar["at"]:
+        return
+    position["held_on"] = bar["date"]
+    position["sessions_held"] = 1
+    position["last_factor"] = bar["factor"]
+    revalue(position, account, rules, bar["close"])
+    restate(position, account)
     account["equity"] = account["cash"] + account["net_value"]
 
 
@@ -454,40 +390,6 @@ def _decide_exit(
 
 
 @kernel_without_allocation
-def close_position(
-    position: Record,
-    account: Record,
-    symbol: int,
-    reason: int,
-    signal_at: int,
-    end: int,
-    intents: Records,
-    n: int,
-) -> int:
-    """Intents that close a position at the next open: cancel the legs, then a market exit of all of
-    it.
-    """
-    if position["legs_working"] == 1:
-        n = cancel_order(symbol, STOP, NO_REASON, end, intents, n)
-        n = cancel_order(symbol, TAKE, NO_REASON, end, intents, n)
-    position["exit_reason"] = reason
-    position["exit_working"] = 1
-    position["exit_at"] = end
-    intent = intents[n]
-    _blank(intent, symbol, EXIT, -position["side"], ORDER_OPEN, end)
-    intent["quantity"] = math.fabs(position["quantity"])
-    intent["remaining"] = intent["quantity"]
-    intent["volatility"] = position["volatility"]
-    intent["signal_at"] = signal_at
-    intent["entry_at"] = position["entry_at"]
-    intent["entry_symbol"] = position["entry_symbol"]
-    intent["model"] = position["model"]
-    intent["reason"] = reason
-    restate(position, account)
-    return n + 1
-
-
-@kernel_without_allocation
 def _decide_entry(
     positions: Records, account: Record, rules: Records, bar: Record, intents: Records, n: int
 ) -> int:
@@ -503,31 +405,10 @@ def _decide_entry(
     verdict = Verdict(REFUSE, 0.0, position["gone"], 0, 0.0)
     if position["gone"] == NO_REASON:
         verdict = judge_entry(positions, account, rules, bar, bar["end"])
-    write_entry(intents[n], bar, verdict, 1 if reversal else 0)
+    write_entry(intents[n], rules[symbol], bar, verdict, 1 if reversal else 0)
     if verdict.quantity > 0.0:
         _await_entry(position, account, rules[symbol], bar, verdict.quantity)
     return n + 1
-
-
-@inlined_kernel
-def write_entry(intent: Record, bar: Record, verdict: Verdict, after_exit: int) -> None:
-    """The intent to enter on the side of the bar's signal, as the risk engine answered: refused, or
-    to be sent.
-    """
-    enters = verdict.quantity > 0.0
-    status = ORDER_OPEN if enters else REFUSED
-    _blank(intent, bar["symbol"], ENTRY, bar["signal"], status, bar["end"])
-    intent["quantity"] = intent["remaining"] = verdict.quantity
-    intent["volatility"] = bar["volatility"]
-    intent["signal_at"] = bar["at"]
-    intent["entry_at"] = bar["end"]
-    intent["after_exit"] = after_exit
-    intent["model"] = bar["model"]
-    intent["reason"] = BY_SIGNAL if enters else verdict.reason
-    intent["verdict"] = verdict.answer
-    intent["limit"] = verdict.reason
-    intent["release_at"] = verdict.release_at
-    intent["wanted"] = verdict.wanted
 
 
 @kernel_without_allocation
@@ -584,66 +465,6 @@ def _bracket(position: Record, rules: Record, report: Record, intents: Records, 
     position["stop_level"] = lower if side > 0 else upper
     if rules["close_touch"] == 1:
         return n
-    return place_legs(position, report["symbol"], position["entry_at"], intents, n)
-
-
-@kernel_without_allocation
-def place_legs(position: Record, symbol: int, decided_at: int, intents: Records, n: int) -> int:
-    """Intents of the two legs at the position's levels."""
-    position["legs_working"] = 1
-    n = _leg(position, symbol, STOP, position["stop_level"], BY_STOP, decided_at, intents, n)
-    return _leg(position, symbol, TAKE, position["take_level"], BY_TAKE, decided_at, intents, n)
-
-
-@kernel_without_allocation
-def _leg(
-    position: Record,
-    symbol: int,
-    role: int,
-    level: float,
-    reason: int,
-    decided_at: int,
-    intents: Records,
-    n: int,
-) -> int:
-    intent = intents[n]
-    _blank(intent, symbol, role, -position["side"], ORDER_OPEN, decided_at)
-    intent["entry_symbol"] = position["entry_symbol"]
-    intent["quantity"] = math.fabs(position["quantity"])
-    intent["remaining"] = intent["quantity"]
-    intent["level"] = level
-    intent["factor"] = position["entry_factor"]
-    intent["volatility"] = position["volatility"]
-    intent["signal_at"] = position["entry_signal_at"]
-    intent["entry_at"] = position["entry_at"]
-    intent["since"] = position["entry_bar"]
-    intent["model"] = position["model"]
-    intent["reason"] = reason
-    return n + 1
-
-
-@kernel_without_allocation
-def cancel_order(symbol: int, role: int, reason: int, end: int, intents: Records, n: int) -> int:
-    """An intent to cancel the working order of a role; its `reason`, where it has one, becomes the
-    order's.
-    """
-    _blank(intents[n], symbol, role, 0, CANCELED, end)
-    intents[n]["reason"] = reason
-    return n + 1
-
-
-@kernel_without_allocation
-def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decided_at: int) -> None:
-    intent["symbol"] = intent["entry_symbol"] = symbol
-    intent["role"] = role
-    intent["side"] = side
-    intent["status"] = status
-    intent["decided_at"] = decided_at
-    intent["quantity"] = intent["remaining"] = intent["level"] = intent["factor"] = intent[
-        "volatility"
-    ] = intent["wanted"] = 0.0
-    intent["signal_at"] = intent["entry_at"] = intent["since"] = intent["after_exit"] = intent[
-        "reason"
-    ] = intent["fills"] = intent["ticket"] = intent["waited"] = 0
-    intent["verdict"] = intent["limit"] = intent["release_at"] = 0
-    intent["model"] = NO_MODEL
+    first, n = n, place_legs(position, report["symbol"], position["entry_at"], intents, n)
+    intents[first]["at_close"] = intents[first + 1]["at_close"] = rules["entry_at_close"]
+    return n

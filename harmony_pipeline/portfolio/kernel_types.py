@@ -32,8 +32,9 @@ ENTRY, EXIT, STOP, TAKE = 0, 1, 2, 3
 ROLE_NAMES = ("entry", "exit", "stop", "take")
 ROLES = len(ROLE_NAMES)
 ORDER_KINDS = ("market", "market", "stop", "limit")  # by role
-# an entry lives for one open; what closes a position lives until it has
-TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc")
+# an entry lives for one open or, the last, one close; what closes a position lives until it has
+TIMES_IN_FORCE = ("ioc", "gtc", "gtc", "gtc", "cls")
+AT_CLOSE = ROLES
 
 # Status of an order. In an intent it is the wish (see above); 0 marks an empty slot.
 NONE, ORDER_OPEN, FILLED, PARTIALLY_FILLED, CANCELED, REJECTED, REFUSED = 0, 1, 2, 3, 4, 5, 6
@@ -155,7 +156,8 @@ RULES = np.dtype(
         ("max_drawdown", "f8"), ("minimum_order_value", "f8"),
         # exits
         ("barriers", "i8"), ("horizon", "i8"), ("profit_take", "f8"), ("stop_loss", "f8"),
-        ("minimum_barrier_bps", "f8"), ("vertical_sessions", "i8"), ("close_touch", "i8"),
+        ("minimum_barrier_bps", "f8"), ("vertical_sessions", "i8"), ("close_touch", "i4"),
+        ("entry_at_close", "i4"),
         # lives of securities
         ("delisting_recovery", "f8"), ("presume_delisted_after_sessions", "i8"),
         # sizing (risk/sizing.py); an index of SIZINGS
@@ -191,8 +193,9 @@ RULES = np.dtype(
 and those of the symbol's instrument. An array of them has one a symbol (`rules[symbol]`); what is
 judged for the account as a whole reads the first. `barriers` is 1 for exits by triple barriers, 0
 for exits by signal. `vertical_sessions` 0: `horizon` bars end a trade, else so many sessions do;
-`close_touch` 1: closes touch the barriers, and no legs are placed. `volume_binds` 1: participation
-and impact go by the bar's volume; `zero_volume_fills` 1: a bar without volume fills an order whole.
+`close_touch` 1: closes touch the barriers, and no legs are placed. `entry_at_close` 1: entries fill
+at the close of the next bar. `volume_binds` 1: participation and impact go by the bar's volume;
+`zero_volume_fills` 1: a bar without volume fills an order whole.
 `presume_delisted_after_sessions` 0: never. `sector` numbers the symbol's sector, 0 where it is
 unknown. `usable_cash` is the fraction of equity that purchases may use; `rearm_on` a date.
 `tracks_prices` 1: a rule needs the price or the moment of the bar before. `account_kind` is
@@ -210,14 +213,15 @@ BAR = np.dtype(
         ("volume", "f8"), ("factor", "f8"),
         ("strength", "f8"), ("volatility", "f8"), ("probability", "f8"), ("symbol", "i8"),
         ("date", "i8"), ("signal", "i8"), ("model", "i8"), ("half_spread_bps", "f8"),
-        ("bought", "f8"), ("sold", "f8"),
+        ("bought", "f8"), ("sold", "f8"), ("left", "f8"),
     ],
     align=True,
 )  # fmt: skip
 """One regular bar of one symbol with the signal known at its end. `date` is the session;
 `probability` NaN: no model; `model` -1: none. `half_spread_bps` is the estimate of this bar, as
 known before it (execution/spread_models.py); 0: that of the rules. `bought`, `sold`: shares that
-other strategies of the account have taken from this bar already.
+other strategies of the account have taken from this bar already. `left`: shares that the symbol's
+own exit took from it at the open; known where an entry waits for its close.
 """
 
 ORDER = np.dtype(
@@ -229,7 +233,8 @@ ORDER = np.dtype(
         ("reason", "i8"), ("fills", "i8"), ("ticket", "i8"), ("entry_symbol", "i8"),
         ("waited", "i8"),
         # what the risk engine answered (entries only)
-        ("verdict", "i8"), ("limit", "i8"), ("release_at", "i8"), ("wanted", "f8"),
+        ("verdict", "i4"), ("limit", "i4"), ("release_at", "i8"), ("wanted", "f8"),
+        ("at_close", "i8"),
     ],
     align=True,
 )  # fmt: skip
@@ -244,7 +249,8 @@ intent to cancel, where it has one, becomes the order's. `waited` counts the bar
 order has missed on its way to the exchange. `verdict` is an index of VERDICT_NAMES, `limit` (an
 index of REASON_NAMES) the limit that made the order smaller or refused it, `wanted` the quantity
 before that; 0 where no size was asked for, or less than a lot. An order that was queued does not
-leave before `release_at`; 0: it leaves at once.
+leave before `release_at`; 0: it leaves at once. `at_close` 1: an entry that fills at a bar's close,
+or a leg that follows such a fill.
 """
 
 ORDER_ADDED: Mapping[str, float] = {
@@ -253,6 +259,7 @@ ORDER_ADDED: Mapping[str, float] = {
     "limit": 0,
     "release_at": 0,
     "wanted": 0.0,
+    "at_close": 0,
 }
 """Fields that an earlier version did not save, and what they were."""
 

@@ -30,7 +30,7 @@ from harmony_pipeline.strategies.settings import StrategySettings
 
 # `[costs]` names these too; their values come from the symbol's instrument and costs
 _OF_THE_SYMBOL = frozenset({"lot_size", "maker_fee_bps"})
-_BRACKET = ("profit_take", "stop_loss", "minimum_barrier_bps", "close_touch")
+_BRACKET = ("profit_take", "stop_loss", "minimum_barrier_bps", "close_touch", "entry_at_close")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class TradingRules:
     close_touch: bool = False
     policies: SizingPolicies = field(default_factory=SizingPolicies)
     own: StrategyRiskSettings = field(default_factory=StrategyRiskSettings)
+    entry_at_close: bool = False
 
     @staticmethod
     def of(
@@ -83,7 +84,7 @@ class TradingRules:
             backtest.delisting_recovery, backtest.presume_delisted_after_sessions,
             Sectors() if sectors is None else sectors,
             horizon if labels.vertical == "sessions" else 0, labels.touch == "close",
-            own=strategy.risk,
+            own=strategy.risk, entry_at_close=labels.entry == "close",
         )  # fmt: skip
 
     def records(self, symbols: Sequence[str], day: date = date.max) -> Records:
@@ -126,6 +127,7 @@ class TradingRules:
             stop_loss=1.0,
             minimum_barrier_bps=0.0,
             close_touch=False,
+            entry_at_close=False,
         )
 
     def of_the_strategy(self) -> dict[str, float]:

@@ -17,7 +17,6 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.market.listings import CHANGE, DELISTING
 from harmony_pipeline.market.lives import LISTING, ended_symbols
-from harmony_pipeline.portfolio.decisions import PortfolioState
 from harmony_pipeline.portfolio.kernel_types import (
     BEFORE_EVERYTHING,
     DELISTED,
@@ -26,6 +25,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ORDER_OPEN,
     RENAMED,
 )
+from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 
 _EPOCH = date(1970, 1, 1)
 

@@ -160,6 +160,8 @@ def trade_view(
     if regular.is_empty() or trade["entry_timestamp"] > regular["timestamp"][-1]:
         return None
     entry_order = mine.filter(pl.col("parent_id").is_null()).head(1).to_dicts()
+    if horizon and entry_order and entry_order[0]["time_in_force"] == "cls":
+        horizon += 1  # an entry at a close: its bar is none of the horizon's
     signal = entry_order[0]["signal_timestamp"] if entry_order else None
     shown, skipped = _window(regular, signal or trade["entry_timestamp"], trade["exit_timestamp"])
     dated = calendar.with_session(shown.select("timestamp"), timeframe)["session_date"]

@@ -82,7 +82,7 @@ LABELS = Table(
         "timestamp": Column(TIME, "the event's bar"),
         "horizon": Column(WHOLE, "bars, or sessions where labels.vertical says so"),
         "side": Column(pl.Int8(), "-1 or 1"),
-        "entry_timestamp": Column(TIME, "bar whose open is the entry", True),
+        "entry_timestamp": Column(TIME, "bar of the entry, at its open or close", True),
         "entry_price": Column(REAL, "raw", True),
         "upper_barrier": Column(REAL, "raw price at entry; null without barriers", True),
         "lower_barrier": Column(REAL, "raw price at entry; null without barriers", True),

@@ -21,7 +21,7 @@ _ORDER_COLUMNS = {
     "kind": Column(TEXT, "market, limit, stop"),
     "limit_price": Column(REAL, "raw, in those same shares", True),
     "stop_price": Column(REAL, "raw, in those same shares", True),
-    "time_in_force": Column(TEXT, "ioc, day, gtc"),
+    "time_in_force": Column(TEXT, "ioc, day, gtc, cls"),
     "status": Column(TEXT),
     "reason": Column(
         TEXT,

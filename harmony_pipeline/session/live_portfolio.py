@@ -33,10 +33,9 @@ from harmony_pipeline.portfolio.corporate_actions import (
 from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_DECISION,
     INTENTS_A_REPORT,
-    PortfolioState,
-    close_position,
     dividend_share,
 )
+from harmony_pipeline.portfolio.intents import close_position
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
@@ -68,6 +67,7 @@ from harmony_pipeline.portfolio.moments import (
     mark_bars,
     take_report,
 )
+from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.fact_reports import put_report
 from harmony_pipeline.session.order_requests import OrderRequest, order_terms

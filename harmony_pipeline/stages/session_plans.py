@@ -292,13 +292,20 @@ def _member(
             ' the fills of the days before are not given to it again: take memory = "market"'
             " away, or on_fill"
         )
+    rules = trading_rules(pipeline, name)
+    if rules.entry_at_close:
+        raise ConfigError(
+            f"session.strategy = '{name}': entries at closes are backtested alone, as no session"
+            ' has an order for a bar\'s close: set labels.entry = "open" (or'
+            f" strategies.{name}.bracket.entry) to replay or trade it"
+        )
     filters = filters_now(pipeline, name, pipeline.calendar.session_open(day))
     session = pipeline.settings.session
     picks = session.portfolio and session.watch == "universe" and chosen.watch == "scanner"
     return MemberPlan(
         name,
         strategy,
-        trading_rules(pipeline, name),
+        rules,
         uses_model=filters,
         model=model if filters else None,
         threshold=model_threshold(strategy, pipeline.settings.model.threshold),

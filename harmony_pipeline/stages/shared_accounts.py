@@ -9,8 +9,9 @@ import polars as pl
 
 from harmony_pipeline.backtest.event_driver import run_machine_backtest
 from harmony_pipeline.backtest.metrics import daily_returns
+from harmony_pipeline.backtest.runs import Market
 from harmony_pipeline.backtest.shared_account import Member, simulate_shared
-from harmony_pipeline.backtest.simulator import BacktestResult, Market, SessionReturns
+from harmony_pipeline.backtest.simulator import BacktestResult, SessionReturns
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.portfolio.allocation import Weights, weight_schedule
 from harmony_pipeline.portfolio.settings import SharedAccountSettings

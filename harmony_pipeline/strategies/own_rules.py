@@ -24,7 +24,7 @@ class BracketSettings(FrozenSettings):
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"profit_take", "stop_loss", "minimum_barrier_bps", "vertical", "touch"}
+        {"profit_take", "stop_loss", "minimum_barrier_bps", "vertical", "touch", "entry"}
     )
 
     profit_take: float | None = Field(default=None, gt=0.0)
@@ -34,6 +34,9 @@ class BracketSettings(FrozenSettings):
         default=None, description="what `horizon_bars` counts"
     )
     touch: Literal["high_low", "close"] | None = None
+    entry: Literal["open", "close"] | None = Field(
+        default=None, description="where its entries fill, whatever they are left by"
+    )
 
 
 class StrategyRiskSettings(FrozenSettings):

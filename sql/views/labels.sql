@@ -5,7 +5,7 @@
 --   timestamp: the event's bar
 --   horizon: bars, or sessions where labels.vertical says so
 --   side: -1 or 1
---   entry_timestamp: bar whose open is the entry (nullable)
+--   entry_timestamp: bar of the entry, at its open or close (nullable)
 --   entry_price: raw (nullable)
 --   upper_barrier: raw price at entry; null without barriers (nullable)
 --   lower_barrier: raw price at entry; null without barriers (nullable)

@@ -14,7 +14,7 @@
 --   kind: market, limit, stop
 --   limit_price: raw, in those same shares (nullable)
 --   stop_price: raw, in those same shares (nullable)
---   time_in_force: ioc, day, gtc
+--   time_in_force: ioc, day, gtc, cls
 --   status
 --   reason: why it was placed, or refused; delisted or renamed: canceled because its symbol ended (nullable)
 --   verdict: what the risk engine answered: approve, resize, queue, refuse, halt; entries (nullable)

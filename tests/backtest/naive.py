@@ -136,6 +136,7 @@ class Naive:
         self.losses, self.lost_at, self.variance = 0, 0, 0.0
         self.paused, self.intents, self.prior, self.seen = {}, {}, {}, {}
         self.left, self.data, self.session_from = [], "active", 0
+        self.left_at_open = {}  # symbol -> shares that its exit took of this bar
 
     def run(self, bars, actions, lives=()):
         """lives: (date, kind, symbol, successor, cash per share or None), in the order in which
@@ -177,6 +178,11 @@ class Naive:
                 trade.days.add(bar["date"])
                 for level in trade.levels.values():
                     level[1] = bar["factor"] if level[1] is None else level[1]
+        for bar in bars if self.r["entry_at_close"] else ():
+            self.meet_entry(bar, bar["close"])
+            trade = self.trades.get(bar["symbol"])
+            if trade and trade.entry_bar == bar["at"]:
+                trade.days.add(bar["date"])
         values = self.values()
         self.equity = self.cash + sum(values.values())
         self.peak = max(self.peak, self.equity)
@@ -467,11 +473,16 @@ class Naive:
         left_before = leaving.left if leaving else 0.0
         if leaving and self.arrived(leaving, bar):
             self.fill(leaving, bar, bar["open"])
-        taken = left_before - leaving.left if leaving else 0.0
+        self.left_at_open[symbol] = left_before - leaving.left if leaving else 0.0
+        if not self.r["entry_at_close"]:
+            self.meet_entry(bar, bar["open"])
+
+    def meet_entry(self, bar, price):
+        symbol, taken = bar["symbol"], self.left_at_open[bar["symbol"]]
         entry = self.working.get((symbol, "entry"))
         if entry and self.arrived(entry, bar):
             if not (entry.waits_for_exit and (symbol, "exit") in self.working):
-                self.fill(entry, bar, bar["open"], taken)
+                self.fill(entry, bar, price, taken)
                 self.unfilled(entry, bar, taken)
             if entry.left > 0:
                 self.end(entry, canceled=True)
@@ -525,7 +536,7 @@ class Naive:
         s = trade.side  # prices times side: then "worse" is lower for both directions
         down, up = (s * leg.level * (leg.factor / bar["factor"]) for leg in (stop, take))
         worst, best = min(s * bar["low"], s * bar["high"]), max(s * bar["low"], s * bar["high"])
-        first = bar["at"] == trade.entry_bar
+        first = bar["at"] == trade.entry_bar  # of an entry at a close, no leg meets that bar
         if not first and s * bar["open"] <= down:
             leg, price = stop, bar["open"]
         elif not first and s * bar["open"] >= up:

@@ -310,6 +310,7 @@ def run_naive(market: Market, chosen: TradingRules) -> Naive:
         "minimum_barrier_bps",
         "vertical_sessions",
         "close_touch",
+        "entry_at_close",
         "delisting_recovery",
         "presume_delisted_after_sessions",
     )

@@ -214,7 +214,8 @@ def random_rules(seed):
     }
     costs = {"max_participation": float(own.choice([0.05, 1.0]))}
     exits = str(own.choice(["signal", "barriers"]))
-    return rules(risk, costs, luck, exits=exits, horizon=int(own.choice([1, 4])))
+    horizon, labels = int(own.choice([1, 4])), {"entry": str(own.choice(["open", "close"]))}
+    return rules(risk, costs, luck, labels, exits=exits, horizon=horizon)
 
 
 # --- the two drivers agree -----------------------------------------------------------------------

@@ -9,8 +9,8 @@ from backtest.random_markets import rules
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.portfolio.decisions import PortfolioState
 from harmony_pipeline.portfolio.financing import accrue_financing
+from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.portfolio.position_accounting import revalue
 
 FRIDAY = (date(2024, 6, 28) - date(1970, 1, 1)).days

@@ -33,7 +33,10 @@ def real_market(market_data):
 
 
 OPTIONS = [
-    (vertical, touch) for vertical in ("bars", "sessions") for touch in ("high_low", "close")
+    (vertical, touch, entry)
+    for vertical in ("bars", "sessions")
+    for touch in ("high_low", "close")
+    for entry in ("open", "close")
 ]
 
 
@@ -49,14 +52,14 @@ def test_trades_end_when_how_and_where_their_labels_do(seed, horizon, minimum, o
     walk_both(random_market(seed, volume=1e9), horizon, minimum, *options)
 
 
-@pytest.mark.parametrize(("vertical", "touch"), OPTIONS)
-def test_on_real_bars_too(real_market, vertical, touch):
+@pytest.mark.parametrize(("vertical", "touch", "entry"), OPTIONS)
+def test_on_real_bars_too(real_market, vertical, touch, entry):
     horizon = 3 if vertical == "sessions" else 12
-    reasons = walk_both(real_market, horizon, 15.0, vertical, touch)
+    reasons = walk_both(real_market, horizon, 15.0, vertical, touch, entry)
     assert {"vertical", "stop", "take"} <= reasons
 
 
-def walk_both(market, horizon, minimum, vertical, touch):
+def walk_both(market, horizon, minimum, vertical, touch, entry):
     """Compare every closed trade of the simulator with its label; returns how the trades ended."""
     bars = market.bars.with_columns(volume=pl.lit(1e9))
     usable = market.signals.filter(
@@ -68,7 +71,7 @@ def walk_both(market, horizon, minimum, vertical, touch):
     usable = usable.with_columns(probability=pl.lit(None, dtype=pl.Float64))
     barriers = {
         "profit_take": 1.5, "stop_loss": 1.0, "minimum_barrier_bps": minimum,
-        "vertical": vertical, "touch": touch,
+        "vertical": vertical, "touch": touch, "entry": entry,
     }  # fmt: skip
     labels = label_events(
         bars,
@@ -84,6 +87,8 @@ def walk_both(market, horizon, minimum, vertical, touch):
     entries = result.orders.filter(pl.col("parent_id").is_null()).select(
         "symbol", entry_order="order_id", timestamp="signal_timestamp"
     )
+    forces = result.orders.filter(pl.col("parent_id").is_null())["time_in_force"]
+    assert set(forces) <= {"cls" if entry == "close" else "ioc"}
     legs = (
         result.orders.filter(pl.col("kind") != "market")
         .group_by("parent_id")

@@ -14,6 +14,7 @@ from harmony_pipeline.execution.lifecycle import TABLE, Status
 
 SEEDS = st.integers(0, 10**6)
 EXITS = st.sampled_from(["barriers", "signal"])
+ENTRIES = st.sampled_from([{}, {"entry": "close"}])
 CHANCE = {"reject_probability": 0.1, "partial_fill_probability": 0.2, "latency_bars": 1}
 TIGHT = {"max_position": 0.05, "max_orders_per_minute": 1, "max_daily_loss": 0.01}
 FACTS = {kind.__struct_config__.tag: kind for _, kind in TABLE}
@@ -63,10 +64,14 @@ def assert_agrees(order: dict, steps: list[dict], fills: list[tuple]) -> None:
 
 @settings(max_examples=15)
 @given(
-    seed=SEEDS, exits=EXITS, luck=st.sampled_from([{}, CHANCE]), risk=st.sampled_from([{}, TIGHT])
-)
-def test_every_order_has_a_legal_life_that_agrees_with_orders_and_fills(seed, exits, luck, risk):
-    result = run(with_lives(random_market(seed), seed), rules(risk=risk, luck=luck, exits=exits))
+    seed=SEEDS, exits=EXITS, luck=st.sampled_from([{}, CHANCE]), risk=st.sampled_from([{}, TIGHT]),
+    entry=ENTRIES,
+)  # fmt: skip
+def test_every_order_has_a_legal_life_that_agrees_with_orders_and_fills(
+    seed, exits, luck, risk, entry
+):
+    chosen = rules(risk=risk, luck=luck, exits=exits, labels=entry)
+    result = run(with_lives(random_market(seed), seed), chosen)
     lives = result.order_events.partition_by("order_id", as_dict=True)
     fills = result.fills.partition_by("order_id", as_dict=True)
     assert set(lives) == {(name,) for name in result.orders["order_id"]}
@@ -79,9 +84,9 @@ def test_every_order_has_a_legal_life_that_agrees_with_orders_and_fills(seed, ex
 
 
 @settings(max_examples=10)
-@given(seed=SEEDS, exits=EXITS, hours=st.integers(1, 200))
-def test_the_lives_of_a_run_cut_in_two_are_those_of_the_whole(seed, exits, hours):
-    market, chosen = random_market(seed), rules(luck=CHANCE, exits=exits)
+@given(seed=SEEDS, exits=EXITS, entry=ENTRIES, hours=st.integers(1, 200))
+def test_the_lives_of_a_run_cut_in_two_are_those_of_the_whole(seed, exits, entry, hours):
+    market, chosen = random_market(seed), rules(luck=CHANCE, exits=exits, labels=entry)
     cut = datetime(2024, 6, 28, tzinfo=UTC) + timedelta(hours=hours)
     whole = run(market, chosen)
     parts = []

@@ -18,14 +18,10 @@ from harmony_pipeline.backtest.books import cursor_at_start
 from harmony_pipeline.backtest.input_arrays import checked_signals
 from harmony_pipeline.backtest.logs import SESSION, TRIPS
 from harmony_pipeline.backtest.round_trips import makes_plain_trips, pass_round_trips
-from harmony_pipeline.backtest.simulator import Market as ReadyMarket
-from harmony_pipeline.backtest.simulator import (
-    Run,
-    SessionReturns,
-    opened_books,
-    rule_stretches,
-    run_backtest,
-)
+from harmony_pipeline.backtest.run_books import opened_books, rule_stretches
+from harmony_pipeline.backtest.runs import Market as ReadyMarket
+from harmony_pipeline.backtest.runs import Run
+from harmony_pipeline.backtest.simulator import SessionReturns, run_backtest
 from harmony_pipeline.backtest.uneventful_bars import BarRange
 from harmony_pipeline.execution import id_columns
 from harmony_pipeline.portfolio.state import TradingState
@@ -228,6 +224,7 @@ def test_tables_written_in_parts_and_runs_in_threads_are_the_same(monkeypatch, c
         {"risk": {"symbol_cooldown_minutes": 30.0}},
         {"risk": {"account": {"kind": "cash"}}},
         {"labels": {"touch": "close"}},
+        {"labels": {"entry": "close"}},
         {"labels": {"vertical": "sessions"}},
         {"exits": "signal"},
     ],

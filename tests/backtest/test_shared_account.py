@@ -31,6 +31,8 @@ from harmony_pipeline.errors import ConfigError
 
 SEEDS = st.integers(0, 10**6)
 EXITS = st.sampled_from(["barriers", "signal"])
+ENTRIES = st.sampled_from(["open", "close"])
+
 # --- one strategy is itself -----------------------------------------------------------------------
 
 
@@ -154,15 +156,13 @@ def test_no_limit_is_broken_by_strategies_that_all_want_everything(seed):
     assert entered > 10
 
 
-@given(seed=SEEDS, exits=EXITS)
-def test_strategies_share_the_volume_of_a_bar(seed, exits):
+@given(seed=SEEDS, exits=EXITS, entries=st.lists(ENTRIES, min_size=3, max_size=3))
+def test_strategies_share_the_volume_of_a_bar(seed, exits, entries):
     whole = random_market(seed, volume=300.0)
     market = Market(whole.bars, whole.signals, whole.actions.clear())
-    own = rules(
-        exits=exits,
-        risk={**HOSTILE, "max_net_exposure": 5.0, "max_gross_exposure": 5.0, "max_position": 3.0},
-    )
-    members = {name: Member(market.signals, own) for name in NAMES}
+    risk = {**HOSTILE, "max_net_exposure": 5.0, "max_gross_exposure": 5.0, "max_position": 3.0}
+    each = [rules(exits=exits, risk=risk, bracket={"entry": entry}) for entry in entries]
+    members = {name: Member(market.signals, own) for name, own in zip(NAMES, each, strict=True)}
     result = shared(market, members)
     taken = result.fills.group_by("symbol", "timestamp", "side").agg(
         pl.col("quantity").sum(), pl.col("strategy").n_unique()
@@ -170,7 +170,7 @@ def test_strategies_share_the_volume_of_a_bar(seed, exits):
     assert taken["strategy"].max() > 1
     both = taken.join(market.bars, on=["symbol", "timestamp"])
     assert both.filter(
-        pl.col("quantity") > own.costs.max_participation * pl.col("volume")
+        pl.col("quantity") > each[0].costs.max_participation * pl.col("volume")
     ).is_empty()
 
 

@@ -68,7 +68,7 @@ def market(prices, sides, symbol="AAA", factors=None, volumes=None, actions=()):
     return Market(bars, signals, known)
 
 
-def simulate(*parts, exits="barriers", horizon=4, costs=FREE, risk=WIDE):
+def simulate(*parts, exits="barriers", horizon=4, costs=FREE, risk=WIDE, labels=None, luck=None):
     joined = Market(
         *(
             pl.concat([getattr(part, name) for part in parts])
@@ -79,7 +79,7 @@ def simulate(*parts, exits="barriers", horizon=4, costs=FREE, risk=WIDE):
         joined.bars,
         joined.signals,
         joined.actions,
-        rules(risk, costs, exits=exits, horizon=horizon),
+        rules(risk, costs, luck, labels, exits=exits, horizon=horizon),
         CALENDAR,
         "1Day",
         backtest_id="b",

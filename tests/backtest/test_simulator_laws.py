@@ -30,6 +30,7 @@ from harmony_pipeline.portfolio.state import TradingState
 
 SEEDS = st.integers(0, 10**6)
 EXITS = st.sampled_from(["barriers", "signal"])
+ENTRIES = st.sampled_from([{}, {"entry": "close"}])
 CHANCE = {"reject_probability": 0.1, "partial_fill_probability": 0.2}
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -77,10 +78,10 @@ def replayed(market, result, cash):
     return curve, shares
 
 
-@given(seed=SEEDS, exits=EXITS)
-def test_cash_shares_and_equity_follow_from_the_fills_to_the_cent(seed, exits):
+@given(seed=SEEDS, exits=EXITS, entry=ENTRIES)
+def test_cash_shares_and_equity_follow_from_the_fills_to_the_cent(seed, exits, entry):
     market = random_market(seed)
-    result = run(market, rules(luck=CHANCE, exits=exits))
+    result = run(market, rules(luck=CHANCE, exits=exits, labels=entry))
     curve, shares = replayed(market, result, 100_000.0)
     assert result.equity.select("timestamp", "equity", "cash").rows() == curve
     held = {
@@ -90,21 +91,21 @@ def test_cash_shares_and_equity_follow_from_the_fills_to_the_cent(seed, exits):
     assert held == {symbol: shares.get(symbol, 0.0) for symbol in result.state.symbols}
 
 
-@given(seed=SEEDS, exits=EXITS)
-def test_profits_of_trades_add_up_to_the_change_of_equity(seed, exits):
-    result = run(random_market(seed), rules(luck=CHANCE, exits=exits))
+@given(seed=SEEDS, exits=EXITS, entry=ENTRIES)
+def test_profits_of_trades_add_up_to_the_change_of_equity(seed, exits, entry):
+    result = run(random_market(seed), rules(luck=CHANCE, exits=exits, labels=entry))
     positions = result.state.portfolio.positions
     closed = sum(round(pnl * 10_000) for pnl in result.trades["pnl"].drop_nulls())
     still_open = int((positions["cash_flow"] + positions["value"]).sum())
     assert closed + still_open == round((result.equity["equity"][-1] - 100_000.0) * 10_000)
 
 
-@given(seed=SEEDS, exits=EXITS)
-def test_every_fill_belongs_to_an_order_and_never_exceeds_it_or_the_volume(seed, exits):
+@given(seed=SEEDS, exits=EXITS, entry=ENTRIES)
+def test_every_fill_belongs_to_an_order_and_never_exceeds_it_or_the_volume(seed, exits, entry):
     market = random_market(seed)
     # a split would change what an order holds
     market = Market(market.bars, market.signals, market.actions.clear())
-    result = run(market, rules(luck=CHANCE, exits=exits))
+    result = run(market, rules(luck=CHANCE, exits=exits, labels=entry))
     filled = result.fills.group_by("order_id").agg(
         pl.col("quantity").sum().alias("filled"), pl.col("side").first().alias("fill_side")
     )
@@ -270,45 +271,51 @@ def of_traded(state):
 
 
 @settings(max_examples=15)
-@given(seed=SEEDS, exits=EXITS)
-def test_a_chain_of_days_equals_one_long_run(seed, exits):
+@given(seed=SEEDS, exits=EXITS, entry=ENTRIES)
+def test_a_chain_of_days_equals_one_long_run(seed, exits, entry):
     market = random_market(seed)
     days = [
         CALENDAR.session_open(day)
         for day in CALENDAR.sessions(FIRST, FIRST + timedelta(days=20))[1:7]
     ]
-    assert_chain(market, rules(luck=CHANCE, exits=exits), [day.replace(minute=0) for day in days])
+    assert_chain(
+        market,
+        rules(luck=CHANCE, exits=exits, labels=entry),
+        [day.replace(minute=0) for day in days],
+    )
 
 
 @settings(max_examples=15)
 @given(
     seed=SEEDS,
     exits=EXITS,
+    entry=ENTRIES,
     hours=st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True),
 )
-def test_a_run_can_be_cut_anywhere(seed, exits, hours):
+def test_a_run_can_be_cut_anywhere(seed, exits, entry, hours):
     start = datetime(2024, 6, 27, 13, tzinfo=UTC)
     assert_chain(
         random_market(seed),
-        rules(luck=CHANCE, exits=exits),
+        rules(luck=CHANCE, exits=exits, labels=entry),
         [start + timedelta(hours=hour) for hour in sorted(hours)],
     )
 
 
 # a dividend on the day of a change of symbol, booked after the cut, for a symbol without bars
-@example(seed=9891, exits="barriers", hours=[25])
+@example(seed=9891, exits="barriers", entry={}, hours=[25])
 @settings(max_examples=15)
 @given(
     seed=SEEDS,
     exits=EXITS,
+    entry=ENTRIES,
     hours=st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True),
 )
-def test_a_run_over_renames_and_delistings_can_be_cut_anywhere(seed, exits, hours):
+def test_a_run_over_renames_and_delistings_can_be_cut_anywhere(seed, exits, entry, hours):
     start = datetime(2024, 6, 27, 13, tzinfo=UTC)
     market = with_lives(random_market(seed, missing=0.0), seed)
     assert_chain(
         market,
-        rules(luck=CHANCE, exits=exits, presume_delisted_after_sessions=2),
+        rules(luck=CHANCE, exits=exits, labels=entry, presume_delisted_after_sessions=2),
         [start + timedelta(hours=hour) for hour in sorted(hours)],
     )
 
@@ -337,9 +344,9 @@ def test_a_run_leaves_the_state_that_it_started_from_alone():
 # --- no look-ahead --------------------------------------------------------------------------------
 
 
-@given(seed=SEEDS, exits=EXITS, bars=st.integers(3, 40))
-def test_changing_the_future_moves_nothing_that_was_known(seed, exits, bars):
-    market, chosen = random_market(seed), rules(luck=CHANCE, exits=exits)
+@given(seed=SEEDS, exits=EXITS, entry=ENTRIES, bars=st.integers(3, 40))
+def test_changing_the_future_moves_nothing_that_was_known(seed, exits, entry, bars):
+    market, chosen = random_market(seed), rules(luck=CHANCE, exits=exits, labels=entry)
     stamps = market.bars["timestamp"].unique().sort()
     cut = stamps[min(bars, len(stamps) - 1)]
     later, other = pl.col("timestamp") >= cut, random_market(seed + 1)
@@ -374,9 +381,9 @@ def test_changing_the_future_moves_nothing_that_was_known(seed, exits, bars):
     assert_frame_equal(after.trades.filter(closed), before.trades.filter(closed), check_exact=True)
 
 
-@given(seed=SEEDS)
-def test_no_order_fills_before_its_decision_and_no_signal_within_its_own_bar(seed):
-    result = run(random_market(seed), rules())
+@given(seed=SEEDS, entry=ENTRIES)
+def test_no_order_fills_before_its_decision_and_no_signal_within_its_own_bar(seed, entry):
+    result = run(random_market(seed), rules(labels=entry))
     both = result.fills.join(
         result.orders.select("order_id", "signal_timestamp", decided="timestamp"), on="order_id"
     )

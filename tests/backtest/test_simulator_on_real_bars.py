@@ -16,9 +16,11 @@ def market(market_data):
     return apple_and_ibm(market_data)
 
 
-@pytest.mark.parametrize("exits", ["barriers", "signal"])
-def test_real_bars_give_the_same_trades_to_the_plain_simulator(market, exits):
-    chosen = rules(exits=exits, horizon=16)
+@pytest.mark.parametrize(
+    ("exits", "entry"), [("barriers", "open"), ("signal", "open"), ("barriers", "close")]
+)
+def test_real_bars_give_the_same_trades_to_the_plain_simulator(market, exits, entry):
+    chosen = rules(exits=exits, horizon=16, labels={"entry": entry})
     result = run(market, chosen)
     said = {(row["symbol"], row["timestamp"]): row for row in market.signals.iter_rows(named=True)}
     listed = []
@@ -57,6 +59,7 @@ def test_real_bars_give_the_same_trades_to_the_plain_simulator(market, exits):
             "minimum_barrier_bps",
             "vertical_sessions",
             "close_touch",
+            "entry_at_close",
         )
     }
     flat |= {

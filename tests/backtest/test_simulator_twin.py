@@ -60,6 +60,7 @@ RULES = st.builds(
             "minimum_barrier_bps": st.sampled_from([0.0, 15.0, 500.0]),
             "vertical": st.sampled_from(["bars", "bars", "sessions"]),
             "touch": st.sampled_from(["high_low", "high_low", "close"]),
+            "entry": st.sampled_from(["open", "close"]),
         }
     ),
     exits=st.sampled_from(["barriers", "signal"]),
@@ -111,7 +112,12 @@ LIMITED = st.builds(
     rules,
     risk=LIMITS,
     costs=st.fixed_dictionaries({"max_participation": st.sampled_from([0.05, 1.0])}),
-    labels=st.fixed_dictionaries({"profit_take": st.sampled_from([0.5, 2.0])}),
+    labels=st.fixed_dictionaries(
+        {
+            "profit_take": st.sampled_from([0.5, 2.0]),
+            "entry": st.sampled_from(["open", "open", "close"]),
+        }
+    ),
     exits=st.sampled_from(["barriers", "signal"]),
     horizon=st.sampled_from([1, 3, 8]),
     sectors=st.sampled_from([(), SECTORS]),
@@ -303,7 +309,8 @@ def test_the_random_lives_meet_every_outcome():
     assert kinds == {"split", "dividend", "delisting", "symbol_change", "presumed_delisted"}
 
 
-def test_the_random_markets_meet_every_outcome():
+@pytest.mark.parametrize("entry", ["open", "close"])
+def test_the_random_markets_meet_every_outcome(entry):
     """Otherwise the twins agree about nothing."""
     statuses, reasons, exits = set(), set(), set()
     for seed in range(12):
@@ -328,6 +335,7 @@ def test_the_random_markets_meet_every_outcome():
                 kinds[seed % 4],
                 {"max_participation": 0.1},
                 {"reject_probability": 0.1, "partial_fill_probability": 0.1},
+                {"entry": entry},
                 exits=exit_kind,
             )
             result = assert_twins(random_market(seed, volume=20_000.0), chosen)

@@ -12,7 +12,8 @@ from backtest.test_simulator_twin import RULES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmony_pipeline.backtest.simulator import Market, SessionReturns
+from harmony_pipeline.backtest.runs import Market
+from harmony_pipeline.backtest.simulator import SessionReturns
 from harmony_pipeline.portfolio.state import TradingState
 
 TABLES = ("orders", "fills", "trades", "equity", "row", "position_actions")

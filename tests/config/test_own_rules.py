@@ -76,6 +76,11 @@ def test_a_strategy_has_what_it_says_and_the_rest_of_all(tmp_path):
         (f'{FOLLOW}.risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "strategies.rsi_momentum.risk.sizing: bandit learns the size of one strategy"),
         ('[risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "risk.sizing: bandit learns the size of one strategy"),
         ('[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n[strategies.maker.risk]\nmax_daily_loss = 0.01', "set risk.max_daily_loss instead"),
+        ('[labels]\nentry = "close"', 'toml: labels.entry = "close": entries at closes are backtested alone'),
+        ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\nbroker = "alpaca"', 'set it to "open", or session.replay_days = 0 and session.broker = "simulated"'),
+        ('[strategies.meta_labelled.bracket]\nentry = "close"', 'strategies.meta_labelled.bracket.entry = "close": entries at closes'),
+        ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\n[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"', 'labels.entry: a bar has a close, and maker acts on quotes: set strategies.maker.bracket.entry = "open"'),
+        (f'[session]\nreplay_days = 0\n[strategies.meta_labelled.bracket]\nentry = "close"\n{FOLLOW}]\nuses_model = true', "rsi_momentum uses the model, whose labels have the bracket of session.strategy"),
     ],
 )  # fmt: skip
 def test_what_it_cannot_have_is_refused_in_one_line(tmp_path, text, said):
@@ -106,6 +111,16 @@ def test_a_bracket_that_nothing_goes_by_is_noted(tmp_path, text, noted):
         ' strategies.rsi_momentum.exits = "barriers", or take the bracket out'
     )
     assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
+
+
+def test_entries_at_closes_are_for_whoever_no_session_trades(tmp_path):
+    of_one = settings_from(tmp_path, f'{FOLLOW}.bracket]\nentry = "close"')
+    assert of_one.labels_of("rsi_momentum").entry == "close"
+    assert of_one.event_labels.entry == "open"
+    maker = '[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n'
+    text = '[labels]\nentry = "close"\n[session]\nreplay_days = 0\n' + maker
+    of_all = settings_from(tmp_path, f'{text}[strategies.maker.bracket]\nentry = "open"')
+    assert (of_all.event_labels.entry, of_all.labels_of("maker").entry) == ("close", "open")
 
 
 def test_of_a_strategy_that_is_off_nothing_is_asked(tmp_path):

@@ -18,25 +18,31 @@ MINUTE = 60_000_000
 
 
 def label(
-    own, at, side, volatility, horizon, profit_take, stop_loss, minimum_bps, *,
-    sessions=0, closes=False,
+    own, at, side, volatility, horizon, multiples, minimum_bps, *,
+    sessions=0, closes=False, entry_price="open",
 ):  # fmt: skip
     """Outcome of an event on bar `at` of one symbol's regular bars `own` (dicts with t, end, open,
     high, low, close, factor). `sessions`: so many end the trade and `horizon` only scales its
-    barriers; needs `day` in the bars.
+    barriers; needs `day` in the bars. `multiples`: those of profit and stop. `entry_price`: which
+    price of the next bar is the entry; of a close the trade begins with the bar after it, and its
+    `born` is that bar.
     """
-    found = dict.fromkeys(("entry", "end", "entry_price", "upper", "lower", "touched", "return"))
+    names = ("entry", "end", "entry_price", "upper", "lower", "touched", "return", "born")
+    found = dict.fromkeys(names)
     if at + 1 >= len(own):
         return found
     entry = own[at + 1]
+    profit_take, stop_loss = multiples
     take_distance = max(profit_take * volatility * math.sqrt(horizon), minimum_bps / 10000)
     stop_distance = max(stop_loss * volatility * math.sqrt(horizon), minimum_bps / 10000)
-    price = entry["open"]
+    price, late = entry[entry_price], entry_price == "close"
     if side == 1:
         upper, lower = barriers(price, price * (1 + take_distance), price * (1 - stop_distance))
     else:
         upper, lower = barriers(price, price * (1 + stop_distance), price * (1 - take_distance))
     found.update(entry=at + 1, entry_price=price, upper=upper, lower=lower)
+    if at + 1 + late < len(own):
+        found["born"] = at + 1 + late
 
     def settle(position, touched, exit_price):
         growth = exit_price * own[position]["factor"] / (price * entry["factor"]) - 1
@@ -50,10 +56,11 @@ def label(
             return found
         return settle(position + 1, touched, own[position + 1]["open"])
 
-    days, position = set(), at
+    first = at + 2 if late else at + 1
+    days, position = {entry["day"]} if sessions else set(), first - 1
     while True:
         position += 1
-        number = position - at
+        number = position - first + 1
         if position >= len(own):
             return found
         bar = own[position]
@@ -72,9 +79,9 @@ def label(
             if last:
                 return leave_at_next_open(position, "vertical")
             continue
-        if number > 1 and bar["open"] >= up:
+        if position > at + 1 and bar["open"] >= up:
             return settle(position, "upper", bar["open"])
-        if number > 1 and bar["open"] <= down:
+        if position > at + 1 and bar["open"] <= down:
             return settle(position, "lower", bar["open"])
         hits_up, hits_down = bar["high"] >= up, bar["low"] <= down
         if hits_up and hits_down:

@@ -26,6 +26,7 @@ OPTIONS = st.fixed_dictionaries(
     {
         "vertical": st.sampled_from(["bars", "bars", "sessions"]),
         "touch": st.sampled_from(["high_low", "close"]),
+        "entry": st.sampled_from(["open", "close"]),
     }
 )
 
@@ -52,7 +53,9 @@ def bar_end(start):
 def naive_table(bars, events, horizon, options):
     """Rows like the table's, from the plain loops. XNYS has 26 bars of 15 minutes a session."""
     sessions = horizon if options["vertical"] == "sessions" else 0
-    chosen = {"sessions": sessions, "closes": options["touch"] == "close"}
+    chosen = {
+        "sessions": sessions, "closes": options["touch"] == "close", "entry_price": options["entry"]
+    }  # fmt: skip
     rows = []
     for symbol in sorted(set(events["symbol"])):
         mine = bars.filter(
@@ -85,14 +88,13 @@ def naive_table(bars, events, horizon, options):
                 e["side"],
                 e["volatility"],
                 26 * horizon if sessions else horizon,
-                1.5,
-                1.0,
+                (1.5, 1.0),
                 15.0,
                 **chosen,
             )
             for e in wanted
         ]
-        weights = uniqueness([(f["entry"], f["end"]) for f in found], len(own))
+        weights = uniqueness([(f["born"], f["end"]) for f in found], len(own))
         for e, f, weight in zip(wanted, found, weights, strict=True):
             entry, end = (
                 own[f[name]] if f[name] is not None else None for name in ("entry", "end")
@@ -181,8 +183,9 @@ def test_bars_and_events_after_a_moment_change_no_label_that_ended_by_then(
     horizons=st.sampled_from([(1,), (8,), (3, 12)]),
     missing=st.sampled_from([0.0, 0.1]),
     method=METHODS,
+    entry=st.sampled_from(["open", "close"]),
 )
-def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing, method):
+def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing, method, entry):
     bars = random_bars(seed, missing=missing)
     events = random_events(seed, bars, 0.8)
     starts = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (*SESSIONS, "2024-07-10")]
@@ -197,12 +200,13 @@ def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing, met
                 bars.filter(near),
                 events.filter(near),
                 horizons,
+                {"entry": entry},
                 method=method,
                 keep_from=start,
                 keep_until=end,
             )
         )
-    whole = labelled(bars, events, horizons, method=method)
+    whole = labelled(bars, events, horizons, {"entry": entry}, method=method)
     assert pl.concat(pieces).sort("horizon", "symbol", "timestamp").equals(whole)
 
 

@@ -41,27 +41,28 @@ def own_bars(bars, symbol):
     )
 
 
-def naive_trend(own, at, side, horizon):
+def naive_trend(own, at, side, horizon, entry="open"):
     """(end, return, label, weight); None while the horizon is open."""
     if at + horizon >= own.height:
         return None
-    prices, opened = own["price"].to_numpy(), own["open"] * own["adjustment_factor"]
+    prices, entries = own["price"].to_numpy(), own[entry] * own["adjustment_factor"]
     lengths = range(SHORTEST, horizon + 1)
     found = [slope_t_value(prices[at : at + length + 1]) for length in lengths]
     best = int(np.argmax(np.abs(found)))
-    gain = side * (prices[at + SHORTEST + best] / opened[at + 1] - 1.0)
+    gain = side * (prices[at + SHORTEST + best] / entries[at + 1] - 1.0)
     return at + horizon, gain, int(found[best] * side > 0), min(abs(found[best]), 20.0)
 
 
-def naive_return(own, at, side, horizon):
-    if at + horizon + 1 >= own.height:
+def naive_return(own, at, side, horizon, entry="open"):
+    leave = at + horizon + (2 if entry == "close" else 1)
+    if leave >= own.height:
         return None
-    opened = own["open"] * own["adjustment_factor"]
-    gain = side * (opened[at + horizon + 1] / opened[at + 1] - 1.0)
-    return at + horizon + 1, gain, int(gain > 0), None
+    opened, entries = (own[name] * own["adjustment_factor"] for name in ("open", entry))
+    gain = side * (opened[leave] / entries[at + 1] - 1.0)
+    return leave, gain, int(gain > 0), None
 
 
-def assert_as_in_loops(table, bars, horizon, naive, calendar, timeframe):
+def assert_as_in_loops(table, bars, horizon, naive, calendar, timeframe, entry="open"):
     """Each label is what the loop says of it; returns how many are settled."""
     settled = 0
     for (symbol,), rows in table.group_by("symbol"):
@@ -69,7 +70,7 @@ def assert_as_in_loops(table, bars, horizon, naive, calendar, timeframe):
         ends = calendar.with_session(own, timeframe)["bar_end"]
         place = {when: row for row, when in enumerate(own["timestamp"])}
         for row in rows.iter_rows(named=True):
-            expected = naive(own, place[row["timestamp"]], row["side"], horizon)
+            expected = naive(own, place[row["timestamp"]], row["side"], horizon, entry)
             assert row["upper_barrier"] is None
             assert row["lower_barrier"] is None
             if expected is None:
@@ -90,17 +91,20 @@ def assert_as_in_loops(table, bars, horizon, naive, calendar, timeframe):
     seed=st.integers(0, 10**6),
     horizons=st.sampled_from([(SHORTEST,), (6, 17)]),
     method=st.sampled_from(["trend_scanning", "horizon"]),
+    entry=st.sampled_from(["open", "close"]),
 )
-def test_labels_equal_the_plain_loops_on_random_bars(seed, horizons, method):
+def test_labels_equal_the_plain_loops_on_random_bars(seed, horizons, method, entry):
     bars = random_bars(seed, missing=0.1)
     events = random_events(seed, bars.filter(pl.col("session") == "regular"), 0.2)
-    chosen = LabelSettings(method=method, horizons_bars=horizons, shortest_trend_bars=SHORTEST)
+    chosen = LabelSettings(
+        method=method, horizons_bars=horizons, shortest_trend_bars=SHORTEST, entry=entry
+    )
     table = label_events(bars, events, chosen, XNYS, "15Min").table
     naive = naive_trend if method == "trend_scanning" else naive_return
     for horizon in horizons:
         rows = table.filter(pl.col("horizon") == horizon)
         assert rows.height == events.height
-        assert_as_in_loops(rows, bars, horizon, naive, XNYS, "15Min")
+        assert_as_in_loops(rows, bars, horizon, naive, XNYS, "15Min", entry)
 
 
 @pytest.mark.parametrize("method", ["trend_scanning", "horizon"])

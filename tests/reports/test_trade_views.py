@@ -185,6 +185,21 @@ def test_barriers_move_with_a_split():
     assert "4 times" in view.of_kind("factor")[0].note
 
 
+@pytest.mark.parametrize(("entry", "price", "limit"), [("open", 101.0, 3), ("close", 102.0, 4)])
+def test_an_entry_is_shown_at_its_bar_and_price_and_the_horizon_from_there(entry, price, limit):
+    bars = [FLAT, (101.0, 102.5, 100.5, 102.0)] + [(101.5, 102.0, 101.0, 101.5)] * 6
+    made = market(bars, {0: 1})
+    result = simulate(made, horizon=3, labels={"entry": entry})
+    trade = result.trades.row(0, named=True)
+    rows = made.bars.with_columns(timeframe=pl.lit("1Day"))
+    view = trade_view(
+        trade, ("latest",), rows, result.orders, result.fills, Instrument("AAA"), CALENDAR, "1Day", 3
+    )  # fmt: skip
+    entered, left = view.of_kind("entry")[0], view.of_kind("exit")[0]
+    assert (entered.place, entered.price) == (1, price)
+    assert (view.limit, left.place, max(dict(view.upper))) == (limit, limit + 1, limit)
+
+
 def test_a_level_is_one_line_until_a_split_makes_it_another():
     assert _level_stretches([(3, 5.0), (4, 5.0), (5, 2.5), (6, 2.5), (7, 2.5)]) == [
         (5.0, (3, 4)),

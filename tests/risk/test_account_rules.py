@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.portfolio.decisions import PortfolioState
 from harmony_pipeline.portfolio.kernel_types import (
     ACCOUNT,
     BUYING_POWER,
@@ -30,6 +29,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     records,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
+from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.risk.account_rules import (
     account_room,
     barred,

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 from harmony_pipeline import api
 from harmony_pipeline.config import Settings
 from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.stages import (
     backtest_inputs,
     backtests,
@@ -20,8 +21,9 @@ from harmony_pipeline.stages import (
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import training_recipe
 from harmony_pipeline.stages.preparation import prepare
-from harmony_pipeline.stages.session_plans import open_ledger, replay_account
+from harmony_pipeline.stages.session_plans import open_ledger, plan_of, replay_account
 from harmony_pipeline.stages.trials import configuration
+from harmony_pipeline.strategies.own_rules import BracketSettings
 from harmony_pipeline.testing.tiny import tiny_settings
 
 OWN = {
@@ -109,6 +111,28 @@ def test_the_label_of_the_traded_strategy_is_the_trade_by_its_own_bracket(pipeli
         .otherwise(pl.col("up") / pl.col("down"))
     ).to_series()
     assert ratio.median() == pytest.approx(2.0, rel=0.05)  # 1.6 to 0.8
+
+
+def test_an_entry_at_closes_is_another_configuration_that_no_session_trades(pipeline, tmp_path):
+    settings, name = pipeline.settings, "bollinger_reversion"
+    chosen = settings.strategies[name]
+    own = chosen.model_copy(update={"bracket": BracketSettings(entry="close")})
+    known = PipelineContext(
+        settings.model_copy(update={"strategies": {**settings.strategies, name: own}})
+    )
+    result = backtests.simulated(known, name)
+    entries = result.orders.filter(pl.col("parent_id").is_null())
+    assert set(entries["time_in_force"]) == {"cls"}
+    bars = pipeline.lake.read("bars").select("symbol", "timestamp", "close")
+    filled = result.fills.join(entries, on="order_id").join(bars, on=["symbol", "timestamp"])
+    assert filled.height > 20
+    assert filled["reference_price"].equals(filled["close"])
+    assert configuration(known, name) != configuration(pipeline, name)
+    assert backtests.backtest_id(known, name, {}) != backtests.backtest_id(pipeline, name, {})
+    assert training_recipe(known, 4) != training_recipe(pipeline, 4)
+    day = known.sessions()[5]
+    with pytest.raises(ConfigError, match="entries at closes are backtested alone"):
+        plan_of(known, Ledger(tmp_path / "ledger.db"), day, "paper")
 
 
 def test_a_portfolio_of_one_of_them_is_its_own_backtest(pipeline):
