@@ -16,9 +16,10 @@ import polars as pl
 
 from harmony_pipeline.backtest.event_driver import run_machine_backtest
 from harmony_pipeline.backtest.input_arrays import SIGNAL_DTYPES
+from harmony_pipeline.backtest.runs import Market
 from harmony_pipeline.backtest.shared_account import Member
 from harmony_pipeline.backtest.shared_machines import MachineInputs
-from harmony_pipeline.backtest.simulator import BacktestResult, Market, run_backtest
+from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.portfolio.parameters import TradingRules
