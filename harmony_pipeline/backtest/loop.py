@@ -36,23 +36,22 @@ from harmony_pipeline.backtest.logs import (
     APPLICATIONS,
     DAYS,
     EQUITIES,
-    EVENTS,
     FILLS,
     FIRST_BAR,
     LAST_END,
     MET,
-    NEXT_LIFE,
-    ORDERS,
     SESSION,
     TRADES,
     UNDECIDED,
     Curve,
 )
+from harmony_pipeline.backtest.order_handling import handle_reports, send_intents
 from harmony_pipeline.backtest.round_trips import (
     makes_plain_trips,
     may_pass_round_trips,
     pass_round_trips,
 )
+from harmony_pipeline.backtest.session_events import apply_due_actions, begin_session
 from harmony_pipeline.backtest.uneventful_bars import (
     BarRange,
     only_follows_price,
@@ -60,58 +59,32 @@ from harmony_pipeline.backtest.uneventful_bars import (
     pass_idle_bars,
 )
 from harmony_pipeline.execution.exchange import (
-    dividend_orders,
     match_close,
     match_open,
     match_range,
     rests,
-    split_orders,
-    status_after,
-    submit,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.portfolio.corporate_actions import (
-    apply_action,
-    apply_unseen_action,
-    cancel_working,
-    endings_of,
-    next_due,
-    presumed_ending,
-    settle_ending,
-)
 from harmony_pipeline.portfolio.decisions import (
-    apply_report,
     decide,
-    dividend_share,
     hold,
     mark,
     mark_entry,
     may_decide,
     watches_every_bar,
 )
-from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
-    ADJUST,
     ENTRY,
     EXIT,
-    FILL,
     MONEY,
-    NO_REASON,
     NO_SIGNAL,
     ORDER_OPEN,
-    REFUSED,
     ROLES,
-    SPLIT,
     STOP,
-    TAKE,
-    UNRESTRICTED,
     Record,
     Records,
 )
-from harmony_pipeline.portfolio.margin_calls import margin_call
-from harmony_pipeline.risk.account_rules import begin_account_session
-from harmony_pipeline.risk.breakers import check_breakers, open_session
-from harmony_pipeline.risk.strategy_limits import begin_strategies
+from harmony_pipeline.risk.breakers import check_breakers
 
 # What `step` answers.
 NO_ROOM, IDLE, BUSY, PASSED = range(4)
@@ -282,7 +255,7 @@ def _decide(books: Books, moment: Records, count: int, end: int) -> None:
         books.positions, books.account[0], books.rules, moment, first, count, books.intents, first
     )
     if wanted > 0:
-        _send(books, wanted)
+        send_intents(books, wanted)
 
 
 @kernel_without_allocation
@@ -359,18 +332,18 @@ def _meet(books: Books, bar: Record, symbol: int, acts: bool) -> None:
     first: Any = np.int64(0)
     orders, position = books.orders, books.positions[symbol]
     if acts:
-        _act(books, bar)
+        apply_due_actions(books, bar)
     sleeve = books.rules[symbol]["sleeve_symbols"]
     if sleeve > 0:
         _count_others(books.fill_log, books.at[FILLS], bar, sleeve)
     leaving, entering = orders[symbol, EXIT]["status"], orders[symbol, ENTRY]["status"]
     if ORDER_OPEN in (leaving, entering):
         count = match_open(orders, books.keys, books.rules[symbol], bar, books.reports, first)
-        _handle_reports(books, count)
+        handle_reports(books, count)
     if orders[symbol, STOP]["status"] == ORDER_OPEN:
         count = match_range(orders, books.keys, books.rules[symbol], bar, books.reports, first)
         if count > 0:
-            _handle_reports(books, count)
+            handle_reports(books, count)
     mark(position, books.account[0], books.rules[symbol], bar)
     books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
 
@@ -404,7 +377,7 @@ def _meet_closes(books: Books, moment: Records, count: int) -> bool:
         reports = match_close(orders, books.keys, rules, bar, books.reports, first)
         if reports > 0:
             position = books.positions[symbol]
-            _handle_reports(books, reports)
+            handle_reports(books, reports)
             mark_entry(position, books.account[0], rules, bar)
             books.busy[symbol] = position["quantity"] != 0.0 or is_working(orders, symbol)
             any_met = True
@@ -453,206 +426,3 @@ def log_equity(account: Record, now: int, date: int, curve: Curve, at: IntArray)
         curve.day[at[DAYS]] = date
         at[DAYS] += 1
     curve.day_equity[at[DAYS] - 1] = account["equity"]
-
-
-@kernel_without_allocation
-def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
-    """The first timestamp of a session: securities that ended since the last one, then symbols that
-    have been silent too long.
-
-    Without `has_bars` it is no session of the market, so nobody's silence grows (the days after the
-    last bar).
-    """
-    account, at = books.account[0], books.at
-    endings = books.endings
-    begin_strategies(books.positions, account, books.rules[0], date)
-    accrue_financing(books.positions, account, books.rules, date)
-    begin_account_session(account, books.rules[0], date)
-    open_session(account, date)
-    while at[NEXT_LIFE] < len(books.lives) and books.lives[at[NEXT_LIFE]]["date"] <= date:
-        count = endings_of(books.positions, books.lives[at[NEXT_LIFE]], endings)
-        at[NEXT_LIFE] += 1
-        for k in range(count):
-            _end(books, endings[k], now)
-    if has_bars:
-        for symbol in range(len(books.positions)):
-            if presumed_ending(
-                books.positions[symbol], books.rules[symbol], symbol, date, endings[0]
-            ):
-                _end(books, endings[0], now)
-    account["equity"] = account["cash"] + account["net_value"]
-    if has_bars and books.rules[0]["account_kind"] != UNRESTRICTED:
-        first: Any = np.int64(0)
-        _send(books, margin_call(books.positions, account, books.rules, now, books.intents, first))
-
-
-@kernel_without_allocation
-def _end(books: Books, ending: Record, now: int) -> None:
-    """Cancel what works for the ending's symbol; then the actions that no bar has shown; then
-    settle what is held.
-    """
-    first: Any = np.int64(0)
-    account, at, symbol = books.account[0], books.at, ending["symbol"]
-    position = books.positions[symbol]
-    exit_worked, legs_worked = position["exit_working"], position["legs_working"]
-    count = cancel_working(position, symbol, ending["canceled"], now, books.intents, first)
-    if count > 0:
-        _send(books, count)
-    if position["quantity"] == 0.0:
-        return
-    k = next_due(books.actions, books.next_action, position, symbol, ending["until"])
-    while k >= 0:
-        applied = books.applied_log[at[APPLICATIONS]]
-        at[TRADES] = apply_unseen_action(
-            position,
-            account,
-            books.rules[symbol],
-            books.actions[k],
-            now,
-            applied,
-            books.trade_log,
-            at[TRADES],
-        )
-        if applied["before"] != 0.0:
-            at[APPLICATIONS] += 1
-        k = next_due(books.actions, books.next_action, position, symbol, ending["until"])
-    if position["quantity"] != 0.0:
-        count, at[TRADES] = settle_ending(
-            books.positions,
-            account,
-            books.rules,
-            ending,
-            now,
-            exit_worked,
-            legs_worked,
-            books.applied_log[at[APPLICATIONS]],
-            books.intents,
-            first,
-            books.trade_log,
-            at[TRADES],
-        )
-        at[APPLICATIONS] += 1
-        books.busy[ending["successor"]] = True
-        _send(books, count)
-
-
-@kernel_without_allocation
-def _act(books: Books, bar: Record) -> None:
-    """Corporate actions of the bar's symbol that have come due since its last bar; those of dates
-    already traded are behind.
-    """
-    first: Any = np.int64(0)
-    symbol, at = bar["symbol"], books.at
-    position, actions = books.positions[symbol], books.actions
-    k = next_due(actions, books.next_action, position, symbol, bar["date"])
-    while k >= 0:
-        value = actions[k]["value"]
-        if actions[k]["kind"] == SPLIT:
-            count = split_orders(
-                books.orders, books.rules[symbol], symbol, value, bar["at"], books.reports, first
-            )
-            _handle_reports(books, count)
-            for role in range(ROLES):
-                order = books.orders[symbol, role]
-                if books.keeps_logs and order["status"] == ORDER_OPEN:
-                    remaining, moment = order["remaining"], bar["at"]
-                    _log_event(books, order["ticket"], ADJUST, moment, moment, remaining, NO_REASON)
-        else:
-            dividend_orders(books.orders, symbol, dividend_share(position, value))
-        applied = books.applied_log[at[APPLICATIONS]]
-        at[TRADES] = apply_action(
-            position,
-            books.account[0],
-            books.rules[symbol],
-            actions[k],
-            bar["open"],
-            bar["at"],
-            applied,
-            books.trade_log,
-            at[TRADES],
-        )
-        if applied["before"] != 0.0:
-            at[APPLICATIONS] += 1
-        k = next_due(actions, books.next_action, position, symbol, bar["date"])
-
-
-@kernel_without_allocation
-def _handle_reports(books: Books, count: int) -> None:
-    """Log each report, give it to the portfolio, and submit what it answers (the legs of a filled
-    entry, which are accepted in silence).
-    """
-    first: Any = np.int64(0)
-    at, intents = books.at, books.intents
-    for k in range(count):
-        report = books.reports[k]
-        if books.keeps_logs:
-            _log_report(books, report)
-        answers, at[TRADES] = apply_report(
-            books.positions,
-            books.account[0],
-            books.rules[report["symbol"]],
-            report,
-            intents,
-            first,
-            books.trade_log,
-            at[TRADES],
-        )
-        for j in range(answers):
-            intent, rules = intents[j], books.rules[intents[j]["symbol"]]
-            _log_order(books, intent)
-            submit(books.orders, books.keys, rules, intent, books.reports, count)
-
-
-@kernel_without_allocation
-def _send(books: Books, count: int) -> None:
-    """Log and submit each intent of a decision in order; what the exchange answers is heard at
-    once.
-    """
-    first: Any = np.int64(0)
-    for k in range(count):
-        intent = books.intents[k]
-        if intent["status"] == ORDER_OPEN or intent["status"] == REFUSED:
-            _log_order(books, intent)
-        books.busy[intent["symbol"]] |= intent["status"] == ORDER_OPEN
-        rules = books.rules[intent["symbol"]]
-        answers = submit(books.orders, books.keys, rules, intent, books.reports, first)
-        # An answer to a submission is a rejection or a cancellation: it never calls for a new
-        # intent, so `intents` may be shared.
-        if answers > 0:
-            _handle_reports(books, answers)
-
-
-@inlined_kernel
-def _log_event(
-    books: Books, ticket: int, kind: int, at: int, known_at: int, remaining: float, reason: int
-) -> None:
-    event = books.event_log[books.at[EVENTS]]
-    event["ticket"], event["kind"], event["at"], event["known_at"] = ticket, kind, at, known_at
-    event["remaining"], event["reason"] = remaining, reason
-    books.at[EVENTS] += 1
-
-
-@inlined_kernel
-def _log_order(books: Books, intent: Record) -> None:
-    intent["ticket"] = books.at[ORDERS]
-    if books.keeps_logs:
-        books.order_log[books.at[ORDERS]] = intent
-    books.at[ORDERS] += 1
-
-
-@inlined_kernel
-def _log_report(books: Books, report: Record) -> None:
-    at, order = books.at, books.order_log[report["ticket"]]
-    order["fills"] = report["number"]
-    order["status"] = status_after(report["number"], report["kind"], report["closed"])
-    if report["reason"] != NO_REASON:
-        order["reason"] = report["reason"]
-    if report["kind"] == FILL:
-        books.fill_log[at[FILLS]] = report
-        at[FILLS] += 1
-    else:
-        # what the range of a bar and its close did is known at its end
-        is_late = report["role"] == STOP or report["role"] == TAKE or order["at_close"] == 1
-        known_at = max(report["at"], at[LAST_END]) if is_late else report["at"]
-        kind, reason = report["kind"], report["reason"]
-        _log_event(books, report["ticket"], kind, report["at"], known_at, 0.0, reason)

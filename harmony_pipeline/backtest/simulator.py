@@ -54,6 +54,7 @@ from harmony_pipeline.backtest.orders_table import OrdersTable
 from harmony_pipeline.backtest.result_writing import ResultWriting
 from harmony_pipeline.backtest.run_books import Logs, opened_books, rule_stretches, with_room
 from harmony_pipeline.backtest.runs import Market, Run
+from harmony_pipeline.backtest.session_events import begin_session
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.backtest.tables import (
     equity_table,
@@ -331,7 +332,7 @@ def _book_event(run: Run, books: Books, curve: Curve) -> list[int]:
     day = int(run.lives["date"][books.at[NEXT_LIFE]])
     moment, session = run.moments[day]
     before = books.at[APPLICATIONS]
-    loop.begin_session(books, day, moment, False)
+    begin_session(books, day, moment, False)
     if books.at[APPLICATIONS] > before:
         loop.log_equity(books.account[0], moment, session, curve, books.at)
         return [moment]
