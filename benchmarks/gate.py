@@ -152,14 +152,13 @@ class Decided:
         ]
         return bool(asked) and all(asked)
 
-    def promoted_at(self, rule: str, threshold: float) -> bool:
-        """The decision of a gate that asks one of the `TRIED` rules at this threshold."""
+    def passes_at(self, rule: str, threshold: float) -> bool:
+        """Whether it passes one of the `TRIED` rules at this threshold."""
         measure = self.rules[rule][0] if rule in self.rules else None
         if measure is None:
             return False
         is_least = rule == "cross_validation_sharpe"
-        kept = measure >= threshold if is_least else measure <= threshold
-        return kept and self.promoted_without()
+        return measure >= threshold if is_least else measure <= threshold
 
     def passes(self, rule: str) -> bool:
         """Whether it passed one rule; a market in which nothing was traded passes none."""
@@ -317,18 +316,30 @@ def report(found: Sequence[Decided]) -> bool:
     return found[0].market.variant != "library" or judge(null, target, found)
 
 
-def added_rules(null: Sequence[Decided], target: Sequence[Decided]) -> None:
-    """Print what each rule that is off would refuse, where it was measured."""
+def added_rules(null: Sequence[Decided], edges: Sequence[Decided]) -> None:
+    """Print what each rule that is off would let pass by itself and added to the others, where it
+    was measured.
+    """
     measured = [name for name in TRIED if any(name in one.rules for one in null)]
     if measured:
-        print("\nrule added       threshold   promoted without an edge         with an edge")
+        print(
+            "\n                                  alone: without, with an edge     added to the rest"
+        )
     for rule in measured:
         for threshold in TRIED[rule]:
-            rates = [
-                rate([one.promoted_at(rule, threshold) for one in group])
-                for group in (null, target)
-            ]
-            print(f"{rule:24}{threshold:>6.2f}{rates[0]:>22.1%}{rates[1]:>23.1%}")
+            shares = []
+            for group in (null, edges):
+                passes = [one.passes_at(rule, threshold) for one in group]
+                both = [
+                    passed and one.promoted_without()
+                    for passed, one in zip(passes, group, strict=True)
+                ]
+                shares += [rate(passes), rate(both)]
+            alone, added = shares[::2], shares[1::2]
+            print(
+                f"{rule:24}{threshold:>8.2f}{alone[0]:>15.1%}{alone[1]:>11.1%}"
+                f"{added[0]:>14.1%}{added[1]:>9.1%}"
+            )
 
 
 def row(group: Sequence[Decided]) -> None:
