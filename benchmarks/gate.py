@@ -10,6 +10,11 @@ A market is a line of the output; what is there is not made again, so a run may 
 time. Its lake lies in memory where the system has `/dev/shm`, so that the disk is not measured;
 `--folder` names another place. The rules that a decision asked are kept with their measures: the
 tables say what each rule buys, by leaving it out. Ends with a line a target; exit code 1 on a miss.
+
+`--variant forecast`: boosted trees decide which of the trades of `MetaLabelled` are taken, with
+momentum planted in half of the markets. The rules about the stability of forecasts (docs/gate.md)
+are measured at thresholds that refuse nothing; a table says what they would refuse at others.
+`--variant first_window`: the same with `model.bins = "first_window"`.
 """
 
 import argparse
@@ -51,22 +56,11 @@ paths = ["bars.parquet"]
 [market.partitions]
 trading_period = "year"
 retraining_period = "year"
-[labels]
-horizons_bars = [7]
-[model]
-forecaster = "harmony_pipeline.models.logistic:Logistic"
-maximum_train_days = 365
 [costs]
 half_spread_bps = 1.8
 [risk]
 max_net_exposure = 1.0
 max_position = 0.1
-[session]
-strategy = "rule_library"
-[strategies.rule_library]
-use = "harmony_pipeline.strategies.rule_library:RuleLibrary"
-[strategies.meta_labelled]
-enabled = false
 [strategies.moving_average_crossover]
 enabled = false
 [strategies.rsi_momentum]
@@ -74,6 +68,59 @@ enabled = false
 [strategies.bollinger_reversion]
 enabled = false
 """
+_LIBRARY = """
+[strategies.meta_labelled]
+enabled = false
+[labels]
+horizons_bars = [7]
+[model]
+forecaster = "harmony_pipeline.models.logistic:Logistic"
+maximum_train_days = 365
+[session]
+strategy = "rule_library"
+[strategies.rule_library]
+use = "harmony_pipeline.strategies.rule_library:RuleLibrary"
+"""
+_FORECAST = """
+[labels]
+horizons_bars = [7]
+profit_take = 2.0
+stop_loss = 2.0
+[model]
+threshold = 0.52
+bins = "{bins}"
+[session]
+strategy = "meta_labelled"
+[strategies.meta_labelled]
+use = "harmony_pipeline.strategies.meta:MetaLabelled"
+exits = "barriers"
+uses_model = true
+[gate]
+minimum_cross_validation_sharpe = -99.0
+maximum_input_drift = 99.0
+maximum_calibration_drift = 99.0
+"""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is traded, and what is planted in half of the markets."""
+
+    settings: str
+    edges: tuple[Edge, ...] = EDGES
+    sharpe: float = TARGET_SHARPE
+
+
+VARIANTS = {
+    "library": Variant(_LIBRARY),
+    "forecast": Variant(_FORECAST.format(bins="each_window"), ("momentum",), 5.0),
+    "first_window": Variant(_FORECAST.format(bins="first_window"), ("momentum",), 5.0),
+}
+TRIED = {  # rules that are off, by thresholds that one may ask
+    "cross_validation_sharpe": (-1.0, -0.5, 0.0, 0.5, 1.0),
+    "input_drift": (0.1, 0.25, 0.5, 1.0, 2.0),
+    "calibration_drift": (1.64, 1.96, 2.58, 3.29),
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +130,7 @@ class Market:
     edge: Edge
     sharpe: float
     seed: int
+    variant: str = "library"
 
 
 @dataclass(frozen=True)
@@ -95,10 +143,22 @@ class Decided:
     captured: float
     cpu_seconds: float
 
-    def promoted_without(self, left_out: str) -> bool:
-        """The decision of a gate that does not ask one rule."""
-        asked = [passed for name, (_, _, passed) in self.rules.items() if name != left_out]
+    def promoted_without(self, left_out: str = "") -> bool:
+        """The decision of the rules that are on by default, but for one."""
+        asked = [
+            passed
+            for name, (_, _, passed) in self.rules.items()
+            if name != left_out and name not in TRIED
+        ]
         return bool(asked) and all(asked)
+
+    def passes_at(self, rule: str, threshold: float) -> bool:
+        """Whether it passes one of the `TRIED` rules at this threshold."""
+        measure = self.rules[rule][0] if rule in self.rules else None
+        if measure is None:
+            return False
+        is_least = rule == "cross_validation_sharpe"
+        return measure >= threshold if is_least else measure <= threshold
 
     def passes(self, rule: str) -> bool:
         """Whether it passed one rule; a market in which nothing was traded passes none."""
@@ -112,10 +172,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=Path("gate.jsonl"))
     parser.add_argument("--folder", type=Path, default=IN_MEMORY, help="where the lakes lie")
+    parser.add_argument("--variant", choices=tuple(VARIANTS), default="library")
     parser.add_argument("--curve", action="store_true", help="edges of other sizes too")
     parser.add_argument("--picture", type=Path, help="draw the curve to this PNG file")
     chosen = parser.parse_args()
-    wanted = list(markets(chosen.markets, curve=chosen.curve))
+    wanted = list(markets(chosen.markets, chosen.variant, curve=chosen.curve))
     known = {one.market: one for one in read(chosen.output)}
     due = [market for market in wanted if market not in known]
     started = time.monotonic()
@@ -132,17 +193,19 @@ def main() -> None:
         sys.exit(1)
 
 
-def markets(number: int, *, curve: bool) -> Iterator[Market]:
+def markets(number: int, variant: str, *, curve: bool) -> Iterator[Market]:
     """Markets without an edge and with one of the wanted size in turn, and the curve's."""
+    of = VARIANTS[variant]
     for place in range(number):
-        yield Market("none", 0.0, FIRST_SEED + place)
-        yield Market(EDGES[place % len(EDGES)], TARGET_SHARPE, FIRST_SEED + 5_000 + place)
+        yield Market("none", 0.0, FIRST_SEED + place, variant)
+        edge = of.edges[place % len(of.edges)]
+        yield Market(edge, of.sharpe, FIRST_SEED + 5_000 + place, variant)
     if curve:
         for sharpe in SHARPES:
-            if sharpe != TARGET_SHARPE:
+            if sharpe != of.sharpe:
                 for place in range(number // 4):
                     seed = FIRST_SEED + round(10_000 * (1.0 + sharpe)) + place
-                    yield Market(EDGES[place % len(EDGES)], sharpe, seed)
+                    yield Market(of.edges[place % len(of.edges)], sharpe, seed, variant)
 
 
 def read(path: Path) -> list[Decided]:
@@ -198,7 +261,11 @@ def decide(market: Market, place: Path = IN_MEMORY) -> Decided:
         bars.write_parquet(folder / "bars.parquet")
         last: datetime = bars["timestamp"].max()  # type: ignore[assignment]
         settings = folder / "harmony.toml"
-        settings.write_text(_SETTINGS.format(end=last.date() + timedelta(days=1)), encoding="utf-8")
+        text = (
+            _SETTINGS.format(end=last.date() + timedelta(days=1))
+            + VARIANTS[market.variant].settings
+        )
+        settings.write_text(text, encoding="utf-8")
         pipeline = PipelineContext(load_settings(settings, {}))
         run_stages(pipeline, PROMOTE)
         rules = pipeline.lake.read("promotions")
@@ -210,7 +277,7 @@ def decide(market: Market, place: Path = IN_MEMORY) -> Decided:
                 row["rule"]: (row["measure"], row["threshold"], row["passed"])
                 for row in rules.iter_rows(named=True)
             },
-            float(returns["sharpe"][0]) if returns.height else 0.0,  # nothing was traded
+            float((returns["sharpe"][0] if returns.height else None) or 0.0),  # nothing was traded
             time.process_time() - begun,
         )
 
@@ -231,25 +298,53 @@ def report(found: Sequence[Decided]) -> bool:
     """Print the tables and the targets; whether all are met."""
     null = [one for one in found if one.market.edge == "none"]
     edges = [one for one in found if one.market.edge != "none"]
-    target = [one for one in edges if one.market.sharpe == TARGET_SHARPE]
+    wanted = VARIANTS[found[0].market.variant].sharpe
+    target = [one for one in edges if one.market.sharpe == wanted]
     print("planted annual Sharpe  edge       promoted   95 % interval   captured Sharpe")
     for sharpe, edge in sorted({(one.market.sharpe, one.market.edge) for one in found}):
-        row([one for one in found if one.market == Market(edge, sharpe, one.market.seed)])
-    names = sorted({name for one in found for name in one.rules})
-    print("\nrule left out             promoted without an edge   with one of Sharpe 2")
+        row([one for one in found if (one.market.sharpe, one.market.edge) == (sharpe, edge)])
+    names = sorted({name for one in found for name in one.rules} - set(TRIED))
+    print(f"\nrule left out             promoted without an edge   with one of Sharpe {wanted:g}")
     for name in ("", *names):
         rates = [rate([one.promoted_without(name) for one in group]) for group in (null, target)]
         print(f"{name or '(none)':26}{rates[0]:>23.1%}{rates[1]:>23.1%}")
-    print("\nrule                      passed without an edge     with one of Sharpe 2")
+    print(f"\nrule                      passed without an edge     with one of Sharpe {wanted:g}")
     for name in names:
         rates = [rate([one.passes(name) for one in group]) for group in (null, target)]
         print(f"{name:26}{rates[0]:>23.1%}{rates[1]:>23.1%}")
-    return judge(null, target, found)
+    added_rules(null, target)
+    return found[0].market.variant != "library" or judge(null, target, found)
+
+
+def added_rules(null: Sequence[Decided], edges: Sequence[Decided]) -> None:
+    """Print what each rule that is off would let pass by itself and added to the others, where it
+    was measured.
+    """
+    measured = [name for name in TRIED if any(name in one.rules for one in null)]
+    if measured:
+        print(
+            "\n                                  alone: without, with an edge     added to the rest"
+        )
+    for rule in measured:
+        for threshold in TRIED[rule]:
+            shares = []
+            for group in (null, edges):
+                passes = [one.passes_at(rule, threshold) for one in group]
+                both = [
+                    passed and one.promoted_without()
+                    for passed, one in zip(passes, group, strict=True)
+                ]
+                shares += [rate(passes), rate(both)]
+            alone, added = shares[::2], shares[1::2]
+            print(
+                f"{rule:24}{threshold:>8.2f}{alone[0]:>15.1%}{alone[1]:>11.1%}"
+                f"{added[0]:>14.1%}{added[1]:>9.1%}"
+            )
 
 
 def row(group: Sequence[Decided]) -> None:
     """One line of the first table."""
-    promoted, market = sum(one.promoted for one in group), group[0].market
+    promoted, market = sum(one.promoted_without() for one in group), group[0].market
     low, high = interval(promoted, len(group))
     mean = sum(one.captured for one in group) / len(group)
     print(
@@ -263,7 +358,9 @@ def power_curve(found: Sequence[Decided]) -> bytes:
     from harmony_pipeline.reports import style
 
     sizes = sorted({one.market.sharpe for one in found})
-    groups = [[one.promoted for one in found if one.market.sharpe == size] for size in sizes]
+    groups = [
+        [one.promoted_without() for one in found if one.market.sharpe == size] for size in sizes
+    ]
     rates = [rate(group) for group in groups]
     bounds = [interval(sum(group), len(group)) for group in groups]
     figure, (axes,) = style.canvas(
@@ -284,7 +381,7 @@ def power_curve(found: Sequence[Decided]) -> bytes:
 
 def judge(null: Sequence[Decided], target: Sequence[Decided], found: Sequence[Decided]) -> bool:
     """Print a line a target."""
-    false, power = rate([one.promoted for one in null]), rate([one.promoted for one in target])
+    false, power = (rate([one.promoted_without() for one in group]) for group in (null, target))
     seconds = sorted(one.cpu_seconds for one in found)[len(found) // 2]
     lines = [
         (f"false promotion of {len(null)} markets", f"{false:.1%}", "at most 1 %", false <= 0.01),

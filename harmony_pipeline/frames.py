@@ -64,11 +64,14 @@ def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, IntArr
     """For each row after the first, whether it is above the row before; and those of them where
     `first` is another.
     """
-    begins = (first.slice(1) != first.head(-1)).arg_true()
+    import numpy as np
+
+    begins = np.flatnonzero((first.slice(1) != first.head(-1)).to_numpy())
     stamps = second.to_physical().to_numpy()
     rising = stamps[1:] > stamps[:-1]
-    rising[begins.to_numpy()] = (first.gather(begins + 1) > first.gather(begins)).to_numpy()
-    return rising, begins.to_numpy()
+    # picked by brackets: each `gather` is a query of its own
+    rising[begins] = (first[begins + 1] > first[begins]).to_numpy()
+    return rising, begins
 
 
 def sort_rows(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -28,7 +28,6 @@ def file_lock(
 
     Raises `refusal(holder)` when somebody else still holds it after the timeout.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # a soft lock would outlive its holder
     lock = FileLock(path, poll_interval=_POLL_SECONDS, fallback_to_soft=False)
     try:
@@ -81,4 +80,8 @@ def _holder(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     """Say who holds the lock; on a full disk it is held all the same."""
     with suppress(OSError):
-        path.write_text(text, encoding="utf-8")
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)

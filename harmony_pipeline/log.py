@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,22 @@ def log_file(state: Path | None) -> Path:
 def log(state: Path | None, event: str, level: int = logging.INFO, **facts: Any) -> Path | None:
     """Append one line; the file, or None when it could not be written."""
     path = log_file(state)
+    return path if _logger(_Lines(path)).log(level, event, **facts) else None
+
+
+def log_all(state: Path | None, event: str, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Append a line about each; the file is opened once."""
+    found = list(lines)
+    if found:
+        together = _Together(log_file(state))
+        for facts in found:
+            _logger(together).info(event, **facts)
+        together.write()
+
+
+def _logger(lines: "_Lines") -> Any:
     levels = structlog.make_filtering_bound_logger(logging.INFO)
-    logger = structlog.wrap_logger(_Lines(path), processors=_PROCESSORS, wrapper_class=levels)
-    return path if logger.log(level, event, **facts) else None
+    return structlog.wrap_logger(lines, processors=_PROCESSORS, wrapper_class=levels)
 
 
 @contextlib.contextmanager
@@ -145,6 +158,9 @@ class _Lines:
 
     def append(self, line: str) -> bool:
         """Append one line; whether it could be written."""
+        return self._append([line])
+
+    def _append(self, lines: Sequence[str]) -> bool:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             handler = _RotatingFile(
@@ -155,12 +171,30 @@ class _Lines:
                 errors="backslashreplace",
             )
             with contextlib.closing(handler):
-                handler.emit(logging.makeLogRecord({"msg": line}))
+                for line in lines:
+                    handler.emit(logging.makeLogRecord({"msg": line}))
         except (OSError, ValueError):  # closing writes what is left, and fails on a full disk too
             return False
         return not handler.failed
 
     info = warning = error = append
+
+
+class _Together(_Lines):
+    """Lines that are put down at the end, in one go."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self._waiting: list[str] = []
+
+    def info(self, line: str) -> bool:
+        """Keep a line."""
+        self._waiting.append(line)
+        return True
+
+    def write(self) -> None:
+        """Append the lines."""
+        self._append(self._waiting)
 
 
 def _add_seconds(_logger: Any, _method: str, event: Any) -> Any:

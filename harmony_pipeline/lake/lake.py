@@ -140,6 +140,8 @@ class Lake:
         """Tables whose schema file is absent and could not be written (a full or read-only disk):
         they can be read all the same.
         """
+        self.without_past: frozenset[str] = frozenset()
+        """Tables that keep no earlier version, nor the file that stands in for one."""
         self._writer = Writer(self.store, clock, lock_timeout_seconds)
 
     def open(self) -> "Lake":
@@ -148,36 +150,44 @@ class Lake:
         """
         if self.above is not None:
             self.above.open()
-        files = [
-            (table, name)
-            for table in self.tables.values()
-            for name in (
-                present_name(table.name, SCHEMA_PARTITION),
-                kept_name(table.name, SCHEMA_PARTITION, BEGINNING),
-            )
-        ]
-        for (table, name), found in zip(
-            files,
-            self.store.map_parallel(lambda one: self.store.schema(one[1]), files),
-            strict=True,
-        ):
-            # files of the same bytes have one schema object
-            right = schema_of_bytes(file_without_rows(table))
-            if found is not right and found != right:
-                self._write_schema(table, name)
+        names = {table: present_name(table, SCHEMA_PARTITION) for table in self.tables}
+        self.without_schema |= self._write_schemas(names)
         self._opened = True
         return self
 
-    def _write_schema(self, table: Table, name: str) -> None:
-        """Write one schema file; a disk that takes nothing more must not keep anybody from
-        reading.
+    def prepare_past(self, tables: Iterable[str]) -> None:
+        """Make the zero-row files on which views of the past of these tables rely; under `as_of`
+        nothing is made. Most lakes are never asked for them, and making folders is most of what a
+        new lake costs.
         """
-        try:
-            self._writer.write_schema(table, name)
-        except OSError as error:
-            if error.errno not in _TAKES_NOTHING:
-                raise
-            self.without_schema |= {table.name}
+        names = {table: kept_name(table, SCHEMA_PARTITION, BEGINNING) for table in tables}
+        absent = self._write_schemas(names) if self.as_of is None else set(names)
+        self.without_past = self.without_past - set(names) | {
+            table
+            for table in absent
+            if not any(
+                file.name.endswith(".parquet") for file in self.store.files(f"_history/{table}")
+            )
+        }
+
+    def _write_schemas(self, names: Mapping[str, str]) -> set[str]:
+        """Write the schema files, by table, that are not right; returns the tables whose file could
+        not be written: a disk that takes nothing more must not keep anybody from reading.
+        """
+        files, absent = list(names.items()), set()
+        known = self.store.map_parallel(lambda one: self.store.schema(one[1]), files)
+        for (name, file), found in zip(files, known, strict=True):
+            # files of the same bytes have one schema object
+            right = schema_of_bytes(file_without_rows(self.tables[name]))
+            if found is right or found == right:
+                continue
+            try:
+                self._writer.write_schema(self.tables[name], file)
+            except OSError as error:
+                if error.errno not in _TAKES_NOTHING:
+                    raise
+                absent.add(name)
+        return absent
 
     def ready(self) -> "Lake":
         """Open it, if that was not done yet."""

@@ -87,7 +87,7 @@ class ContentHash:
     def add(self, frame: pl.DataFrame) -> "ContentHash":
         """Take the rows of `frame` in."""
         self.rows += frame.height
-        kept = frame.select(self._kept)
+        kept = frame[self._kept]
         for start in range(0, frame.height, _HASHED_ROWS):
             self._digest.update(
                 kept[start : start + _HASHED_ROWS].hash_rows(seed=0).to_numpy().data

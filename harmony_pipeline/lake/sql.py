@@ -103,12 +103,19 @@ def views_script(lake: Lake, names: Collection[str] | None = None) -> str:
     `NAME_as_of(moment)` and those of `sql/macros`; or those `names` only.
     """
     lake.ready()
+    every = sorted(lake.tables)
+    shown = {name for name in every if names is None or name in names}
+    past = {
+        name
+        for name in every
+        if names is None or f"{name}_as_of" in names or (name in shown and lake.as_of is not None)
+    }
+    lake.prepare_past(every if VERSIONS in (names or ()) else sorted(past))
     statements = []
     for name, table in sorted(lake.tables.items()):
-        has_view = names is None or name in names
-        if names is None or f"{name}_as_of" in names or (has_view and lake.as_of is not None):
+        if name in past:
             statements.append(_as_of_macro(lake, table))
-        if has_view:
+        if name in shown:
             statements.append(view(table, _source(lake, table)))
     if (names is None and not lake.without_schema) or VERSIONS in (names or ()):
         statements.append(
@@ -214,15 +221,13 @@ where v.place = 1{until}"""
 def _files(lake: Lake, *names: str) -> str:
     """A SQL list of patterns: present and earlier files of the tables."""
     root = quoted(lake.store.root)
-    return (
-        "["
-        + ", ".join(
-            f"'{root}/{name}/partition=*/{name}.parquet',"
-            f" '{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'"
-            for name in names
-        )
-        + "]"
-    )
+    patterns = [f"'{root}/{name}/partition=*/{name}.parquet'" for name in names]
+    patterns += [
+        f"'{root}/_history/{name}/partition=*/known_since=*/{name}.parquet'"
+        for name in names
+        if name not in lake.without_past
+    ]
+    return f"[{', '.join(patterns)}]"
 
 
 def query(

@@ -62,7 +62,7 @@ class Stream:
         self._writer: Any = None
         self._is_closed = False
         self._waiting: list[pl.DataFrame] = []
-        self._last = table.empty().select(table.key)
+        self._last = table.empty()[list(table.key)]
 
     def append(self, frame: pl.DataFrame) -> None:
         """Add rows whose keys do not lie before those already added. Raises DataError when they do,
@@ -71,13 +71,14 @@ class Stream:
         rows = self.table.conform(frame)
         if rows.is_empty():
             return
-        seam = pl.concat([self._last, rows.select(self.table.key).head(1)])
+        ends = rows[list(self.table.key)]
+        seam = pl.concat([self._last, ends.head(1)])
         if not is_sorted(seam, self.table.key):
             raise DataError(
                 f"{self.table.name}: a batch begins at {seam.row(1)}, before the end of the last"
                 f" one at {seam.row(0)}; append batches in key order"
             )
-        self._last = rows.select(self.table.key).tail(1)
+        self._last = ends.tail(1)
         self.digest.add(rows)
         if self.table.known_by:
             self.learned = span(self.learned, rows[self.table.known_by])

@@ -110,7 +110,7 @@ def summarise(
         ),
         **{name: pl.Series(values) for name, values in whole.items()},
         **{
-            name: pl.Series(values).fill_nan(None)
+            name: pl.Series(values, nan_to_null=True)
             for name, values in zip(_REAL, reals[:, :found], strict=True)
         },
     }

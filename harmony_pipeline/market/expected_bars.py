@@ -64,9 +64,10 @@ def find_slots(
     target, stop = (int(table["date"].search_sorted(day, side="left")) for day in (first, end))
     begin = max(0, target - past_sessions)
     sessions = table[begin : max(stop, begin)]
-    rows = _slots_of(sessions, calendar, timeframe)
+    expected = _slots_of(sessions.lazy(), calendar, timeframe)
     if known_until is not None:
-        rows = rows.filter(pl.col("bar_end") <= known_until)
+        expected = expected.filter(pl.col("bar_end") <= known_until)
+    rows = expected.collect(engine="in-memory")
     session = rows["session"].to_numpy().astype(np.int64)
     return Slots(
         timeframe,
@@ -78,7 +79,7 @@ def find_slots(
     )
 
 
-def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
+def _slots_of(sessions: pl.LazyFrame, calendar: Calendar, timeframe: str) -> pl.LazyFrame:
     """session, timestamp, bar_end, bucket; sorted by timestamp."""
     numbered = sessions.with_row_index("session")
     if timeframe in LONG_TIMEFRAMES:
@@ -102,7 +103,7 @@ def _slots_of(sessions: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.
     ).sort("timestamp")
 
 
-def _on_clock_grid(numbered: pl.DataFrame, calendar: Calendar, step: int) -> pl.DataFrame:
+def _on_clock_grid(numbered: pl.LazyFrame, calendar: Calendar, step: int) -> pl.LazyFrame:
     """Bars on the exchange's clock. Within a session the grid runs in elapsed time, as bars do."""
     midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(
         seconds=calendar.grid.offset_minutes * 60 % step
@@ -124,7 +125,7 @@ def _on_clock_grid(numbered: pl.DataFrame, calendar: Calendar, step: int) -> pl.
     return rows.filter(~(idle.fill_null(value=False) | taken.fill_null(value=False)))
 
 
-def _on_session_grid(numbered: pl.DataFrame, step: int) -> pl.DataFrame:
+def _on_session_grid(numbered: pl.LazyFrame, step: int) -> pl.LazyFrame:
     """Bars from the start of each stretch: the morning, and the afternoon after lunch."""
     morning = numbered.with_columns(start="open", stop=pl.coalesce("break_start", "close"))
     afternoon = numbered.filter(pl.col("break_end").is_not_null()).with_columns(
@@ -133,7 +134,7 @@ def _on_session_grid(numbered: pl.DataFrame, step: int) -> pl.DataFrame:
     return _split_into_bars(pl.concat([morning, afternoon]), step)
 
 
-def _split_into_bars(stretches: pl.DataFrame, step: int) -> pl.DataFrame:
+def _split_into_bars(stretches: pl.LazyFrame, step: int) -> pl.LazyFrame:
     """`start` to `stop` as bars of `step` seconds (timestamp, bar_end); the last may be short."""
     count = ((pl.col("stop") - pl.col("start")).dt.total_seconds() + step - 1) // step
     rows = stretches.with_columns(at=pl.int_ranges(0, count)).explode("at")

@@ -49,15 +49,12 @@ def run_starts(texts: pl.Series) -> IntArray:
         starts = np.concatenate(
             [
                 starts[:1],
-                (texts.slice(1) != texts.head(max(texts.len() - 1, 0)))
-                .arg_true()
-                .cast(pl.Int64)
-                .to_numpy()
+                np.flatnonzero((texts.slice(1) != texts.head(max(texts.len() - 1, 0))).to_numpy())
                 + 1,
             ]
         )
     elif starts.size > 1:
-        differs = (texts.gather(starts[1:]) != texts.gather(starts[1:] - 1)).to_numpy()
+        differs = (texts[starts[1:]] != texts[starts[1:] - 1]).to_numpy()
         starts = np.concatenate([starts[:1], starts[1:][differs]])
     return np.append(starts, texts.len())
 

@@ -15,9 +15,12 @@ sum of (1 - 2p)^2 p (1 - p), whatever the outcomes' mean.
 import math
 
 import numpy as np
+import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.models.samples import HIDDEN_REGIME, REGIME_NAMES
 
+PROBABILITY, CALIBRATION = "probability", "calibration"  # measures that are no input
 BINS = 10
 _PRIOR = 0.5  # of a row in each bin, so that an empty bin is no infinite surprise
 
@@ -67,6 +70,23 @@ def calibration_statistic(
     by_day = np.bincount(np.unique(days, return_inverse=True)[1], weights=gaps)
     variance = max(plain, float(np.sum(by_day**2)))
     return None if plain <= 0.0 else float(gaps.sum()) / math.sqrt(variance)
+
+
+def newest_drift(drift: pl.DataFrame, rows: int) -> tuple[float | None, float | None]:
+    """(largest stability index of an input that exceeds its own `threshold`, 0 without one;
+    calibration's statistic) of the newest period of at least `rows` events.
+
+    drift: rows of table DRIFT, of one horizon. None for what was not measured there. Inputs that
+    tell the regime are left out: there is one value a day for all events, and regimes change.
+    """
+    enough = drift.filter(pl.col("rows") >= rows)
+    newest = enough.filter(pl.col("period") == pl.col("period").max())
+    others = [PROBABILITY, CALIBRATION, *REGIME_NAMES, HIDDEN_REGIME]
+    inputs = newest.filter(~pl.col("measure").is_in(others) & pl.col("value").is_not_null())
+    beyond = inputs.filter(pl.col("value") > pl.col("threshold"))["value"].max()
+    index = None if inputs.is_empty() else 0.0 if beyond is None else beyond
+    known = newest.filter(pl.col("measure") == CALIBRATION)["value"].drop_nulls()
+    return index, known[0] if known.len() else None  # type: ignore[return-value]
 
 
 def _edges(training: FloatArray, bins: int) -> FloatArray:

@@ -25,15 +25,17 @@ from harmony_pipeline.models.scores import finite_or_none, reliability, scores
 FEWEST_DAYS = 10
 
 
-def evaluate(predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC") -> dict[str, Any]:
+def evaluate(
+    predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC", *, periods_too: bool = True
+) -> dict[str, Any]:
     """Scores of the resolved predictions of one horizon, as a dict for JSON; None for what cannot
     be measured.
 
     rows, resolved_rows, days, periods; brier, base_brier, brier_ratio (under 1: better than the
     base rate), log_loss, auc, calibration_error (10 bins), base_rate (mean of the benchmark's
     forecasts), frequency; p_value, t_statistic, lag_days; reliability (one dict a bin); by_period
-    (the same scores, one dict a period). Days are the dates of `zone`. Raises DataError for more
-    than one horizon.
+    (the same scores, one dict a period; with `periods_too`). Days are the dates of `zone`. Raises
+    DataError for more than one horizon.
     """
     horizons = predictions["horizon"].unique().to_list()
     if len(horizons) > 1:
@@ -69,10 +71,16 @@ def evaluate(predictions: pl.DataFrame, labels: pl.DataFrame, zone: str = "UTC")
         **_scores(rows),
         **_day_test(rows, zone),
         "reliability": reliability(_column(rows, "probability"), _column(rows, "label")).to_dicts(),
-        "by_period": [
-            {"period": key, "rows": part.height, **_scores(part)} for key, part in _by_period(rows)
-        ],
-    }
+    } | (
+        {
+            "by_period": [
+                {"period": key, "rows": part.height, **_scores(part)}
+                for key, part in _by_period(rows)
+            ]
+        }
+        if periods_too
+        else {}
+    )
 
 
 def _by_period(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

@@ -41,7 +41,7 @@ def forecast_pvalue(
     """
     earlier = predictions.filter(pl.col("timestamp") < known_by)
     settled = labels.filter(pl.col("end_timestamp") <= known_by)
-    pvalue = evaluate(earlier, settled, zone).get("p_value")
+    pvalue = evaluate(earlier, settled, zone, periods_too=False).get("p_value")
     return None if pvalue is None else float(pvalue)
 
 

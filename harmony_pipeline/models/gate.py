@@ -7,7 +7,8 @@ visible why a model traded.
 Sharpe rules: Bailey & Lopez de Prado 2012 (probabilistic) and 2014 (deflated by the number of
 trials), at the level that the looks at this record have left (models/sequential.py). Length:
 Bailey et al. 2014 (what luck reaches with so many trials in so short a time). Overfitting: Bailey
-et al. 2017 (PBO).
+et al. 2017 (PBO). Stability of the forecasts, where the settings ask for it: Lopez de Prado 2018,
+ch. 12 (paths), and models/drift.py.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,10 @@ from harmony_pipeline.models.sequential import look_level
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
 
-FORECAST_RULES = frozenset({"brier_ratio", "forecast_pvalue", "calibration_error"})
+STABILITY_RULES = frozenset({"cross_validation_sharpe", "input_drift", "calibration_drift"})
+FORECAST_RULES = frozenset(
+    {"brier_ratio", "forecast_pvalue", "calibration_error", *STABILITY_RULES}
+)
 MODEL_RULES = frozenset({"periods", "own_predictions"})
 BY_HAND = "by_hand"  # the rule of a decision that a person made
 LOOK = "days"  # the rule whose measure tells at how many days a decision looked
@@ -47,6 +51,12 @@ class Evidence:
     brier_ratio: float | None  # Brier score over the base rate's
     forecast_pvalue: float | None  # day-block test that the forecasts beat the base rate
     calibration_error: float | None
+    # the quantile asked for of the annual Sharpe ratios of the cross-validation's paths
+    cross_validation_sharpe: float | None
+    # largest stability index of an input that is beyond chance, 0 without one
+    input_drift: float | None
+    # Spiegelhalter's normal statistic of the newest period; its sign does not matter
+    calibration_drift: float | None
     monte_carlo_return: float | None  # the quantile asked for of the stressed final return
     # 95 % quantile of the stressed maximum drawdown, as a fraction lost; its sign does not matter
     drawdown_p95: float | None
@@ -126,14 +136,19 @@ def look_threshold(
 
 
 def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = ()) -> list[Rule]:
-    """Every rule with its measure. looks: days of returns at earlier decisions on this record."""
+    """Every rule that has a threshold, with its measure. looks: days of returns at earlier
+    decisions on this record.
+    """
     of, days = evidence, finite_or_none(evidence.days)
-    drawdown = None if of.drawdown_p95 is None else abs(of.drawdown_p95)
+    drawdown, calibration_drift = (
+        None if signed is None else abs(signed)
+        for signed in (of.drawdown_p95, of.calibration_drift)
+    )
     deflated, probabilistic = (
         look_threshold(minimum, days, looks, settings.spending_half_days)
         for minimum in (settings.minimum_deflated_sharpe, settings.minimum_probabilistic_sharpe)
     )
-    at_least: dict[str, tuple[float, float | None]] = {
+    at_least: dict[str, tuple[float | None, float | None]] = {
         "trades": (settings.minimum_trades, of.trades),
         "periods": (settings.minimum_periods, of.periods),
         LOOK: (settings.minimum_days, of.days),
@@ -144,22 +159,33 @@ def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = 
             settings.minimum_monte_carlo_return,
             of.monte_carlo_return,
         ),
+        "cross_validation_sharpe": (
+            settings.minimum_cross_validation_sharpe,
+            of.cross_validation_sharpe,
+        ),
     }
-    at_most: dict[str, tuple[float, float | None]] = {
+    at_most: dict[str, tuple[float | None, float | None]] = {
         "chance_sharpe": (settings.maximum_chance_sharpe, of.chance_sharpe),
         "min_track_record": (days or 0.0, of.min_track_record),
         "pbo": (settings.maximum_pbo, of.pbo),
         "brier_ratio": (settings.maximum_brier_ratio, of.brier_ratio),
         "forecast_pvalue": (settings.maximum_forecast_pvalue, of.forecast_pvalue),
         "calibration_error": (settings.maximum_calibration_error, of.calibration_error),
+        "input_drift": (settings.maximum_input_drift, of.input_drift),
+        "calibration_drift": (settings.maximum_calibration_drift, calibration_drift),
         "drawdown_p95": (settings.maximum_drawdown_p95, drawdown),
     }
     return [
         *(
             Rule(name, "at least", least, finite_or_none(m))
             for name, (least, m) in at_least.items()
+            if least is not None
         ),
-        *(Rule(name, "at most", most, finite_or_none(m)) for name, (most, m) in at_most.items()),
+        *(
+            Rule(name, "at most", most, finite_or_none(m))
+            for name, (most, m) in at_most.items()
+            if most is not None
+        ),
     ]
 
 

@@ -83,6 +83,16 @@ class CrossValidationSettings(FrozenSettings):
 class GateSettings(FrozenSettings):
     """The written rules of promotion; a model passes all of them or stays where it is."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {
+            "cross_validation_quantile",
+            "minimum_cross_validation_sharpe",
+            "maximum_input_drift",
+            "maximum_calibration_drift",
+            "drift_rows",
+        }
+    )
+
     minimum_trades: int = Field(100, ge=1)
     minimum_periods: int = Field(3, ge=1, description="walk-forward periods with predictions")
     minimum_days: int = Field(252, ge=1, description="days of out-of-sample returns")
@@ -118,6 +128,37 @@ class GateSettings(FrozenSettings):
         0.05, gt=0.0, le=1.0, description="day-block test that the forecasts beat the base rate"
     )
     maximum_calibration_error: float = Field(0.05, gt=0.0, le=1.0)
+    cross_validation_quantile: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description="share of the cross-validation's paths that may earn less than the minimum",
+    )
+    minimum_cross_validation_sharpe: float | None = Field(
+        None,
+        description=(
+            "that quantile of the annual Sharpe ratios of the cross-validation's paths; none: not"
+            " asked"
+        ),
+    )
+    maximum_input_drift: float | None = Field(
+        None,
+        ge=0.0,
+        description=(
+            "largest stability index of an input between training and newest period, where it is"
+            " beyond chance; none: not asked"
+        ),
+    )
+    maximum_calibration_drift: float | None = Field(
+        None,
+        ge=0.0,
+        description=(
+            "size of the normal statistic of the newest period's calibration; none: not asked"
+        ),
+    )
+    drift_rows: int = Field(
+        100, ge=1, description="events of a period from which its drift is judged"
+    )
     monte_carlo_quantile: float = Field(
         0.5,
         gt=0.0,

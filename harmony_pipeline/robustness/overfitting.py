@@ -11,9 +11,9 @@ answer.
 Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PSR, minimum track
 record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2014,
 "Pseudo-mathematics and financial charlatanism" (minimum backtest length) and 2015, "The probability
-of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA, from
-the `arch` package); Romano & Wolf 2005, "Stepwise multiple testing as formalized data snooping"
-(StepM).
+of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA, with
+the stationary bootstrap of `arch`); Romano & Wolf 2005, "Stepwise multiple testing as formalized
+data snooping" (StepM).
 """
 
 import math
@@ -31,6 +31,9 @@ from harmony_pipeline.robustness.effective_trials import effective_trials, expec
 from harmony_pipeline.robustness.settings import OverfittingSettings
 
 MINIMUM_OBSERVATIONS = 3  # below this there is no deviation worth the name
+_STEP_SIZE = (
+    0.05  # of StepM: the chance that any of the trials it names does not beat doing nothing
+)
 _CHUNK = 4096  # combinations handled at once, so that 20 splits (184 756) fit in memory
 
 
@@ -256,14 +259,12 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
     arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the
     same. None when no trial varies.
     """
-    studentized, _varying = _studentized(matrix)
-    if studentized is None:
-        return None
-    return float(_spa(studentized, reps, seed).pvalues["consistent"])
+    test = _superiority(matrix, reps, seed)
+    return None if test is None else test.pvalue(matrix.shape[1])
 
 
 def superior_trials(
-    matrix: FloatArray, reps: int, seed: int, size: float = 0.05
+    matrix: FloatArray, reps: int, seed: int, size: float = _STEP_SIZE
 ) -> list[int] | None:
     """StepM: the trials (columns of `matrix`, ascending) that beat doing nothing, with a chance of
     at most `size` that any of them does not (Romano & Wolf 2005, "Stepwise multiple testing as
@@ -272,19 +273,58 @@ def superior_trials(
     Step by step the trials above SPA's critical value are taken out, and the rest is tested against
     its own, lower one. None when no trial varies.
     """
-    studentized, varying = _studentized(matrix)
-    if studentized is None:
+    test = _superiority(matrix, reps, seed)
+    return None if test is None else test.superior(size)
+
+
+@dataclass(frozen=True)
+class _Superiority:
+    """One bootstrap of the trials that vary, for the tests of all and of some of them.
+
+    `varying` are their numbers, `means` those of their returns over the long-run deviation, and
+    `simulated` [draws, trials] the means of resampled returns, less `means` where a trial is not
+    far below zero (Hansen 2005, the consistent one of his three).
+    """
+
+    varying: IntArray
+    means: FloatArray
+    simulated: FloatArray
+
+    def pvalue(self, trials: int) -> float | None:
+        """SPA's of the first so many trials; None when none of them varies."""
+        chosen = self.varying < trials
+        if not chosen.any():
+            return None
+        best = self.simulated[:, chosen].max(axis=1)
+        return float((best > self.means[chosen].max()).mean())
+
+    def superior(self, size: float) -> list[int]:
+        """StepM's trials, ascending."""
+        left = np.ones(self.varying.size, np.bool_)
+        while left.any():
+            bound = np.percentile(self.simulated[:, left].max(axis=1), 100.0 * (1.0 - size))
+            better = left & (self.means > bound)
+            if not better.any():
+                break
+            left = left & ~better
+        return [int(trial) for trial in self.varying[~left]]
+
+
+def _superiority(matrix: FloatArray, reps: int, seed: int) -> _Superiority | None:
+    """The bootstrap of these trials; None when none varies."""
+    from arch.bootstrap import StationaryBootstrap
+
+    returns, varying = _studentized(matrix)
+    if returns is None:
         return None
-    left, found = np.arange(varying.size), []
-    while left.size:
-        test = _spa(studentized[:, left], reps, seed)
-        bound = float(test.critical_values(size)["consistent"])
-        better = studentized[:, left].mean(axis=0) > bound
-        if not better.any():
-            break
-        found += varying[left[better]].tolist()
-        left = left[~better]
-    return sorted(found)
+    days = returns.shape[0]
+    block = math.isqrt(days)
+    draws = StationaryBootstrap(block, returns, seed=seed).bootstrap(reps)
+    resampled = np.array([values[0].mean(axis=0) for values, _ in draws])
+    means = returns.mean(axis=0)
+    error = long_run_deviations(returns, block) / math.sqrt(days)
+    is_close = means >= -error * math.sqrt(2.0 * math.log(math.log(days)))
+    return _Superiority(varying, means, resampled - np.where(is_close, means, 0.0))
 
 
 def _studentized(matrix: FloatArray) -> tuple[FloatArray | None, IntArray]:
@@ -299,23 +339,6 @@ def _studentized(matrix: FloatArray) -> tuple[FloatArray | None, IntArray]:
         return None, varying
     values = values[:, varying]
     return values / long_run_deviations(values, math.isqrt(values.shape[0])), varying
-
-
-def _spa(studentized: FloatArray, reps: int, seed: int) -> Any:
-    """The computed test of arch. It takes LOSSES, hence the minus; the benchmark loses nothing."""
-    from arch.bootstrap import SPA
-
-    test = SPA(
-        np.zeros(studentized.shape[0]),
-        -studentized,
-        block_size=math.isqrt(studentized.shape[0]),
-        reps=reps,
-        bootstrap="stationary",
-        studentize=False,
-        seed=seed,
-    )
-    test.compute()
-    return test
 
 
 def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
@@ -370,7 +393,8 @@ def overfitting_row(
     pessimistic = moments(with_worst_loss(values, lost)) if sample else None
     # the chosen one stands last, whether or not it is among the trials
     every_one = np.column_stack([matrix, values]) if matrix.size else values[:, None]
-    superior = superior_trials(every_one, settings.bootstrap_reps, settings.seed)
+    test = _superiority(every_one, settings.bootstrap_reps, settings.seed)
+    superior = test.superior(_STEP_SIZE) if test else None
     row: dict[str, Any] = {
         "strategy": strategy,
         "n_trials": every.height,
@@ -380,7 +404,7 @@ def overfitting_row(
         "dsr": deflated_sharpe(sample, effective) if sample else None,
         "pbo": cscv.pbo if cscv else None,
         "splits": settings.splits,
-        "spa_pvalue": superior_ability(matrix, settings.bootstrap_reps, settings.seed),
+        "spa_pvalue": test.pvalue(every_one.shape[1] - 1) if test else None,
         "superior_trials": (
             None if superior is None else sum(one < every_one.shape[1] - 1 for one in superior)
         ),

@@ -78,4 +78,5 @@ def _no_side(pipeline: PipelineContext, strategy: str) -> str:
 
 
 def _any_row(rows: pl.LazyFrame) -> bool:
-    return not rows.head(1).collect(engine="in-memory").is_empty()
+    # counting reads the columns of the conditions alone
+    return bool(rows.select(pl.len()).collect(engine="in-memory").item())

@@ -32,6 +32,7 @@ from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.models.registry import ModelRegistry
+from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.schemas import features_table
 from harmony_pipeline.stages.code_identity import library_versions
 from harmony_pipeline.stages.result import StageResult
@@ -111,6 +112,13 @@ class PipelineContext:
             None if self.settings.as_of is None else self.settings.present_state_root / "models"
         )
         return ModelRegistry(self.settings.state_root / "models", behind, self.settings.as_of)
+
+    @cached_property
+    def kept_samples(self) -> dict[str, dict[int, Samples]]:
+        """The events by horizon that `model` read and `predictions` takes over, under what they
+        were read from.
+        """
+        return {}
 
     @cached_property
     def feature_set(self) -> FeatureSet:

@@ -10,6 +10,8 @@ import polars as pl
 from harmony_pipeline.arrays import BoolArray
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.models.drift import (
+    CALIBRATION,
+    PROBABILITY,
     calibration_statistic,
     chance_threshold,
     stability_index,
@@ -93,7 +95,7 @@ def _of_period(
     for place, name in enumerate(samples.names):
         yield common | _index(name, samples.X[train, place], samples.X[test, place])
     probability = trained.predict(samples.X)
-    yield common | _index("probability", probability[train], probability[test])
+    yield common | _index(PROBABILITY, probability[train], probability[test])
     yield common | _calibration(pipeline, samples.where(test), trained)
 
 
@@ -126,7 +128,7 @@ def _calibration(
     days = local.to_physical().to_numpy()[known]
     value = calibration_statistic(probability[known], outcome[known], days)
     return {
-        "measure": "calibration",
+        "measure": CALIBRATION,
         "value": value,
         "threshold": _NORMAL,
         "drifted": value is not None and abs(value) > _NORMAL,

@@ -38,11 +38,7 @@ def model(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     due = [period for period in periods if since[period.key] is None]
     horizons = pipeline.settings.labels.horizons_bars
     samples = (
-        with_first_bins(
-            pipeline,
-            {horizon: samples_until(pipeline, due[-1].end, horizon) for horizon in horizons},
-            due[-1],
-        )
+        with_first_bins(pipeline, _read_samples(pipeline, due[-1].end, horizons), due[-1])
         if due
         else {}
     )
@@ -336,14 +332,7 @@ def predictions(pipeline: PipelineContext, periods: Sequence[Period]) -> StageRe
     }
     due = [period for period in periods if since[period.key] is None]
     horizons = pipeline.settings.labels.horizons_bars
-    samples = (
-        {
-            horizon: samples_until(pipeline, due[-1].end, horizon, start=due[0].start)
-            for horizon in horizons
-        }
-        if due
-        else {}
-    )
+    samples = _samples_again(pipeline, due[0].start, due[-1].end, horizons) if due else {}
     parts: dict[str, StageResult] = {}
     for number, period in enumerate(periods, start=1):
         ids = list(
@@ -403,6 +392,39 @@ def _shown_predictions(
         nothing=why,
         unchanged_since=since,
     )
+
+
+def _read_samples(
+    pipeline: PipelineContext, end: datetime, horizons: Sequence[int]
+) -> dict[int, Samples]:
+    """`samples_until` of each horizon, kept for the predictions that follow."""
+    start = pipeline.trading_periods()[0].start
+    found = {horizon: samples_until(pipeline, end, horizon) for horizon in horizons}
+    pipeline.kept_samples.clear()
+    pipeline.kept_samples[_source(pipeline, start, end)] = found
+    return found
+
+
+def _samples_again(
+    pipeline: PipelineContext, start: datetime, end: datetime, horizons: Sequence[int]
+) -> dict[int, Samples]:
+    """`samples_until` of each horizon, as the models read them where nothing has changed since."""
+    kept = pipeline.kept_samples.pop(_source(pipeline, start, end), {})
+    pipeline.kept_samples.clear()
+    return {
+        horizon: kept[horizon]
+        if horizon in kept
+        else samples_until(pipeline, end, horizon, start=start)
+        for horizon in horizons
+    }
+
+
+def _source(pipeline: PipelineContext, start: datetime, end: datetime) -> str:
+    """What events are read from: the content of the tables, and the columns."""
+    keys = pipeline.overlapping(start, end)
+    hashes = [pipeline.lake.content_hashes(table, keys) for table in ("labels", "features")]
+    regimes = pipeline.lake.content_hashes("regimes")
+    return pipeline.fingerprint(keys, end, hashes, regimes, model_columns(pipeline))
 
 
 def samples_until(

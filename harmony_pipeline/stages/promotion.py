@@ -27,6 +27,12 @@ from harmony_pipeline.stages.market import ALL
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.robustness import current_statistics
+from harmony_pipeline.stages.stability import (
+    Stability,
+    make_current,
+    stability_of,
+    stability_tables,
+)
 from harmony_pipeline.stages.strategy_signals import filters_now, traded_predictions
 from harmony_pipeline.stages.unchanged import unchanged_since
 
@@ -44,6 +50,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             rows={"promotions": 0}, facts={**model, "promoted": False}, nothing=nothing
         )
     current_statistics(pipeline, strategy)
+    unmeasured = make_current(pipeline)
     made_from = _inputs(pipeline, strategy)
     since = _decided_since(pipeline, made_from)
     if since is not None:
@@ -54,7 +61,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
     scores = out_of_sample_scores(pipeline, recipe_of(pipeline, candidate))
     now = datetime.now(UTC)
     decision = decide(
-        evidence(pipeline, scores),
+        evidence(pipeline, scores, stability_of(pipeline, judged.recipe)),
         pipeline.settings.gate,
         judged,
         now,
@@ -75,15 +82,16 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             "rules passed": sketches.bars(decision.rules["passed"].cast(pl.Float64).to_list()),
             "reliability": Drawing.of(reliability_curve, pl.DataFrame(scores["reliability"])),
         },
-        notes=(
-            decision.reasons
-            if is_new
-            else [
-                f"the same decision as on {history['decided_at'][-1]:%Y-%m-%d %H:%M} UTC",
-                *decision.reasons,
-            ]
-        ),
+        notes=[
+            *([] if is_new else [f"the same decision as on {_minute(history['decided_at'][-1])}"]),
+            *decision.reasons,
+            *unmeasured,
+        ],
     )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _move_pointer(
@@ -102,6 +110,7 @@ def _inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
     tables: dict[str, list[str]] = {
         name: pipeline.lake.partitions(name) for name in ("models", "predictions", "labels")
     }
+    tables |= {name: [ALL] for name in stability_tables(pipeline)}
     tables |= {name: [strategy] for name in ("backtests", "trades", "overfitting", "monte_carlo")}
     return pipeline.made_from(
         tables, pipeline.settings.gate, strategy, pipeline.settings.trade_horizon
@@ -219,11 +228,11 @@ def out_of_sample_scores(pipeline: PipelineContext, recipe: str | None) -> dict[
     predictions = traded_predictions(pipeline).sort("symbol", "timestamp")
     own = predictions.clear() if recipe is None else predictions.filter(pl.col("recipe") == recipe)
     share = None if recipe is None or not predictions.height else own.height / predictions.height
-    scores = evaluate(own, pipeline.lake.read("labels"), pipeline.zone)
+    scores = evaluate(own, pipeline.lake.read("labels"), pipeline.zone, periods_too=False)
     return {**scores, "own_predictions": share}
 
 
-def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
+def evidence(pipeline: PipelineContext, scores: dict[str, Any], stability: Stability) -> Evidence:
     """Everything the gate asks about, measured out of sample; what could not be measured is
     None.
     """
@@ -265,6 +274,9 @@ def evidence(pipeline: PipelineContext, scores: dict[str, Any]) -> Evidence:
         brier_ratio=scores.get("brier_ratio"),
         forecast_pvalue=scores.get("p_value"),
         calibration_error=scores.get("calibration_error"),
+        cross_validation_sharpe=stability.cross_validation_sharpe,
+        input_drift=stability.input_drift,
+        calibration_drift=stability.calibration_drift,
         monte_carlo_return=_quantile(
             stressed,
             pl.col("final_equity") / run["initial_cash"] - 1.0,

@@ -256,13 +256,13 @@ def _signals_of(
     period: Period,
     remembering: _Remembering,
 ) -> pl.DataFrame:
-    known = pipeline.lake.read("features", [period.key])
+    known = cache(partial(pipeline.lake.read, "features", [period.key]))
     bars = partial(pipeline.lake.read, "bars", [period.key])
     frames = [
         (
             remembering.of(name, period)
             if name in remembering.strategies
-            else signals_of(strategy, known, bars, name)
+            else signals_of(strategy, known(), bars, name)
         ).select(pl.lit(name).alias("strategy"), "symbol", "timestamp", "side", "strength")
         for name, strategy in strategies.items()
     ]
@@ -298,10 +298,11 @@ def labels(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """
     parts: dict[str, StageResult] = {}
     terms = pipeline.instruments, lives_of(pipeline)
+    begins = securities_begin(terms[1])
     for number, period in enumerate(periods, start=1):
         since = _labels_unchanged_since(pipeline, period, terms)
         if since is None:
-            table, reach = _labels_of(pipeline, period, terms)
+            table, reach = _labels_of(pipeline, period, terms[0], begins)
             pipeline.lake.write(
                 "labels", period.key, table, _labels_made_from(pipeline, period, reach, terms)
             )
@@ -370,7 +371,7 @@ def _shown_labels(table: pl.DataFrame, since: datetime | None) -> StageResult:
 
 
 def _labels_of(
-    pipeline: PipelineContext, period: Period, terms: _Terms
+    pipeline: PipelineContext, period: Period, instruments: Instruments, begins: pl.DataFrame
 ) -> tuple[pl.DataFrame, str]:
     """Labels of one period, from bars that reach far enough on both sides, wider when an outcome
     needs it; and the last period that was read.
@@ -385,7 +386,7 @@ def _labels_of(
         table = labelling.label_events(
             bars, events, pipeline.settings.event_labels, pipeline.calendar, pipeline.timeframe,
             keep_from=period.start, keep_until=period.end,
-            instruments=terms[0], securities_begin=securities_begin(terms[1]),
+            instruments=instruments, securities_begin=begins,
         ).table  # fmt: skip
         if end >= end_of_lake or not table["end_timestamp"].null_count():
             return table, keys[-1]

@@ -1,9 +1,10 @@
 """Parameter sensitivity: a strategy over all combinations of its grid."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any
 
 import polars as pl
@@ -44,7 +45,7 @@ _THREADS = min(4, os.cpu_count() or 1)  # kernels and Polars release the GIL
 def parameter_sensitivity(pipeline: PipelineContext, strategies: Sequence[str]) -> StageResult:
     """Each strategy's grid, every combination a counted trial."""
     parts: dict[str, StageResult] = {}
-    bars: pl.DataFrame | None = None
+    bars = cache(partial(regular_bars, pipeline))  # read where a grid is tried
     for number, name in enumerate(strategies, start=1):
         grid = pipeline.fingerprint(backtest_inputs(pipeline, name), code_version())
         why = nothing_to_trade(pipeline, name)
@@ -53,7 +54,6 @@ def parameter_sensitivity(pipeline: PipelineContext, strategies: Sequence[str]) 
         elif grid == evaluated_grid(pipeline, name) and not pipeline.again:
             parts[name] = _grid_made_before(pipeline, name)
         else:
-            bars = regular_bars(pipeline) if bars is None else bars
             parts[name] = _grid_evaluated(pipeline, name, bars, grid)
         pipeline.progress("parameter sensitivity", number, len(strategies))
     previews = [part.preview for part in parts.values() if part.preview is not None]
@@ -71,11 +71,11 @@ def _grid_made_before(pipeline: PipelineContext, strategy: str) -> StageResult:
 
 
 def _grid_evaluated(
-    pipeline: PipelineContext, strategy: str, bars: pl.DataFrame, grid: str
+    pipeline: PipelineContext, strategy: str, bars: Callable[[], pl.DataFrame], grid: str
 ) -> StageResult:
     chosen = pipeline.settings.strategies.get(strategy)
     values = chosen.grid if chosen is not None else {}  # a portfolio has no grid of its own
-    tried = _tried(pipeline, strategy, bars) if values else []
+    tried = _tried(pipeline, strategy, bars()) if values else []
     trials = keep_trials(pipeline, strategy, tried, grid)
     found = stability(configured_trials(pipeline, strategy))
     return StageResult(

@@ -5,7 +5,7 @@ the seconds.
 from collections.abc import Sequence
 from typing import Any
 
-from harmony_pipeline.log import log
+from harmony_pipeline.log import log, log_all
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
 
@@ -19,8 +19,9 @@ def log_stage(
     state = pipeline.settings.present_state_root
     parts = {key: result.part(key) for key in result.parts or result.partitions}
     made = [key for key, part in parts.items() if part.unchanged_since is None and not part.nothing]
-    for key in made if len(keys) > 1 else ():
-        log(state, "partition made", asset=asset, partition=key, rows=parts[key].rows)
+    if len(keys) > 1:
+        facts = ({"asset": asset, "partition": key, "rows": parts[key].rows} for key in made)
+        log_all(state, "partition made", facts)
     partitions: dict[str, Any] = (
         {"partition": _span(keys), "partitions": len(keys), "made": len(made)} if keys else {}
     )

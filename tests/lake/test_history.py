@@ -5,6 +5,7 @@ then.
 import tempfile
 from datetime import datetime, timedelta
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import settings
@@ -279,3 +280,25 @@ def test_batches_out_of_key_order_are_refused(lake):
         out.append(actions(1.0, 2.0))
         out.append(actions(3.0))
     assert not lake.has(TABLE, "all")
+
+
+def test_a_table_without_a_past_needs_no_file_for_it_until_somebody_asks(lake, clock):
+    lake.write(TABLE, "a", actions(1.0))
+    assert lake.store.files("_history") == []
+    asked = f"from {TABLE}_as_of('{clock.now.isoformat()}')"
+    # a lake in the past is asked without a trace
+    assert sql.query(past(lake, clock.now), asked)["value"].to_list() == [1.0]
+    assert sql.query(past(lake, clock.now), f"from {TABLE}")["value"].to_list() == [1.0]
+    assert lake.store.files("_history") == []
+    # a text that is printed stays right when there is a past
+    script = sql.views_script(lake, [f"{TABLE}_as_of"])
+    assert [file.name.split("/")[1] for file in lake.store.files("_history")] == [TABLE]
+    first = clock.now
+    clock.move()
+    lake.write(TABLE, "a", actions(2.0))
+    with duckdb.connect() as connection:
+        connection.execute(f"set timezone = 'UTC'; {script}")
+        found = connection.sql(f"select value from {TABLE}_as_of('{first.isoformat()}')")
+        assert found.fetchall() == [(1.0,)]
+    assert sql.query(past(lake, first), f"from {TABLE}")["value"].to_list() == [1.0]
+    assert sql.query(lake, "from lake_versions").height == 2

@@ -21,8 +21,10 @@ from harmony_pipeline.models.embargo import embargo_end, embargo_start
 from harmony_pipeline.models.purged_folds import folds, group_numbers
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.scores import brier_score
-from harmony_pipeline.models.settings import CrossValidationSettings, ModelSettings
+from harmony_pipeline.models.settings import CrossValidationSettings, GateSettings, ModelSettings
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.cross_validation import cross_validation
+from harmony_pipeline.stages.stability import make_current, stability_of
 from harmony_pipeline.testing.forecaster_contract import planted_samples
 from harmony_pipeline.testing.tiny import tiny_market
 
@@ -218,3 +220,16 @@ def test_the_asset_has_a_row_a_path_and_is_left_alone_when_nothing_changed(tmp_p
     assert table.group_by("horizon").agg(pl.col("recipe").n_unique())["recipe"].to_list() == [1, 1]
     assert any("of 5 paths" in note for note in made.notes)
     assert cross_validation(pipeline).unchanged_since is not None
+    gate = GateSettings(minimum_cross_validation_sharpe=0.0, cross_validation_quantile=0.25)
+    judged = PipelineContext(pipeline.settings.model_copy(update={"gate": gate}))
+    own = table.filter(pl.col("horizon") == judged.settings.trade_horizon)
+    found = stability_of(judged, own["recipe"][0]).cross_validation_sharpe
+    assert found == pytest.approx(np.quantile(own["sharpe"].to_numpy(), 0.25), abs=1e-12)
+    assert stability_of(judged, "another recipe").cross_validation_sharpe is None
+    assert stability_of(pipeline, own["recipe"][0]).cross_validation_sharpe is None  # not asked
+    # the gate asks for the figures of today: a table of other inputs is made again
+    pipeline.lake.write("cross_validation", "all", table.head(3), {"made": "of older bars"})
+    assert make_current(pipeline) == []
+    assert pipeline.lake.read("cross_validation").height == 3
+    assert make_current(judged) == []
+    assert pipeline.lake.read("cross_validation").equals(table)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from assets.groups import RETRAIN
 from harmony_pipeline.models.drift import (
     calibration_statistic,
     chance_threshold,
+    newest_drift,
     stability_index,
 )
 from harmony_pipeline.stages.drift import drift
@@ -117,6 +119,38 @@ def test_without_events_or_opinions_there_is_no_statistic():
     assert calibration_statistic(nothing, nothing, nothing) is None
     half = np.full(10, 0.5)
     assert calibration_statistic(half, np.ones(10), np.arange(10)) is None
+
+
+def drift_rows(period: str, rows: int, **values: tuple[float | None, float]) -> pl.DataFrame:
+    """Rows of table drift: by measure its value and its threshold."""
+    return pl.DataFrame(
+        [
+            {"period": period, "rows": rows, "measure": name, "value": value, "threshold": chance}
+            for name, (value, chance) in values.items()
+        ],
+        schema_overrides={"value": pl.Float64},
+    )
+
+
+def test_the_newest_period_with_enough_events_is_judged():
+    old = drift_rows("2023", 400, a=(0.9, 0.1), calibration=(4.0, 2.6))
+    new = drift_rows(
+        "2024", 300, a=(0.3, 0.1), b=(0.2, 0.1), probability=(5.0, 0.1), calibration=(-1.5, 2.6),
+        regime_volatility_ratio=(3.9, 0.2),
+    )  # fmt: skip
+    begun = drift_rows("2025", 20, a=(2.0, 1.5), calibration=(0.2, 2.6))
+    every = pl.concat([new, begun, old])
+    assert newest_drift(every, 100) == (0.3, -1.5)
+    assert newest_drift(every, 20) == (2.0, 0.2)
+    assert newest_drift(every, 350) == (0.9, 4.0)
+    assert newest_drift(every, 500) == (None, None)
+    assert newest_drift(every.clear(), 1) == (None, None)
+
+
+def test_an_index_that_chance_reaches_is_no_drift_and_what_is_unknown_is_not_judged():
+    chance = drift_rows("2024", 120, a=(0.3, 0.31), b=(0.1, 0.2), calibration=(None, 2.6))
+    assert newest_drift(chance, 100) == (0.0, None)
+    assert newest_drift(drift_rows("2024", 120, a=(None, 0.2)), 100) == (None, None)
 
 
 @pytest.mark.slow

@@ -152,7 +152,10 @@ def test_days_of_dependent_gains_are_not_mistaken_for_many():
     assert rejected[8] < 40
 
 
-GOOD = Evidence(400, 5, 400, 1.0, 0.98, 0.99, 0.8, 200.0, 0.1, None, None, None, 0.03, 0.12)
+UNASKED = (None, None, None)
+GOOD = Evidence(
+    400, 5, 400, 1.0, 0.98, 0.99, 0.8, 200.0, 0.1, None, None, None, *UNASKED, 0.03, 0.12
+)
 
 
 def forecast_rules_broken(found):

@@ -8,6 +8,7 @@ import pytest
 
 from harmony_pipeline.models.gate import (
     FORECAST_RULES,
+    STABILITY_RULES,
     Candidate,
     Evidence,
     decide,
@@ -23,9 +24,13 @@ GOOD = Evidence(
     trades=400, periods=5, days=400, own_predictions=1.0, deflated_sharpe=0.98,
     probabilistic_sharpe=0.99, chance_sharpe=0.8, min_track_record=200.0, pbo=0.1,
     brier_ratio=0.98, forecast_pvalue=0.01, calibration_error=0.02,
+    cross_validation_sharpe=0.7, input_drift=0.1, calibration_drift=-1.2,
     monte_carlo_return=0.03, drawdown_p95=0.12,
 )  # fmt: skip
 # 400 days may have spent 400 / (400 + 252) of 5 %
+EVERY_RULE = GateSettings(
+    minimum_cross_validation_sharpe=0.2, maximum_input_drift=0.25, maximum_calibration_drift=2.58
+)
 FIRST_LOOK = 1.0 - 0.05 * 400 / 652
 # rule, the threshold itself (which passes), just beyond it, how people are told
 TRUTH = [
@@ -41,18 +46,16 @@ TRUTH = [
     ("brier_ratio", 1.0, 1.002, "brier_ratio 1.002 is over 1"),
     ("forecast_pvalue", 0.05, 0.2, "forecast_pvalue 0.2 is over 0.05"),
     ("calibration_error", 0.05, 0.08, "calibration_error 0.08 is over 0.05"),
+    ("cross_validation_sharpe", 0.2, 0.19, "cross_validation_sharpe 0.19 is under 0.2"),
+    ("input_drift", 0.25, 0.26, "input_drift 0.26 is over 0.25"),
+    ("calibration_drift", 2.58, 2.6, "calibration_drift 2.6 is over 2.58"),
     ("monte_carlo_return", 0.0, -0.01, "monte_carlo_return -0.01 is under 0"),
     ("drawdown_p95", 0.3, 0.31, "drawdown_p95 0.31 is over 0.3"),
 ]
 
 
 def decision_on(**changes):
-    return decide(
-        dataclasses.replace(GOOD, **changes),
-        GateSettings(),
-        CANDIDATE,
-        NOW,
-    )
+    return decide(dataclasses.replace(GOOD, **changes), EVERY_RULE, CANDIDATE, NOW)
 
 
 def test_good_evidence_is_promoted_with_one_row_a_rule():
@@ -101,8 +104,8 @@ def test_what_could_not_be_measured_has_failed(rule, unknown):
 
 def test_forecasts_that_filter_nothing_are_no_veto():
     bad = dataclasses.replace(GOOD, brier_ratio=1.2, forecast_pvalue=0.9, calibration_error=None)
-    asked = decide(bad, GateSettings(), Candidate("m"), NOW)
-    unasked = decide(bad, GateSettings(), Candidate("m", filters=False), NOW)
+    asked = decide(bad, EVERY_RULE, Candidate("m"), NOW)
+    unasked = decide(bad, EVERY_RULE, Candidate("m", filters=False), NOW)
     assert not asked.promoted
     assert unasked.promoted
     assert set(asked.rules["rule"]) - set(unasked.rules["rule"]) == FORECAST_RULES
@@ -115,7 +118,7 @@ def test_forecasts_that_filter_nothing_are_no_veto():
 
 
 def test_no_evidence_at_all_breaks_every_rule():
-    refused = decide(Evidence(*[None] * len(TRUTH)), GateSettings(), Candidate("m"), NOW)
+    refused = decide(Evidence(*[None] * len(TRUTH)), EVERY_RULE, Candidate("m"), NOW)
     assert len(refused.reasons) == len(TRUTH)
     assert refused.rules["previous_model_id"].is_null().all()
 
@@ -123,6 +126,23 @@ def test_no_evidence_at_all_breaks_every_rule():
 def test_a_drawdown_written_as_a_negative_return_is_judged_by_its_size():
     assert not decision_on(drawdown_p95=-0.5).promoted
     assert decision_on(drawdown_p95=-0.12).promoted
+
+
+def test_a_calibration_that_drifted_is_judged_by_the_size_of_its_statistic():
+    assert not decision_on(calibration_drift=-2.6).promoted
+    assert decision_on(calibration_drift=-2.5).promoted
+
+
+def test_the_stability_of_forecasts_is_asked_where_it_has_a_threshold():
+    unstable = dataclasses.replace(
+        GOOD, cross_validation_sharpe=-3.0, input_drift=9.0, calibration_drift=None
+    )
+    asked = decide(unstable, EVERY_RULE, CANDIDATE, NOW).rules
+    usual = decide(unstable, GateSettings(), CANDIDATE, NOW)
+    assert usual.promoted
+    assert set(asked["rule"]) - set(usual.rules["rule"]) == STABILITY_RULES
+    one = decide(unstable, GateSettings(maximum_input_drift=0.5), CANDIDATE, NOW)
+    assert one.reasons == ["input_drift 9 is over 0.5"]
 
 
 def test_thresholds_come_from_the_settings():

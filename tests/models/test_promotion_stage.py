@@ -14,6 +14,7 @@ from harmony_pipeline.models.settings import GateSettings, ModelSettings
 from harmony_pipeline.models.walk_forward import Fold, predict_period, train_period
 from harmony_pipeline.schemas import (
     BACKTESTS,
+    DRIFT,
     LABELS,
     METRICS,
     MONTE_CARLO,
@@ -24,6 +25,7 @@ from harmony_pipeline.schemas import (
 from harmony_pipeline.stages import promotion, robustness
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.manual_promotion import promote_by_hand
+from harmony_pipeline.stages.stability import Stability, stability_of
 from harmony_pipeline.testing.forecaster_contract import planted_samples
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -226,6 +228,47 @@ def test_a_process_that_dies_before_the_table_is_written_leaves_the_old_champion
     assert pipeline.registry.promoted() is None
     promotion.promoted_model(pipeline)
     assert len(decisions(pipeline)) == 1
+
+
+def test_stability_that_is_asked_and_cannot_be_measured_refuses_with_a_reason(
+    pipeline: PipelineContext,
+) -> None:
+    assert promotion.promoted_model(pipeline).facts["promoted"]
+    assert not pipeline.lake.partitions("cross_validation")
+    gate = LENIENT.model_copy(
+        update={"minimum_cross_validation_sharpe": -9.0, "maximum_input_drift": 9.0}
+    )
+    asking = PipelineContext(pipeline.settings.model_copy(update={"gate": gate}))
+    decided = promotion.promoted_model(asking)
+    assert not decided.facts["promoted"]
+    told = "could not be measured; it must be at"
+    assert [note for note in decided.notes if told in note] == [
+        f"cross_validation_sharpe {told} least -9",
+        f"input_drift {told} most 9",
+    ]
+    assert "cross_validation: no path could be predicted" in decided.notes
+    assert measured(asking, "input_drift") == [None]
+    assert promotion.promoted_model(asking).unchanged_since is not None
+
+
+def test_drift_is_that_of_models_of_the_candidates_recipe(pipeline: PipelineContext) -> None:
+    gate = LENIENT.model_copy(update={"maximum_input_drift": 0.5, "maximum_calibration_drift": 3.0})
+    asking = PipelineContext(pipeline.settings.model_copy(update={"gate": gate}))
+    model = promotion.newest_model(asking)
+    row = {
+        "period": "2023-02", "horizon": HORIZON, "model_id": model, "measure": "a", "rows": 150,
+        "value": 0.4, "threshold": 0.2, "drifted": True,
+    }  # fmt: skip
+    rows = [
+        row,
+        row | {"measure": "calibration", "value": -2.0},
+        row | {"model_id": "another recipe's", "period": "2023-03", "value": 3.0},
+    ]
+    asking.lake.write("drift", "all", pl.DataFrame(rows, schema=DRIFT.dtypes))
+    found = stability_of(asking, "recipe")
+    assert (found.input_drift, found.calibration_drift) == (0.4, -2.0)
+    assert stability_of(asking, "another") == Stability()
+    assert stability_of(asking, None) == stability_of(pipeline, "recipe") == Stability()
 
 
 def strict(pipeline: PipelineContext) -> PipelineContext:

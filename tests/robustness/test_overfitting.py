@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from arch.bootstrap import StepM
+from arch.bootstrap import SPA, StepM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -503,7 +503,7 @@ def test_a_rare_large_loss_that_never_came_is_reckoned_with():
     assert minimum_track_record(moments(with_worst_loss(steady, 0.02))) < 1.2 * plain
 
 
-def test_stepm_is_that_of_arch_once_trials_are_studentized():
+def test_spa_and_stepm_are_those_of_arch_once_trials_are_studentized():
     for seed in range(4):
         matrix = noise(300, 7, seed=40 + seed) * np.array([1.0, 5.0, 0.2, 1.0, 2.0, 1.0, 9.0])
         matrix[:, 0] += 0.003
@@ -516,6 +516,24 @@ def test_stepm_is_that_of_arch_once_trials_are_studentized():
         theirs.compute()
         assert superior_trials(matrix, 200, 5) == theirs.superior_models
         assert 0 in theirs.superior_models
+        hopeless = divided - np.array([0.0, 0.0, 0.0, 0.4, 0.0, 0.0, 0.0])  # not recentred
+        for values in (divided, hopeless, hopeless[:, 3:4]):
+            spa = SPA(np.zeros(300), -values, block_size=17, reps=200, studentize=False, seed=5)
+            spa.compute()
+            assert superior_ability(values, 200, 5) == pytest.approx(spa.pvalues["consistent"])
+
+
+def test_the_row_tests_the_trials_and_the_chosen_one_by_one_bootstrap():
+    matrix = noise(300, 4, seed=60)
+    matrix[:, 1] += 0.0009
+    rows = rows_of(matrix)
+    row = overfitting_row("s", daily(matrix[:, 1]), rows.trials, rows.returns, SETTINGS)
+    reps, seed = SETTINGS.bootstrap_reps, SETTINGS.seed
+    both = np.column_stack([matrix, matrix[:, 1]])
+    assert row["spa_pvalue"].item() == pytest.approx(superior_ability(matrix, reps, seed))
+    found = superior_trials(both, reps, seed)
+    assert row["superior_trials"].item() == sum(trial < 4 for trial in found)
+    assert row["is_superior"].item() == (4 in found)
 
 
 def test_stepm_finds_more_than_the_best_and_rarely_what_is_not_there():

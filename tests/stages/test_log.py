@@ -15,7 +15,14 @@ from assets.chain import run_stages
 from assets.groups import INGEST
 from harmony_pipeline import log as the_log
 from harmony_pipeline.cli.boundary import run_command
-from harmony_pipeline.log import LibraryLog, log, log_context, log_file, record_failure
+from harmony_pipeline.log import (
+    LibraryLog,
+    log,
+    log_all,
+    log_context,
+    log_file,
+    record_failure,
+)
 from harmony_pipeline.stages import ingest, instruments, market, research
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.live import run_session_here
@@ -242,3 +249,18 @@ def test_secrets_are_taken_out_of_every_part_of_a_line(tmp_path, secrets):
     refuse_secrets(secrets, "the log", log_file(tmp_path).read_text())
     assert lines(tmp_path)[0]["fact"] == "<APCA_API_KEY_ID>"
     assert os.environ["APCA_API_KEY_ID"] == CANARIES["APCA_API_KEY_ID"]
+
+
+def test_lines_that_are_put_down_together_are_those_put_down_one_by_one(tmp_path):
+    facts = [{"asset": "bars", "partition": key, "rows": {"bars": 3}} for key in ("2024", "2025")]
+    log_all(tmp_path / "together", "partition made", facts)
+    for each in facts:
+        log(tmp_path / "apart", "partition made", **each)
+    together, apart = (
+        [json.loads(line) | {"time": ""} for line in log_file(folder).read_text().splitlines()]
+        for folder in (tmp_path / "together", tmp_path / "apart")
+    )
+    assert together == apart
+    assert len(together) == 2
+    log_all(tmp_path / "nothing", "partition made", [])
+    assert not log_file(tmp_path / "nothing").exists()

@@ -164,3 +164,33 @@ def test_a_forecaster_without_bins_has_the_recipe_that_it_had(copied):
     found, _ = trained(pipeline)
     assert all(model.card.bins is None for model in found)
     assert {model.card.recipe for model in found} == {training_recipe(pipeline, 4)}
+
+
+def test_predictions_take_over_the_events_of_the_models_and_read_again_what_has_changed(
+    copied, monkeypatch
+):
+    periods, read = copied.retraining_periods(), []
+    before = copied.lake.read("predictions")
+
+    def counted(*arguments, **options):
+        read.append(arguments[2])
+        return models_samples_until(*arguments, **options)
+
+    models_samples_until = models.samples_until
+    monkeypatch.setattr(models, "samples_until", counted)
+    pipeline = PipelineContext(copied.settings, again=True)
+    models.model(pipeline, periods)
+    models.predictions(pipeline, periods)
+    assert read == [4, 12]  # by the models alone
+    assert pipeline.lake.read("predictions").equals(before)
+    assert not pipeline.kept_samples
+    # of other periods, and of labels that were written since
+    models.model(pipeline, periods)
+    models.predictions(pipeline, periods[-1:])
+    assert read == [4, 12] * 3
+    models.model(pipeline, periods)
+    key = pipeline.lake.partitions("labels")[0]
+    labels = pipeline.lake.read("labels", [key])
+    pipeline.lake.write("labels", key, labels.with_columns(weight=pl.col("weight") * 0.5))
+    models.predictions(pipeline, periods)
+    assert read == [4, 12] * 5

@@ -4,6 +4,7 @@ and never silent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 
@@ -73,11 +74,16 @@ def compare_bars(before: pl.DataFrame, after: pl.DataFrame) -> Changes:
     )
 
 
+@cache
+def _no_changes() -> pl.DataFrame:
+    """What is told when every bar is as it was."""
+    return compare_bars(BARS.empty(), BARS.empty()).changed
+
+
 def merge_changes(parts: Sequence[Changes]) -> Changes:
     """The changes of a period that was compared some symbols at a time."""
-    nothing = compare_bars(BARS.empty(), BARS.empty())
     return Changes(
-        pl.concat([nothing.changed, *(part.changed for part in parts)]),
+        pl.concat([_no_changes(), *(part.changed for part in parts)]),
         sum(part.added for part in parts),
         sum(part.removed for part in parts),
     )
