@@ -11,9 +11,9 @@ answer.
 Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PSR, minimum track
 record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2014,
 "Pseudo-mathematics and financial charlatanism" (minimum backtest length) and 2015, "The probability
-of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA, from
-the `arch` package); Romano & Wolf 2005, "Stepwise multiple testing as formalized data snooping"
-(StepM).
+of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA);
+Romano & Wolf 2005, "Stepwise multiple testing as formalized data snooping" (StepM); Politis &
+Romano 1994, "The stationary bootstrap".
 """
 
 import math
@@ -253,13 +253,13 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
 
     Every trial is first divided by its own long-run deviation, so that the largest t-statistic is
     tested and not the largest mean. Otherwise the most volatile trial decides, whatever it earned.
-    arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the
-    same. None when no trial varies.
+    None when no trial varies.
     """
     studentized, _varying = _studentized(matrix)
     if studentized is None:
         return None
-    return float(_spa(studentized, reps, seed).pvalues["consistent"])
+    drawn = _resampled_rows(studentized.shape[0], reps, seed)
+    return float((_best_by_chance(studentized, drawn) > studentized.mean(axis=0).max()).mean())
 
 
 def superior_trials(
@@ -276,10 +276,11 @@ def superior_trials(
     if studentized is None:
         return None
     left, found = np.arange(varying.size), []
+    drawn = _resampled_rows(studentized.shape[0], reps, seed)
     while left.size:
-        test = _spa(studentized[:, left], reps, seed)
-        bound = float(test.critical_values(size)["consistent"])
-        better = studentized[:, left].mean(axis=0) > bound
+        tested = studentized[:, left]
+        bound = np.percentile(_best_by_chance(tested, drawn), 100.0 * (1.0 - size))
+        better = tested.mean(axis=0) > bound
         if not better.any():
             break
         found += varying[left[better]].tolist()
@@ -301,21 +302,31 @@ def _studentized(matrix: FloatArray) -> tuple[FloatArray | None, IntArray]:
     return values / long_run_deviations(values, math.isqrt(values.shape[0])), varying
 
 
-def _spa(studentized: FloatArray, reps: int, seed: int) -> Any:
-    """The computed test of arch. It takes LOSSES, hence the minus; the benchmark loses nothing."""
-    from arch.bootstrap import SPA
+def _resampled_rows(rows: int, reps: int, seed: int) -> IntArray:
+    """[reps, rows] numbers of rows in resamples of the stationary bootstrap (Politis & Romano
+    1994): blocks of sqrt(rows) rows in the mean, which go on from the last row to the first.
+    """
+    generator = np.random.default_rng(seed)
+    place, fresh = np.arange(rows), 1.0 / math.isqrt(rows)
+    drawn = np.empty((reps, rows), np.int64)
+    for resample in drawn:
+        first = generator.integers(rows, size=rows)
+        begins = np.where(generator.random(rows) <= fresh, place, 0)
+        begin = np.maximum.accumulate(begins)  # of the block that a row belongs to
+        resample[:] = (first[begin] + place - begin) % rows
+    return drawn
 
-    test = SPA(
-        np.zeros(studentized.shape[0]),
-        -studentized,
-        block_size=math.isqrt(studentized.shape[0]),
-        reps=reps,
-        bootstrap="stationary",
-        studentize=False,
-        seed=seed,
-    )
-    test.compute()
-    return test
+
+def _best_by_chance(studentized: FloatArray, drawn: IntArray) -> FloatArray:
+    """[reps] the largest mean of any trial in each resample, were all worth nothing.
+
+    Trials are centred for that, but for those so far below zero that they could not be the best
+    (Hansen 2005, eq. 10; a deviation is 1 here).
+    """
+    rows, means = studentized.shape[0], studentized.mean(axis=0)
+    hopeless = means < -math.sqrt(2.0 * math.log(math.log(rows)) / rows)
+    centre = np.where(hopeless, 0.0, means)
+    return np.array([(studentized[chosen].mean(axis=0) - centre).max() for chosen in drawn])
 
 
 def long_run_deviations(matrix: FloatArray, block: int) -> FloatArray:
