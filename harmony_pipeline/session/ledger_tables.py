@@ -40,7 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import REAL
 
-from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.schemas import DAY, TABLES, TEXT, TIME, WHOLE
 
 VERSION = 4
 """Of the tables below; `ledger_migrations.py` brings older ledgers to it."""
@@ -304,13 +304,22 @@ SELECTS: dict[str, Select[Any]] = {
 def public_frame(name: str, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows of `SELECTS[name]` as that public table: its types, its order."""
     schema = TABLES[name]
-    columns: list[pl.Series] = []
-    for index, (column, dtype) in enumerate(schema.dtypes.items()):
-        values = [row[index] for row in rows]
-        if dtype == pl.Date():
-            columns.append(pl.Series(column, values, dtype=pl.String).str.to_date("%Y-%m-%d"))
-        elif isinstance(dtype, pl.Datetime):
-            columns.append(pl.Series(column, values, dtype=pl.Int64).cast(dtype))
-        else:
-            columns.append(pl.Series(column, values, dtype=dtype))
-    return schema.conform(pl.DataFrame(columns))
+    if not rows:
+        return schema.empty()
+    dtypes = schema.dtypes
+    frame = pl.DataFrame(
+        [
+            pl.Series(column, values, dtype=_stored(dtype))
+            for (column, dtype), values in zip(dtypes.items(), zip(*rows, strict=True), strict=True)
+        ]
+    )
+    texts = [pl.col(column).str.to_date("%Y-%m-%d") for column in dtypes if dtypes[column] == DAY]
+    times = [pl.col(column).cast(TIME) for column in dtypes if dtypes[column] == TIME]
+    return schema.conform(frame.with_columns(*texts, *times))
+
+
+def _stored(dtype: Any) -> Any:
+    """The type in which the ledger keeps a column: dates as text, times as microseconds."""
+    if dtype == DAY:
+        return TEXT
+    return WHOLE if dtype == TIME else dtype
