@@ -66,7 +66,7 @@ UNEQUAL_BY_NATURE = {"session_events"}  # their detail holds the wall clock
 def small_market(folder) -> PipelineContext:
     """The tiny market, with so many sessions that a position travels from one to the next."""
     settings = tiny_settings(folder)
-    session = settings.session.model_copy(update={"replay_days": 8})
+    session = settings.session.model_copy(update={"replay_days": 6})
     return PipelineContext(settings.model_copy(update={"session": session}))
 
 
