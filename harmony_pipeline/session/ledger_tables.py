@@ -13,6 +13,7 @@ and where it goes on after a crash.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -40,6 +41,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import REAL
 
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.schemas import DAY, TABLES, TEXT, TIME, WHOLE
 
 VERSION = 4
@@ -303,23 +305,24 @@ SELECTS: dict[str, Select[Any]] = {
 
 def public_frame(name: str, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows of `SELECTS[name]` as that public table: its types, its order."""
-    schema = TABLES[name]
+    table = TABLES[name]
     if not rows:
-        return schema.empty()
-    dtypes = schema.dtypes
-    frame = pl.DataFrame(
-        [
-            pl.Series(column, values, dtype=_stored(dtype))
-            for (column, dtype), values in zip(dtypes.items(), zip(*rows, strict=True), strict=True)
-        ]
-    )
-    texts = [pl.col(column).str.to_date("%Y-%m-%d") for column in dtypes if dtypes[column] == DAY]
-    times = [pl.col(column).cast(TIME) for column in dtypes if dtypes[column] == TIME]
-    return schema.conform(frame.with_columns(*texts, *times))
+        return table.empty()
+    stored, read = _kept_as(name)
+    frame = pl.DataFrame(rows, schema=stored, orient="row")
+    return sort_rows(frame.with_columns(read), table.key)
 
 
-def _stored(dtype: Any) -> Any:
-    """The type in which the ledger keeps a column: dates as text, times as microseconds."""
-    if dtype == DAY:
-        return TEXT
-    return WHOLE if dtype == TIME else dtype
+@cache
+def _kept_as(name: str) -> tuple[dict[str, Any], list[pl.Expr]]:
+    """The types in which the ledger keeps the columns of a table, and how dates, which it keeps as
+    text, and times, as microseconds, are read from them.
+    """
+    dtypes = TABLES[name].dtypes
+    dates = [column for column, dtype in dtypes.items() if dtype == DAY]
+    times = [column for column, dtype in dtypes.items() if dtype == TIME]
+    read = [
+        *(pl.col(one).str.to_date("%Y-%m-%d") for one in dates),
+        *(pl.col(one).cast(TIME) for one in times),
+    ]
+    return {**dtypes, **dict.fromkeys(dates, TEXT), **dict.fromkeys(times, WHOLE)}, read

@@ -11,8 +11,9 @@ import pytest
 
 from assets.chain import run_stages
 from harmony_pipeline.config import Settings
-from harmony_pipeline.stages import tear_sheets
+from harmony_pipeline.stages.backtests import latest_backtest
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.trade_pages import trade_page_of
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -81,8 +82,8 @@ def test_the_chain_of_seconds(bars, retraining, tmp_path):
     # models of an hour change within the day, which a session does not
     assert (compared.height > 0) == (retraining == "day")
     assert compared["equal"].all()
-    tear_sheets.write_tear_sheet(pipeline, "meta_labelled")
-    page = (tmp_path / "state" / "reports" / "meta_labelled-trades.html").read_text()
+    book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
+    page = trade_page_of(pipeline, "meta_labelled", book, pipeline.settings.trade_horizon)
     assert re.search(r"2024-07-0\d \d\d:\d\d:30", page), "no time of the page has seconds"
 
 

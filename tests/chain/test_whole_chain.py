@@ -297,7 +297,11 @@ def test_robustness_and_the_gate_leave_their_evidence(finished):
 
 def test_reports_are_written(finished):
     path = tear_sheets.write_tear_sheet(finished, finished.settings.session.strategy)
-    assert "<html" in Path(path).read_text()
+    sheet = Path(path).read_text()
+    trades = Path(path).with_name(f"{finished.settings.session.strategy}-trades.html")
+    assert "<html" in sheet
+    assert trades.name in sheet
+    assert "<html" in trades.read_text()
     pages = interactive_reports.write_comparison(finished)
     strategies = list(finished.settings.active_strategies)
     assert [page.name for page in pages] == [
