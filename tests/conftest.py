@@ -158,9 +158,10 @@ def environment_as_before() -> Iterator[None]:
     """
     before = dict(os.environ)
     yield
-    for name in set(os.environ) - set(before):
-        del os.environ[name]
-    os.environ.update(before)
+    if dict(os.environ) != before:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)
