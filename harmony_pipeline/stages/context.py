@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -40,6 +41,8 @@ from harmony_pipeline.stages.verdicts import require_sound
 from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import acts_on_quotes
 from harmony_pipeline.suggestions import unknown_name
+
+Answer = TypeVar("Answer")
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:
@@ -146,6 +149,9 @@ class PipelineContext:
         """The terms that symbols are traded by, as the lake knows them; a symbol it does not know
         has the defaults of the market.
         """
+        return self.while_unchanged("instruments", ["instruments"], self._read_instruments)
+
+    def _read_instruments(self) -> Instruments:
         market = self.settings.market
         default = apply_terms(default_terms("", market)[0], market.instruments.defaults, "settings")
         return Instruments.of_table(self.lake.read("instruments"), default)
@@ -288,6 +294,29 @@ class PipelineContext:
             market.calendar, market.timeframe, market.partitions, self.calendar.grid.text, *parts
         )
         return {**inputs, "settings": settings, "libraries": library_versions()}
+
+    def while_unchanged(
+        self, name: str, tables: Sequence[str], make: Callable[[], Answer]
+    ) -> Answer:
+        """What `make` makes of these tables, under `name`; it is made again once one of their
+        partitions is another, or was written by somebody who left no hash.
+        """
+        hashes: list[dict[str, str]] = []
+        for table in tables:
+            keys = self.lake.partitions(table)
+            hashes.append(self.lake.content_hashes(table, keys))
+            if len(hashes[-1]) < len(keys):
+                return make()
+        kept = self._made.get(name)
+        if kept is None or kept[0] != hashes:
+            kept = self._made[name] = (hashes, make())
+        answer: Answer = kept[1]
+        return answer
+
+    @cached_property
+    def _made(self) -> dict[str, tuple[list[dict[str, str]], Any]]:
+        """What was made of tables, with their content hashes."""
+        return {}
 
     def hashes_until(self, table: str, ends: Sequence[datetime]) -> list[dict[str, str]]:
         """Content hashes of the trading periods that begin before each of `ends`; every partition

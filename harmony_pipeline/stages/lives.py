@@ -17,4 +17,7 @@ def last_day(pipeline: PipelineContext) -> date:
 
 def lives_of(pipeline: PipelineContext) -> pl.DataFrame:
     """Events of market/lives.py until the market's last day, in order."""
-    return life_events(pipeline.lake.read("listings")).filter(pl.col("date") <= last_day(pipeline))
+    events = pipeline.while_unchanged(
+        "lives", ["listings"], lambda: life_events(pipeline.lake.read("listings"))
+    )
+    return events.filter(pl.col("date") <= last_day(pipeline))

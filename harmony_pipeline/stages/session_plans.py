@@ -38,7 +38,7 @@ from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.settings import NOT_OF_THE_BOOKS
 from harmony_pipeline.stages.backtest_runs import hears_fills, regular_bars, shared_account
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.lives import lives_of
+from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.sizing_policies import learns
 from harmony_pipeline.stages.strategy_signals import filters_now
@@ -81,6 +81,12 @@ def open_ledger(pipeline: PipelineContext) -> Ledger:
 
 def replay_account(pipeline: PipelineContext) -> str:
     """One account for each combination of bars, models, ends of listings and settings."""
+    tables = ("bars", "models", "listings", "instruments", *_learned_tables(pipeline))
+    end = f"replay account until {last_day(pipeline)}"
+    return pipeline.while_unchanged(end, tables, lambda: _replay_account(pipeline))
+
+
+def _replay_account(pipeline: PipelineContext) -> str:
     apart = {
         *("paths", "monte_carlo", "overfitting", "execution_stress", "gate", "portfolios"),
         *("alpaca", "exchange", "alerts", "cross_validation", "dagster"),
@@ -103,18 +109,18 @@ def replay_account(pipeline: PipelineContext) -> str:
     bars, models = pipeline.lake.content_hashes("bars"), pipeline.lake.content_hashes("models")
     lives = lives_of(pipeline).rows()
     unusual = pipeline.instruments.unusual()
-    learned = _learned(pipeline)
+    learned = [pipeline.lake.content_hashes(name) for name in _learned_tables(pipeline)]
     return f"replay-{pipeline.fingerprint(settings, bars, unusual, models, lives, *learned)}"
 
 
-def _learned(pipeline: PipelineContext) -> list[dict[str, str]]:
-    """Content hashes of scores of headlines and policies of size, where sessions go by them."""
+def _learned_tables(pipeline: PipelineContext) -> list[str]:
+    """Scores of headlines and policies of size, where sessions go by them."""
     tables = []
     if pipeline.feature_set.reads_news:
         tables.append("news_scores")
     if any(map(learns, map(pipeline.settings.risk_of, pipeline.settings.session_strategies))):
         tables.append("sizing_policies")
-    return [pipeline.lake.content_hashes(name) for name in tables]
+    return tables
 
 
 def plan_of(

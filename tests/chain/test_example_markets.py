@@ -13,8 +13,10 @@ import pytest
 from assets.chain import run_stages
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.stages import live, scanner, tear_sheets
+from harmony_pipeline.stages import live, scanner
+from harmony_pipeline.stages.backtests import latest_backtest
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.trade_pages import trade_page_of
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, simulate_walk
 
@@ -111,14 +113,10 @@ def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zo
     _prices_are_on_the_tick(pipeline, name)
     _a_day_without_bars_has_no_session(pipeline)
     _sessions_of_other_settings_are_not_shown(pipeline)
-    tear_sheets.write_tear_sheet(pipeline, "meta_labelled")
-    page = (tmp_path / "state" / "reports" / "meta_labelled-trades.html").read_text()
+    book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
+    page = trade_page_of(pipeline, "meta_labelled", book, pipeline.settings.trade_horizon)
     assert f"clock of {zone}" in page
     assert re.search(rf'<td class="number">[\d,]+\.\d{{{decimals}}}</td>', page)
-    assert (
-        "meta_labelled-trades.html"
-        in (tmp_path / "state" / "reports" / "meta_labelled.html").read_text()
-    )
 
 
 def _prices_are_on_the_tick(pipeline: PipelineContext, name: str) -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from assets.chain import run_stages
 from harmony_pipeline.config import Settings
-from harmony_pipeline.stages import tear_sheets
+from harmony_pipeline.stages.backtests import latest_backtest
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.trade_pages import trade_page_of
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_settings
 
-FIRST, END = date(2024, 3, 5), date(2024, 3, 8)
+FIRST, END = date(2024, 7, 1), date(2024, 7, 4)  # the last day closes at 13:00
 
 
 def by_the_second(folder: Path, bars: str, retraining: str) -> PipelineContext:
@@ -60,7 +61,7 @@ def test_the_chain_of_seconds(bars, retraining, tmp_path):
     assert lake.read("quarantine").is_empty()
     assert found["timestamp"].dt.date().n_unique() == 3
     if bars == "time":
-        assert found.height > 0.9 * 2 * 3 * 6.5 * 120
+        assert found.height > 0.9 * 2 * (6.5 + 6.5 + 3.5) * 120
     else:
         assert found["trade_count"].min() < 200
         assert (found["trade_count"] >= 200).mean() > 0.99
@@ -81,9 +82,9 @@ def test_the_chain_of_seconds(bars, retraining, tmp_path):
     # models of an hour change within the day, which a session does not
     assert (compared.height > 0) == (retraining == "day")
     assert compared["equal"].all()
-    tear_sheets.write_tear_sheet(pipeline, "meta_labelled")
-    page = (tmp_path / "state" / "reports" / "meta_labelled-trades.html").read_text()
-    assert re.search(r"2024-03-0\d \d\d:\d\d:30", page), "no time of the page has seconds"
+    book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
+    page = trade_page_of(pipeline, "meta_labelled", book, pipeline.settings.trade_horizon)
+    assert re.search(r"2024-07-0\d \d\d:\d\d:30", page), "no time of the page has seconds"
 
 
 def _labels_end_with_bars(labels: pl.DataFrame, bars: pl.DataFrame) -> None:

@@ -2,6 +2,7 @@
 truths.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from itertools import combinations as choose
 from itertools import pairwise
@@ -501,6 +502,24 @@ def test_a_rare_large_loss_that_never_came_is_reckoned_with():
     steady = generator.normal(0.002, 0.01, 500)
     plain = minimum_track_record(moments(steady))
     assert minimum_track_record(moments(with_worst_loss(steady, 0.02))) < 1.2 * plain
+
+
+def test_spa_is_that_of_arch_once_trials_are_studentized():
+    values = set()
+    for seed, rows in enumerate((40, 250, 301)):
+        matrix = noise(rows, 7, seed=60 + seed) * np.array([1.0, 5.0, 0.2, 1.0, 2.0, 1.0, 9.0])
+        matrix[:, 0] += 0.0008
+        matrix[:, 2] -= 0.004  # not centred: it cannot be the best
+        for trials in (matrix, matrix[:, :1], np.asfortranarray(matrix)):
+            block = math.isqrt(rows)
+            divided = trials / long_run_deviations(trials, block)
+            theirs = SPA(
+                np.zeros(rows), -divided, block_size=block, reps=150, studentize=False, seed=5
+            )
+            theirs.compute()
+            values.add(superior_ability(trials, 150, 5))
+            assert superior_ability(trials, 150, 5) == theirs.pvalues["consistent"]
+    assert len(values) > 3
 
 
 def test_spa_and_stepm_are_those_of_arch_once_trials_are_studentized():

