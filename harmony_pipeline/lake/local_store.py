@@ -15,7 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.files import flush, publish, temporary_beside, write_text
+from harmony_pipeline.files import flush, publish, temporary_beside, write_bytes
 from harmony_pipeline.lake.manifest import parsed
 from harmony_pipeline.lake.store import (
     FileFacts,
@@ -172,9 +172,9 @@ class LocalStore:
             lock.check()
         publish(temporary, self.folder / name, durable=lock is not None)
 
-    def write_text(self, name: str, text: str) -> None:
+    def write_bytes(self, name: str, content: bytes) -> None:
         """Written aside and renamed."""
-        write_text(self.folder / name, text, durable=False)
+        write_bytes(f"{self.root}/{name}", content, durable=False)
 
     def text(self, name: str) -> str | None:
         """Its text."""
