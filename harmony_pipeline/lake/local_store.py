@@ -55,8 +55,8 @@ class LocalStore:
     def files(self, folder: str, *, hidden: bool = False) -> list[FileFacts]:
         """Every file below `folder`."""
         found = []
-        for place, _folders, names in os.walk(self.folder / folder):
-            inside = Path(place).relative_to(self.folder).as_posix()
+        for place, _folders, names in os.walk(f"{self.root}/{folder}" if folder else self.root):
+            inside = place[len(self.root) + 1 :].replace(os.sep, "/")
             for name in names:
                 if name.startswith(".") and not hidden:
                     continue
@@ -64,7 +64,7 @@ class LocalStore:
                     state = os.stat(f"{place}/{name}")
                 except FileNotFoundError:  # a temporary that was published meanwhile
                     continue
-                full = name if inside == "." else f"{inside}/{name}"
+                full = f"{inside}/{name}" if inside else name
                 found.append(FileFacts(full, state.st_size, state.st_mtime))
         return sorted(found, key=lambda one: one.name)
 
