@@ -6,7 +6,7 @@ cut, too.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -15,10 +15,17 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     write_bytes(path, text.encode(), durable=durable)
 
 
-def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace a file by `content`."""
-    with replacing(path, durable=durable) as temporary:
-        temporary.write_bytes(content)
+def write_bytes(path: Path | str, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file by `content`; folders are made."""
+    handle, temporary = _open_beside(path)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        publish(temporary, path, durable=durable)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 @contextmanager
@@ -38,22 +45,27 @@ def temporary_beside(path: Path) -> Path:
     """A fresh hidden file in the folder of `path`, so that a rename stays within one file
     system.
     """
+    handle, temporary = _open_beside(path)
+    os.close(handle)
+    return Path(temporary)
+
+
+def _open_beside(path: Path | str) -> tuple[int, str]:
     folder = os.path.dirname(path)
     # a new lake makes a hundred of them, and `mkstemp` takes most of that time
     temporary = f"{folder or os.curdir}/.{os.urandom(8).hex()}.tmp"
     try:
-        _make(temporary)
+        return _make(temporary), temporary
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
-        _make(temporary)
-    return Path(temporary)
+        return _make(temporary), temporary
 
 
-def _make(file: str) -> None:
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+def _make(file: str) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
 
-def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
+def publish(temporary: Path | str, path: Path | str, *, durable: bool = True) -> None:
     """Give a finished temporary file its name: its bytes on disk first, then the name, then the
     name on disk.
     """
@@ -65,10 +77,10 @@ def publish(temporary: Path, path: Path, *, durable: bool = True) -> None:
     except OSError as error:  # named for the file that was asked for, not for the one beside it
         raise OSError(error.errno, error.strerror, str(path)) from None
     if durable:
-        flush(path.parent)
+        flush(os.path.dirname(path) or os.curdir)
 
 
-def flush(path: Path) -> None:
+def flush(path: Path | str) -> None:
     """Have the bytes of a file, or the names in a folder, on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -153,9 +153,9 @@ class History:
             if version.known_until is not None and version.known_until <= until
         ]
         if gone:
-            self.store.write_text(
-                f"_history/{table}/{_PARTITION}{partition}/{_PRUNED}",
-                iso(max(one.known_until for one in gone if one.known_until is not None)),
+            until_now = max(one.known_until for one in gone if one.known_until is not None)
+            self.store.write_bytes(
+                f"_history/{table}/{_PARTITION}{partition}/{_PRUNED}", iso(until_now).encode()
             )
         for version in gone:
             self.store.remove(version.name)

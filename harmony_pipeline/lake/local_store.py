@@ -15,7 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.files import flush, publish, temporary_beside, write_text
+from harmony_pipeline.files import flush, publish, temporary_beside, write_bytes
 from harmony_pipeline.lake.manifest import parsed
 from harmony_pipeline.lake.store import (
     FileFacts,
@@ -55,8 +55,8 @@ class LocalStore:
     def files(self, folder: str, *, hidden: bool = False) -> list[FileFacts]:
         """Every file below `folder`."""
         found = []
-        for place, _folders, names in os.walk(self.folder / folder):
-            inside = Path(place).relative_to(self.folder).as_posix()
+        for place, _folders, names in os.walk(f"{self.root}/{folder}" if folder else self.root):
+            inside = place[len(self.root) + 1 :].replace(os.sep, "/")
             for name in names:
                 if name.startswith(".") and not hidden:
                     continue
@@ -64,7 +64,7 @@ class LocalStore:
                     state = os.stat(f"{place}/{name}")
                 except FileNotFoundError:  # a temporary that was published meanwhile
                     continue
-                full = name if inside == "." else f"{inside}/{name}"
+                full = f"{inside}/{name}" if inside else name
                 found.append(FileFacts(full, state.st_size, state.st_mtime))
         return sorted(found, key=lambda one: one.name)
 
@@ -172,9 +172,9 @@ class LocalStore:
             lock.check()
         publish(temporary, self.folder / name, durable=lock is not None)
 
-    def write_text(self, name: str, text: str) -> None:
+    def write_bytes(self, name: str, content: bytes) -> None:
         """Written aside and renamed."""
-        write_text(self.folder / name, text, durable=False)
+        write_bytes(f"{self.root}/{name}", content, durable=False)
 
     def text(self, name: str) -> str | None:
         """Its text."""

@@ -305,11 +305,11 @@ class ObjectStore:
                 " again"
             ) from None
 
-    def write_text(self, name: str, text: str) -> None:
+    def write_bytes(self, name: str, content: bytes) -> None:
         """A plain put."""
         import obstore
 
-        _request(lambda: obstore.put(self._objects, name, text.encode()), self.root)
+        _request(lambda: obstore.put(self._objects, name, content), self.root)
 
     def text(self, name: str) -> str | None:
         """Its text."""

@@ -106,11 +106,13 @@ class Store(Protocol):
         rows.
         """
 
-    def write_text(self, name: str, text: str) -> None:
-        """Put down a small text for people: whole, but the last to survive a power cut."""
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Put down a small file that can be made again: whole, but the last to survive a power
+        cut.
+        """
 
     def text(self, name: str) -> str | None:
-        """Such a text; None when there is none."""
+        """A small text; None when there is none."""
 
     def keep(self, name: str, kept: str) -> None:
         """Copy a published file under another name."""

@@ -283,19 +283,14 @@ class Writer:
             self.store.publish(temporary, name, lock)
         finally:
             temporary.unlink(missing_ok=True)
-        self.store.write_text(
+        self.store.write_bytes(
             name.rsplit("/", 1)[0] + "/manifest.json",
-            json.dumps(manifest, indent=1, sort_keys=True),
+            json.dumps(manifest, indent=1, sort_keys=True).encode(),
         )
 
     def write_schema(self, table: Table, name: str) -> None:
         """Publish a file of no rows."""
-        temporary = self.store.scratch(name)
-        try:
-            temporary.write_bytes(file_without_rows(table))
-            self.store.publish(temporary, name, None)
-        finally:
-            temporary.unlink(missing_ok=True)
+        self.store.write_bytes(name, file_without_rows(table))
 
 
 _WITHOUT_ROWS: dict[str, tuple[Table, bytes]] = {}

@@ -194,10 +194,11 @@ def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, ca
     )
     (market / "lake" / "bars" / "partition=_schema" / "bars.parquet").unlink(missing_ok=True)
 
-    def full(self, name):
+    def full(self, name, _content=b""):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / name))
 
     monkeypatch.setattr(LocalStore, "scratch", full)
+    monkeypatch.setattr(LocalStore, "write_bytes", full)
     for name in ("bars", "trades"):
         for file in (market / "lake" / name).rglob("*.parquet"):
             file.unlink()
@@ -218,10 +219,11 @@ def test_a_full_disk_is_told_and_does_not_stop_questions(market, monkeypatch, ca
 def test_a_new_lake_that_cannot_be_written_is_empty_for_questions(market, monkeypatch, capfd):
     from harmony_pipeline.lake.local_store import LocalStore
 
-    def read_only(self, name):
+    def read_only(self, name, _content=b""):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.folder / name))
 
     monkeypatch.setattr(LocalStore, "scratch", read_only)
+    monkeypatch.setattr(LocalStore, "write_bytes", read_only)
     assert (
         run_command(
             ["--config", "mine.toml", "sql", "select symbol, close from bars", "--format", "json"]
