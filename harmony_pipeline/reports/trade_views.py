@@ -161,8 +161,6 @@ def trade_view(
         return None
     entry_order = mine.filter(pl.col("parent_id").is_null()).head(1).to_dicts()
     late = bool(entry_order) and entry_order[0]["time_in_force"] == "cls"
-    if horizon and late:
-        horizon += 1  # an entry at a close: its bar is none of the horizon's
     signal = entry_order[0]["signal_timestamp"] if entry_order else None
     shown, skipped = _window(regular, signal or trade["entry_timestamp"], trade["exit_timestamp"])
     dated = calendar.with_session(shown.select("timestamp"), timeframe)["session_date"]
@@ -176,7 +174,7 @@ def trade_view(
         mine,
         fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())),
     )
-    limit = _limit(trade, candles, horizon) if horizon and skipped is None else None
+    limit = _limit(trade, candles, horizon + late) if horizon and skipped is None else None
     upper, lower = _levels(trade, candles, mine, limit, late)
     limit = limit if upper or lower else None
     return TradeView(
@@ -195,8 +193,8 @@ def trade_view(
 
 
 def _limit(trade: Mapping[str, Any], bars: pl.DataFrame, horizon: int) -> int | None:
-    """Place of the last bar of the horizon, counted from the entry's bar; None when it is not
-    shown.
+    """Place of the last bar of the horizon, counted from the entry's bar, which an entry at a close
+    has before its horizon; None when it is not shown.
     """
     place = int(bars["timestamp"].search_sorted(trade["entry_timestamp"])) + horizon - 1
     return place if place < bars.height else None
