@@ -175,10 +175,11 @@ _SIZED_BY_BARRIERS = ("stop_distance", "kelly", "kelly_ruin", "log_utility")
 def unused_bracket(settings: SettingsModel, name: str) -> str:
     """A sentence where a strategy has a bracket of its own that nothing goes by; else empty. Exits
     by the signal use none, but labels (those of session.strategy, and what a model is trained on)
-    and some rules of size may. Every rule of size may go by `vertical`.
+    and some rules of size may. Every rule of size may go by `vertical`, and every entry goes by
+    `entry`.
     """
     chosen = settings.strategies[name]
-    own = chosen.bracket.model_dump(exclude_none=True, exclude={"vertical"})
+    own = chosen.bracket.model_dump(exclude_none=True, exclude={"vertical", "entry"})
     used = (
         chosen.exits == "barriers"
         or chosen.uses_model
@@ -187,9 +188,10 @@ def unused_bracket(settings: SettingsModel, name: str) -> str:
     )
     if used or not own:
         return ""
+    unused = ", ".join(own)
     return (
-        f'strategies.{name}.bracket: {", ".join(own)} ends no trade, since exits = "signal": set'
-        f' strategies.{name}.exits = "barriers", or take the bracket out'
+        f'strategies.{name}.bracket: {unused} ends no trade, since exits = "signal": set'
+        f' strategies.{name}.exits = "barriers", or take {unused} out'
     )
 
 

@@ -4,9 +4,10 @@ The result of a closed trade is split as in Perold, "The Implementation Shortfal
 Reality", 1988. `signal` is what a portfolio on paper would have earned that traded every order at
 the price of its decision: the close of the last bar before it, or for a stop or limit leg its
 level, adjusted where a split or dividend lies between the decision and the fill. `timing` is what
-the price moved from there to the price before costs at which it filled: the next open, a gap
-through a stop. `cost` is slippage and fees, and positive only by rebates. `other` is the rest of
-the result: dividends, cash for fractions of a split, a payment at a delisting. So
+the price moved from there to the price before costs at which it filled: the next open (or close,
+`labels.entry`), a gap through a stop. `cost` is slippage and fees, and positive only by rebates.
+`other` is the rest of the result: dividends, cash for fractions of a split, a payment at a
+delisting. So
 
     pnl = signal + timing + cost + other.
 """

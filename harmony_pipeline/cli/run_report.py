@@ -153,8 +153,9 @@ def _research(pipeline: PipelineContext) -> Text:
         "select horizon, count(*) as n, count(label) as settled, avg(label) as hit from labels"
         " group by horizon order by horizon",
     )
+    unit = pipeline.settings.event_labels.vertical
     by_horizon = "; ".join(
-        f"{n:,} at {horizon} bars ({settled:,} settled, {hit or 0:.1%} right before costs)"
+        f"{n:,} at {horizon} {unit} ({settled:,} settled, {hit or 0:.1%} right before costs)"
         for horizon, n, settled, hit in labelled.iter_rows()
     )
     folds = sql.query(

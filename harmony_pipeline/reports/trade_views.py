@@ -160,8 +160,7 @@ def trade_view(
     if regular.is_empty() or trade["entry_timestamp"] > regular["timestamp"][-1]:
         return None
     entry_order = mine.filter(pl.col("parent_id").is_null()).head(1).to_dicts()
-    if horizon and entry_order and entry_order[0]["time_in_force"] == "cls":
-        horizon += 1  # an entry at a close: its bar is none of the horizon's
+    late = bool(entry_order) and entry_order[0]["time_in_force"] == "cls"
     signal = entry_order[0]["signal_timestamp"] if entry_order else None
     shown, skipped = _window(regular, signal or trade["entry_timestamp"], trade["exit_timestamp"])
     dated = calendar.with_session(shown.select("timestamp"), timeframe)["session_date"]
@@ -175,8 +174,8 @@ def trade_view(
         mine,
         fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())),
     )
-    limit = _limit(trade, candles, horizon) if horizon and skipped is None else None
-    upper, lower = _levels(trade, candles, mine, limit)
+    limit = _limit(trade, candles, horizon + late) if horizon and skipped is None else None
+    upper, lower = _levels(trade, candles, mine, limit, late)
     limit = limit if upper or lower else None
     return TradeView(
         trade,
@@ -194,8 +193,8 @@ def trade_view(
 
 
 def _limit(trade: Mapping[str, Any], bars: pl.DataFrame, horizon: int) -> int | None:
-    """Place of the last bar of the horizon, counted from the entry's bar; None when it is not
-    shown.
+    """Place of the last bar of the horizon, counted from the entry's bar, which an entry at a close
+    has before its horizon; None when it is not shown.
     """
     place = int(bars["timestamp"].search_sorted(trade["entry_timestamp"])) + horizon - 1
     return place if place < bars.height else None
@@ -297,10 +296,15 @@ def _factor_steps(trade: Mapping[str, Any], bars: pl.DataFrame) -> list[Step]:
 
 
 def _levels(
-    trade: Mapping[str, Any], bars: pl.DataFrame, orders: pl.DataFrame, limit: int | None
+    trade: Mapping[str, Any],
+    bars: pl.DataFrame,
+    orders: pl.DataFrame,
+    limit: int | None,
+    late: bool,
 ) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
     """Upper and lower barrier at every bar from the entry to the exit or the limit, in the raw
-    prices of that bar; empty for a strategy without barriers.
+    prices of that bar; empty for a strategy without barriers. `late`: entered at a close, so that
+    the bar of the entry was not watched.
     """
     from harmony_pipeline.portfolio.exit_rules import level_now
 
@@ -321,7 +325,8 @@ def _levels(
     def course(levels: pl.Series) -> tuple[tuple[int, float], ...]:
         return (
             tuple(
-                (place, float(level_now(levels[0], held[0][1], factor))) for place, factor in held
+                (place, float(level_now(levels[0], held[0][1], factor)))
+                for place, factor in held[late:]
             )
             if levels.len() and held
             else ()

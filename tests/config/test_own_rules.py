@@ -102,13 +102,15 @@ STOP = f"{FOLLOW}.bracket]\nstop_loss = 2.0\n"
         (f'{STOP}{FOLLOW}.risk]\nsizing = "stop_distance"', False),
         (f'{STOP}[session]\nstrategy = "rsi_momentum"\n[strategies.meta_labelled]\nenabled = false', False),
         (f'{FOLLOW}]\nhorizon_bars = 3\n{FOLLOW}.bracket]\nvertical = "sessions"', False),
+        (f'{FOLLOW}.bracket]\nentry = "close"', False),
+        (f'{STOP}entry = "close"', True),
     ],
-    ids=["signal", "off", "barriers", "size", "labels", "horizon"],
+    ids=["signal", "off", "barriers", "size", "labels", "horizon", "entry", "entry and stop"],
 )  # fmt: skip
 def test_a_bracket_that_nothing_goes_by_is_noted(tmp_path, text, noted):
     sentence = (
         'strategies.rsi_momentum.bracket: stop_loss ends no trade, since exits = "signal": set'
-        ' strategies.rsi_momentum.exits = "barriers", or take the bracket out'
+        ' strategies.rsi_momentum.exits = "barriers", or take stop_loss out'
     )
     assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
 

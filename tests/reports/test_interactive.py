@@ -143,7 +143,7 @@ def test_each_trade_lies_on_its_own_bars(sheet, page):
     assert len(packed["places"]) == trades.height
     zone = CALENDAR.zone
     for place, trade in zip(packed["places"], trades.iter_rows(named=True), strict=True):
-        first, last, entry, leave, stop, take = place
+        first, last, entry, leave, stop, take, late = place
         mine = sheet.bars.filter(pl.col("symbol") == trade["symbol"])
         moments = mine["timestamp"].dt.convert_time_zone(zone).dt.replace_time_zone(None)
         bars = packed["bars"][trade["symbol"]]
@@ -162,7 +162,14 @@ def test_each_trade_lies_on_its_own_bars(sheet, page):
         legs = levels.filter(pl.col("parent_id") == f"{trade['trade_id']}-entry")
         assert stop in (None, *legs["stop_price"])
         assert take in (None, *legs["limit_price"])
+        assert late == 0
     assert any(place[4] is not None for place in packed["places"])
+
+
+def test_of_entries_at_closes_the_levels_begin_a_bar_later():
+    late = sheet_of(random_market(3, days=5), labels={"entry": "close"})
+    places = data_of(interactive_sheet(late), "candles")["places"]
+    assert {place[6] for place in places if place[4] is not None} == {1}
 
 
 def test_every_entry_and_exit_lies_on_its_day(sheet, page):

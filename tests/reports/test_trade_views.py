@@ -197,7 +197,10 @@ def test_an_entry_is_shown_at_its_bar_and_price_and_the_horizon_from_there(entry
     )  # fmt: skip
     entered, left = view.of_kind("entry")[0], view.of_kind("exit")[0]
     assert (entered.place, entered.price) == (1, price)
-    assert (view.limit, left.place, max(dict(view.upper))) == (limit, limit + 1, limit)
+    assert (view.limit, left.place) == (limit, limit + 1)
+    watched = list(range(limit - 2, limit + 1))  # of an entry at a close its own bar is not
+    assert [place for place, _level in view.upper] == watched
+    assert [place for place, _level in view.lower] == watched
 
 
 def test_a_level_is_one_line_until_a_split_makes_it_another():

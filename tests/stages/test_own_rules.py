@@ -128,7 +128,9 @@ def test_an_entry_at_closes_is_another_configuration_that_no_session_trades(pipe
     assert filled.height > 20
     assert filled["reference_price"].equals(filled["close"])
     assert configuration(known, name) != configuration(pipeline, name)
-    assert backtests.backtest_id(known, name, {}) != backtests.backtest_id(pipeline, name, {})
+    assert backtest_inputs.backtest_id(known, name, {}) != backtest_inputs.backtest_id(
+        pipeline, name, {}
+    )
     assert training_recipe(known, 4) != training_recipe(pipeline, 4)
     day = known.sessions()[5]
     with pytest.raises(ConfigError, match="entries at closes are backtested alone"):
@@ -228,6 +230,8 @@ def test_from_python_they_are_given_with_the_call(pipeline):
         lake.backtest("rsi_momentum", bracket={"stop_loss": -1.0})
     with pytest.raises(ConfigError, match=r"rsi_momentum\.bracket: stop_loss ends no trade"):
         lake.backtest("rsi_momentum", bracket={"stop_loss": 2.0})
+    late = lake.backtest("rsi_momentum", bracket={"entry": "close"}).orders
+    assert set(late.filter(pl.col("parent_id").is_null())["time_in_force"]) == {"cls"}
     with pytest.raises(ConfigError, match="start and end are dates or moments, and 'text' is none"):
         lake.read("bars", start="text")
     with pytest.raises(ConfigError, match="'2024-01-03' is none"):

@@ -113,6 +113,19 @@ def test_a_strategy_added_later_is_told_to_be_made(tmp_path):
     )
 
 
+@pytest.mark.parametrize("vertical", ["bars", "sessions"])
+def test_the_summary_says_what_the_horizons_of_labels_count(tmp_path, capsys, vertical):
+    more = f'[labels]\nvertical = "{vertical}"\n'
+    pipeline = short_market(tmp_path, daily_rows(80), more=more)
+    periods = ingested(pipeline)
+    research.features(pipeline, periods)
+    research.signals(pipeline, periods)
+    research.labels(pipeline, periods)
+    assert pipeline.lake.read("labels").height > 0
+    print_summary(pipeline, "harmony")
+    assert f" at 8 {vertical} (" in capsys.readouterr().out
+
+
 def test_the_report_names_a_strategy_that_has_a_backtest(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HARMONY_CONFIG", "")  # what the command sets is undone
     pipeline = short_market(tmp_path, daily_rows(80))

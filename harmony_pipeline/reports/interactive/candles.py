@@ -25,9 +25,10 @@ class PackedCandles:
 
     bars: by symbol, open, high, low, close, factor and time: seconds on the exchange's clock since
     1970, the first and then the steps. places: by trade number, [first, last, entry, exit, stop,
-    take] in its symbol's bars (null: not shown, open, no such leg), or null for a trade without
-    candles; levels are raw, as they were at the entry. days: by symbol, daily candles of the whole
-    run and its trades: their numbers and the days of entry and exit, as places in `date`.
+    take, late] in its symbol's bars (null: not shown, open, no such leg), or null for a trade
+    without candles; levels are raw, as they were at the entry, and where `late` is 1 met from the
+    bar after it on. days: by symbol, daily candles of the whole run and its trades: their numbers
+    and the days of entry and exit, as places in `date`.
     """
 
     bars: dict[str, Candles]
@@ -65,7 +66,7 @@ def packed_candles(
         if symbol in frames:
             packed[symbol], found = _pack(mine, frames[symbol], zone)
             for (number, place), name in zip(found.items(), mine["trade_id"], strict=True):
-                places[number] = [*place, *levels.get(name, (None, None))]
+                places[number] = [*place, *levels.get(name, (None, None, 0))]
     return PackedCandles(dict(sorted(packed.items())), places, _days(numbered, frames))
 
 
@@ -114,8 +115,11 @@ def _pack(
     }, places
 
 
-def _levels(orders: pl.DataFrame) -> dict[str, tuple[float | None, float | None]]:
-    """By trade: the raw prices of its stop and its limit as they were at the entry."""
+def _levels(orders: pl.DataFrame) -> dict[str, tuple[float | None, float | None, int]]:
+    """By trade: the raw prices of its stop and its limit as they were at the entry, and whether it
+    was entered at a close.
+    """
+    late = set(orders.filter(pl.col("time_in_force") == "cls")["order_id"])
     legs = (
         orders.drop_nulls("parent_id")
         .group_by("parent_id")
@@ -125,7 +129,8 @@ def _levels(orders: pl.DataFrame) -> dict[str, tuple[float | None, float | None]
         )
     )
     return {
-        str(parent).removesuffix("-entry"): (stop, take) for parent, stop, take in legs.iter_rows()
+        str(parent).removesuffix("-entry"): (stop, take, int(parent in late))
+        for parent, stop, take in legs.iter_rows()
     }
 
 

@@ -76,12 +76,12 @@
 
   /* One trade: its bars, both fills, the stop and the limit as they moved with splits. */
   function showTrade(at) {
-    const [first, last, entry, exit, stop, take] = packed.places[at], symbol = trades.symbol[at], data = packed.bars[symbol];
+    const [first, last, entry, exit, stop, take, late] = packed.places[at], symbol = trades.symbol[at], data = packed.bars[symbol];
     rows.forEach((row, other) => row.classList.toggle("chosen", other === at));
     const traces = [candles(data, data.label, first, last + 1)];
     for (const [level, colour, name] of [[take, GAIN, "limit"], [stop, LOSS, "stop"]]) {
       if (level === null || entry === null) continue;
-      const places = Array.from({ length: (exit ?? last) - entry + 1 }, (_, step) => entry + step);
+      const places = Array.from({ length: (exit ?? last) - entry - late + 1 }, (_, step) => entry + late + step);
       traces.push({ type: "scatter", mode: "lines", x: places.map((place) => data.label[place]), y: places.map((place) => level * data.factor[entry] / data.factor[place]),
         name, line: { color: colour, width: 1.4, dash: "dot", shape: "hv" }, hovertemplate: `${name} %{y}<extra></extra>` });
     }
