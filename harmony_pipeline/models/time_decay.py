@@ -37,7 +37,7 @@ def decayed_weights(weights: FloatArray, oldest: float) -> FloatArray:
 
 
 def decayed(samples: S, oldest: float) -> S:
-    """The events that keep a weight, with decayed weights; the same object where all keep theirs."""
+    """The events that keep a weight, with decayed weights; the same object where none changes."""
     if oldest != 1.0:
         samples = reweighted(samples, decayed_weights(samples.weights(), oldest))
     return samples.events_with_weight()
