@@ -14,6 +14,15 @@ Sources:
 
 - HKEX: the exchange's market communications of the day, 2309012news and 2309083news.
 - NSE: the timings that NSE and BSE announced for the hour of Diwali (muhurat trading) of 2023.
+- KRX: the hours that Korea Exchange announced for the day of the college entrance exam, as the
+  press gave them (Donga 2021-11-04, Kyunghyang 2022-11-16, Yonhap 2023-11-02, Kyunghyang
+  2024-10-31, Donga 2025-11-13). exchange_calendars has these days up to 2020.
+- B3: its notices of the hours of the share market for 2019-11-04, 2020-03-09, 2020-11-03,
+  2021-03-15, 2021-11-08, 2022-03-14, 2022-11-07, 2023-11-06, 2024-03-11, 2024-11-04, 2025-03-10
+  and 2025-11-03, as the press gave them: 17:00 while New York has summer time, else 18:00, both
+  with the closing auction. exchange_calendars has 18:00 throughout. That of March 2023 was not
+  found; the one of November 2023 says that 17:00 had been the close. Before Brazil gave up its own
+  summer time in 2019 the close moved, too, on days that nobody looked up here: they are left.
 
 Where the two packages differ and exchange_calendars is kept: 31 December 1999 closed at 13:00
 (pandas_market_calendars: 16:00); 24 December of 1980, 1985, 1986 and 1987 closed at 14:00
@@ -31,6 +40,8 @@ PMC = "pandas_market_calendars 5.5.0"
 NYSE = "NYSE history of trading hours"
 HKEX = "HKEX market communication of the day"
 NSE = "NSE announcement of 2 November 2023"
+KRX = "KRX announcement of the hours of the exam day"
+B3 = "B3 notices of its trading hours"
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,26 @@ def _exception_on(
     return HoursException("XNYS", day, day, opened, closed, reason, source)
 
 
+def _exam_day(day: date) -> HoursException:
+    return HoursException(
+        "XKRX", day, day, time(10), time(16, 30), "college entrance exam: an hour later", KRX
+    )
+
+
 def _exceptions_between(first: date, last: date, closed: time, reason: str) -> HoursException:
     return HoursException("XNYS", first, last, None, closed, reason, PMC)
+
+
+@dataclass(frozen=True)
+class ForeignSummerClose:
+    """The close of every session from `first` on while another zone has summer time."""
+
+    calendar: str
+    first: date
+    foreign_zone: str
+    close: time
+    reason: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,11 @@ SPECIAL_SESSIONS: tuple[SpecialSession, ...] = (
     _diwali(date(2024, 11, 1), time(18)),
     _diwali(date(2025, 10, 21), time(13, 45)),
 )
+FOREIGN_SUMMER_CLOSES: tuple[ForeignSummerClose, ...] = (
+    ForeignSummerClose(
+        "BVMF", date(2019, 11, 4), "America/New_York", time(17), "closes with New York", B3
+    ),
+)
 _BACKLOG = "back-office backlog after the crash"
 EXCEPTIONS: tuple[HoursException, ...] = (
     HoursException(
@@ -132,6 +166,11 @@ EXCEPTIONS: tuple[HoursException, ...] = (
     _exception_on(date(2004, 6, 7), time(9, 32), None, "moment of silence: death of Ronald Reagan"),
     _exception_on(date(2005, 6, 1), None, time(15, 56), "systems communication problem"),
     _exception_on(date(2006, 12, 27), time(9, 32), None, "moment of silence: death of Gerald Ford"),
+    _exam_day(date(2021, 11, 18)),
+    _exam_day(date(2022, 11, 17)),
+    _exam_day(date(2023, 11, 16)),
+    _exam_day(date(2024, 11, 14)),
+    _exam_day(date(2025, 11, 13)),
 )
 
 
@@ -140,6 +179,12 @@ def with_exceptions(table: pl.DataFrame, code: str, zone: str) -> pl.DataFrame:
     `code`.
     """
     opens, closes = pl.col("open"), pl.col("close")
+    for rule in FOREIGN_SUMMER_CLOSES:
+        if rule.calendar == code:
+            # clocks there change on Sundays, so any instant of a session will do
+            abroad = pl.col("close").dt.convert_time_zone(rule.foreign_zone)
+            summer = (pl.col("date") >= rule.first) & (abroad.dt.dst_offset() > timedelta())
+            closes = _replace_hours(summer, rule.close, zone, closes)
     for row in EXCEPTIONS:
         if row.calendar == code:
             meant = pl.col("date").is_between(row.first, row.last)

@@ -53,6 +53,7 @@ class SequentialBagging:
         """Fit every bag, weighted. Raises DataError when a row is unresolved, or all events, or
         those of a bag, had the same outcome.
         """
+        samples = samples.events_with_weight()
         _, weights = training_targets(samples)
         begin, end = lives(samples)
         of_trees = {name: value for name, value in self.parameters.items() if name != "bags"}

@@ -74,7 +74,8 @@ class Forecaster(Protocol):
 
     Obligations: `fit` is deterministic: the same samples, parameters and seed give the same bytes.
     It reads and changes no global state (no global random generator, no thread count of the
-    process). Sample weights count as numbers of observations. Inputs may be NaN.
+    process). Sample weights count as numbers of observations: a row of weight 0 is not fitted to.
+    Inputs may be NaN.
     """
 
     short: ClassVar[str]  # a word for model ids

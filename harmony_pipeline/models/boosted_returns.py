@@ -85,6 +85,7 @@ class BoostedReturns:
         """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
         occurs.
         """
+        samples = samples.events_with_weight()
         returns, weights, deviation = training_returns(samples)
         trees = grow_trees(samples, returns, weights, self.parameters, self._seed, "regression")
         return ReturnTrees((trees,), (), deviation)
@@ -119,6 +120,7 @@ class BoostedQuantiles:
         """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
         occurs.
         """
+        samples = samples.events_with_weight()
         returns, weights, deviation = training_returns(samples)
         options = self._parameters.model_dump(exclude={"levels"})
         trees = tuple(

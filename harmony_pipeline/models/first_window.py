@@ -15,6 +15,7 @@ from harmony_pipeline.models.base import build_forecaster
 from harmony_pipeline.models.bins import BinWindow, uses_bins
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.settings import ModelSettings
+from harmony_pipeline.models.time_decay import remembered
 from harmony_pipeline.models.walk_forward import missing_history, split
 
 
@@ -42,7 +43,7 @@ def first_window(
             continue
         parts = split(samples, period, calendar, timeframe, settings)
         if missing_history(samples, parts, settings) is None:
-            fitted = samples.where(parts.fit)
+            fitted = remembered(samples.where(parts.fit), settings.oldest_weight)
             stamps = fitted.frame["timestamp"]
             return BinWindow(
                 period.key, stamps[0], stamps[-1], parts.train_end, fitted.X, fitted.names

@@ -81,6 +81,7 @@ class GradientBoosting:
         """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
         occurs.
         """
+        samples = samples.events_with_weight()
         labels, weights = training_targets(samples)
         return grow_trees(samples, labels, weights, self.parameters, self._seed, "binary")
 

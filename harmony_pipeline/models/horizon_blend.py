@@ -48,7 +48,7 @@ class HorizonBlend:
         """
         models = [self._forecaster.fit(samples)]
         for other in self._others.values():
-            known = known_with(samples, other)
+            known = known_with(samples, other).events_with_weight()
             if known.height and known.frame["label"].n_unique() == 2:
                 models.append(self._forecaster.fit(known))
         return BlendedModel.equal(tuple(models), (self._path,) * len(models), self._equal_weight)

@@ -55,6 +55,7 @@ class Logistic:
         """
         from sklearn.linear_model import LogisticRegression
 
+        samples = samples.events_with_weight()
         labels, weights = training_targets(samples)
         blank = LinearModel.from_samples(samples, weights)
         solver = LogisticRegression(

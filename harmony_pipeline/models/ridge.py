@@ -51,6 +51,7 @@ class Ridge:
         """Fit all rows, weighted. Raises DataError when a row is unresolved or only one label
         occurs.
         """
+        samples = samples.events_with_weight()
         returns, weights, _ = training_returns(samples)
         blank = LinearModel.from_samples(samples, weights)
         scores = blank.standardise(samples.X)

@@ -261,6 +261,15 @@ class Samples:
             None if self.bins is None else self.bins.where(mask),
         )
 
+    def events_with_weight(self) -> Self:
+        """The events whose weight is not 0; the same object where that is all of them.
+
+        A forecaster fits these alone: LightGBM counts a row of weight 0 in its leaves and cuts bins
+        from it, and so does every median, draw and batch that is taken of rows.
+        """
+        heavy = self.weights() != 0.0  # an unknown weight stays, and is refused
+        return self if heavy.all() else self.where(heavy)
+
     def binned(self, window: BinWindow | None) -> Self:
         """The same events in the bins of `window`; None: a fit makes its own."""
         return replace(self, bins=None if window is None else BinnedRows.all(window, self.X))

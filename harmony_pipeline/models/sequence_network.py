@@ -72,6 +72,7 @@ class SequenceNetwork:
         occurs, and ConfigError without PyTorch.
         """
         torch = pytorch()
+        samples = samples.events_with_weight()
         labels, weights = training_targets(samples)
         scaling = LinearModel.from_samples(samples, weights)
         layout = SequenceLayout(samples.names)

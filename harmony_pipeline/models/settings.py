@@ -37,7 +37,7 @@ class ModelSettings(FrozenSettings):
         le=1.0,
         description=(
             "part of its weight that the oldest event to fit keeps; 1: no decay; below 0: that part"
-            " of the history counts nothing"
+            " of the history is not fitted to"
         ),
     )
     calibration_fraction: float = Field(

@@ -4,7 +4,7 @@
 The decay is piecewise linear in cumulative weight, which is cumulative average uniqueness where
 labels are weighted so: a year of many overlapping labels is no older than what they tell. The
 newest event keeps its weight. The oldest keeps the part `oldest` of it; below 0, that part of the
-history keeps nothing.
+history keeps nothing and is left out of the fit, its search and its bins.
 """
 
 from dataclasses import replace
@@ -31,12 +31,24 @@ def decay_factors(weights: FloatArray, oldest: float) -> FloatArray:
     return kept
 
 
+def decayed_weights(weights: FloatArray, oldest: float) -> FloatArray:
+    """What each event keeps of its weight, float64 [rows], from the oldest event to the newest."""
+    return weights * decay_factors(weights, oldest)
+
+
 def decayed(samples: S, oldest: float) -> S:
-    """The events with decayed weights; the same object where nothing decays."""
-    if oldest == 1.0:
-        return samples
-    weights = samples.weights()
-    return reweighted(samples, weights * decay_factors(weights, oldest))
+    """The events that keep a weight, with decayed weights; the same object where none changes."""
+    if oldest != 1.0:
+        samples = reweighted(samples, decayed_weights(samples.weights(), oldest))
+    return samples.events_with_weight()
+
+
+def remembered(samples: S, oldest: float) -> S:
+    """The events that keep a weight, with the weights that they had; the same object where that is
+    all of them.
+    """
+    kept = decayed_weights(samples.weights(), oldest) != 0.0
+    return samples if kept.all() else samples.where(kept)
 
 
 def reweighted(samples: S, weights: FloatArray) -> S:

@@ -37,7 +37,7 @@ from harmony_pipeline.models.samples import Samples, event_days
 from harmony_pipeline.models.scores import reliability, scores
 from harmony_pipeline.models.search import SearchResult, search_parameters
 from harmony_pipeline.models.settings import ModelSettings
-from harmony_pipeline.models.time_decay import decayed
+from harmony_pipeline.models.time_decay import decayed, decayed_weights, remembered
 from harmony_pipeline.models.trained import ModelCard, TrainedModel
 from harmony_pipeline.schemas import FOLDS, MODELS, PREDICTIONS
 
@@ -178,7 +178,7 @@ def train_period(
         search.trials if search else None, bins,
     )  # fmt: skip
     trained = TrainedModel(card.build_id(found.model.save()), card, found.model)
-    metrics |= _metrics(trained, training, found, int(parts.fit.sum())) | _search_metrics(search)
+    metrics |= _metrics(trained, training, found) | _search_metrics(search)
     fold_row = _fold_row(trained.model_id, training, parts, period, horizon, settings)
     row = _model_row(trained, metrics, code_version, created_at or datetime.now(UTC))
     return Fold(trained, row, fold_row, metrics)
@@ -197,13 +197,16 @@ def choose_forecaster(
     """
     if settings.search.trials == 0:
         return build_forecaster(settings.forecaster, settings.parameters, seed), None
-    found = search_parameters(samples.where(parts.fit), settings, seed, calendar, timeframe)
+    events = remembered(samples.where(parts.fit), settings.oldest_weight)
+    found = search_parameters(events, settings, seed, calendar, timeframe)
     return build_forecaster(settings.forecaster, found.parameters, seed), found
 
 
 def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> str | None:
     """Why these events cannot make a model; None when they can."""
-    rows, fit_rows = int(parts.train.sum()), int(parts.fit.sum())
+    rows, weights = int(parts.train.sum()), samples.weights()[parts.fit]
+    kept = decayed_weights(weights, settings.oldest_weight) != 0.0
+    fit_rows = int(kept.sum())
     if rows < settings.minimum_train_rows:
         return (
             f"{rows} events were settled by {parts.train_end:%Y-%m-%d %H:%M} UTC;"
@@ -211,10 +214,10 @@ def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> 
         )
     if fit_rows < _FEWEST_FIT_ROWS:
         return (
-            f"only {fit_rows} of {rows} events were settled before the calibration part began;"
-            f" {_FEWEST_FIT_ROWS} are needed"
+            f"only {fit_rows} of {rows} events were settled before the calibration part began"
+            f"{'' if kept.all() else ' and have a weight'}; {_FEWEST_FIT_ROWS} are needed"
         )
-    if np.unique(samples.labels()[parts.fit]).size < 2:
+    if np.unique(samples.labels()[parts.fit][kept]).size < 2:
         return f"all {fit_rows} events to fit had the same outcome"
     return None
 
@@ -222,11 +225,13 @@ def missing_history(samples: Samples, parts: Split, settings: ModelSettings) -> 
 class CalibratedFit(NamedTuple):
     """A model of the part to fit and its calibration by the later part.
 
-    later: the calibration events with all required inputs. margin: of these. complete: [inputs],
-    those that were known in every fitted event, and are required.
+    fit_rows: events fitted to. later: the calibration events with a weight and all required inputs.
+    margin: of these. complete: [inputs], those that were known in every fitted event, and are
+    required.
     """
 
     model: Model
+    fit_rows: int
     calibration: Platt
     later: Samples
     margin: FloatArray
@@ -237,14 +242,16 @@ def fit_calibrated(
     forecaster: Forecaster, samples: Samples, parts: Split, oldest_weight: float = 1.0
 ) -> CalibratedFit:
     """Fit the part to fit, whose weights decay with age (models/time_decay.py), and calibrate by
-    the later part, which also weighs the members of a blend.
+    the later part, which also weighs the members of a blend. Events without weight are left out of
+    both.
     """
-    fitted, later = samples.where(parts.fit), samples.where(parts.calibrate)
+    fitted = decayed(samples.where(parts.fit), oldest_weight)
+    later = samples.where(parts.calibrate).events_with_weight()
     complete: BoolArray = np.logical_not(np.isnan(fitted.X).any(axis=0))
     answerable: BoolArray = np.logical_not(np.isnan(later.X[:, complete]).any(axis=1))
     if not answerable.all():
         later = later.where(answerable)
-    model = forecaster.fit(decayed(fitted, oldest_weight))
+    model = forecaster.fit(fitted)
     if isinstance(model, BlendedModel):
         model = model.weighted_by(later)
     margin, labels, weight = model.margin(later.X), later.labels(), later.weights()
@@ -253,7 +260,7 @@ def fit_calibrated(
     )
     rate = _smoothed_rate(samples.labels()[parts.train], samples.weights()[parts.train])
     calibration = match_base_rate(calibration, margin, weight, rate)
-    return CalibratedFit(model, calibration, later, margin, complete)
+    return CalibratedFit(model, fitted.height, calibration, later, margin, complete)
 
 
 def _bins_of(samples: Samples, parts: Split) -> dict[str, Any] | None:
@@ -302,9 +309,7 @@ def _without_mask(column: pl.Series) -> pl.Series:
     return pl.Series(column.name, column.to_numpy(), dtype=column.dtype)
 
 
-def _metrics(
-    trained: TrainedModel, training: Samples, found: CalibratedFit, fit_rows: int
-) -> dict[str, Any]:
+def _metrics(trained: TrainedModel, training: Samples, found: CalibratedFit) -> dict[str, Any]:
     """Metrics at training time. The calibration part's scores are slightly optimistic: two numbers
     were fitted to it.
     """
@@ -313,7 +318,7 @@ def _metrics(
     probability = trained.calibration.apply(margin)
     ranked = sorted(trained.model.importance().items(), key=lambda item: (-item[1], item[0]))
     return {
-        "fit_rows": fit_rows,
+        "fit_rows": found.fit_rows,
         "calibration_rows": outcome.size,
         "effective_rows": float(weights.sum()),
         "base_rate": float((labels * weights).sum() / weights.sum()),

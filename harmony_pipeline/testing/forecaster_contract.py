@@ -161,6 +161,24 @@ class ForecasterContract:
         assert auc(0.02, 1.0) > 0.65
         assert auc(1.0, 0.02) < 0.35
 
+    def test_rows_of_no_weight_are_no_rows(self) -> None:
+        samples = planted_samples(900, 1.0)
+        mute = np.arange(900) % 3 == 0
+        weight = np.where(mute, 0.0, 0.5)
+        X = np.where(mute[:, None], 40.0 - 9.0 * samples.X, samples.X)
+        X[mute, 2] = np.nan
+        wild = samples.frame.with_columns(
+            pl.Series("label", np.where(mute, 1, samples.labels()).astype(np.int8)),
+            pl.Series("return", np.where(mute, 0.5, samples.frame["return"].to_numpy())),
+        )
+        bytes_of = [
+            self.fit(
+                Samples(frame.with_columns(weight=pl.Series(weight)), inputs, samples.names)
+            ).save()
+            for frame, inputs in ((samples.frame, samples.X), (wild, X))
+        ]
+        assert bytes_of == [self.fit(samples.where(~mute)).save()] * 2
+
     def test_unknown_inputs_are_no_error(self) -> None:
         samples = planted_samples(3000, 1.5)
         generator = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""Hours of sessions that exchange_calendars gives as full days, in New York's clock times."""
+"""Hours of sessions that exchange_calendars has wrong, in the exchange's clock times."""
 
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -60,7 +60,9 @@ def test_extended_hours_follow_an_early_close() -> None:
 def test_no_other_session_and_no_other_exchange_is_touched() -> None:
     table = Calendar.of("XNYS").table.select("date", "open", "close")
     named = pl.any_horizontal(
-        pl.col("date").is_between(each.first, each.last) for each in EXCEPTIONS
+        pl.col("date").is_between(each.first, each.last)
+        for each in EXCEPTIONS
+        if each.calendar == "XNYS"
     )
     again = with_exceptions(table, "XNYS", NYSE.zone)
     assert again.equals(table)  # the hours are there once, whoever applies them again
@@ -86,7 +88,8 @@ def test_every_exception_is_a_session_with_a_reason_and_a_source() -> None:
         assert each.reason
         assert each.source
         assert each.open or each.close
-        assert NYSE.sessions(each.first, each.last + timedelta(days=1))
+        exchange = Calendar.of(each.calendar)
+        assert exchange.sessions(each.first, each.last + timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,85 @@ def test_a_bar_of_the_hour_of_diwali_belongs_to_its_session() -> None:
     assert placed["session"].to_list() == [None, "regular", "regular", None]
 
 
+def local_hours(name: str, day: date) -> tuple[str, str]:
+    exchange = Calendar.of(name)
+    opened, closed = (
+        at.astimezone(ZoneInfo(exchange.zone))
+        for at in (exchange.session_open(day), exchange.session_close(day))
+    )
+    return f"{opened:%H:%M}", f"{closed:%H:%M}"
+
+
+@pytest.mark.parametrize(
+    "exam",
+    [
+        "2019-11-14",
+        "2020-12-03",
+        "2021-11-18",
+        "2022-11-17",
+        "2023-11-16",
+        "2024-11-14",
+        "2025-11-13",
+    ],
+)
+def test_seoul_trades_an_hour_later_on_the_day_of_the_exam_alone(exam: str) -> None:
+    seoul, day = Calendar.of("XKRX"), date.fromisoformat(exam)
+    assert local_hours("XKRX", day) == ("10:00", "16:30")
+    for other in (seoul.previous_session(day), seoul.next_session(day)):
+        assert local_hours("XKRX", other) == ("09:00", "15:30")
+    assert dict(seoul.expected_bars("30Min").iter_rows())[day] == 13
+
+
+# the first session of the hours that a notice of B3 gave
+@pytest.mark.parametrize(
+    ("noticed", "closed", "before"),
+    [
+        ("2020-03-09", "17:00", "18:00"),
+        ("2020-11-03", "18:00", "17:00"),
+        ("2021-03-15", "17:00", "18:00"),
+        ("2021-11-08", "18:00", "17:00"),
+        ("2022-03-14", "17:00", "18:00"),
+        ("2022-11-07", "18:00", "17:00"),
+        ("2023-11-06", "18:00", "17:00"),
+        ("2024-03-11", "17:00", "18:00"),
+        ("2024-11-04", "18:00", "17:00"),
+        ("2025-03-10", "17:00", "18:00"),
+        ("2025-11-03", "18:00", "17:00"),
+    ],
+)
+def test_sao_paulo_changes_its_close_on_the_days_of_its_notices(
+    noticed: str, closed: str, before: str
+) -> None:
+    day = date.fromisoformat(noticed)
+    assert local_hours("BVMF", day) == ("10:00", closed)
+    assert local_hours("BVMF", Calendar.of("BVMF").previous_session(day)) == ("10:00", before)
+
+
+def test_every_close_of_sao_paulo_follows_zoneinfo_s_new_york_from_2019_on() -> None:
+    exchange = Calendar.of("BVMF")
+    zone = ZoneInfo(exchange.zone)
+    for day, closed in exchange.table.select("date", "close").iter_rows():
+        local = closed.astimezone(zone)
+        summer = datetime(day.year, day.month, day.day, 12, tzinfo=NEW_YORK).dst()
+        early = day < date(2019, 11, 4) or bool(summer)
+        assert (local.date(), local.hour, local.minute) == (day, 17 if early else 18, 0)
+    table = exchange.table.select("date", "open", "close")
+    assert with_exceptions(table, "BVMF", exchange.zone).equals(table)
+    assert local_hours("BVMF", date(2025, 3, 5)) == ("13:00", "18:00")  # Ash Wednesday
+    assert exchange.bars_per_session("15Min") == 28  # most of its days end at 17:00
+
+
+def test_a_bar_after_the_early_close_of_sao_paulo_is_in_no_session() -> None:
+    at = [
+        datetime(2024, month, 8, hour, 30, tzinfo=ZoneInfo("America/Sao_Paulo"))
+        for month in (2, 7)
+        for hour in (16, 17)
+    ]
+    stamps = pl.Series(at).dt.convert_time_zone("UTC")
+    placed = Calendar.of("BVMF").with_session(pl.DataFrame({"timestamp": stamps}), "15Min")
+    assert placed["session"].to_list() == ["regular", "regular", "regular", None]
+
+
 def test_hong_kong_did_not_trade_through_typhoon_and_rain() -> None:
     hong_kong = Calendar.of("XHKG")
     assert [hong_kong.is_session(date(2023, 9, day)) for day in (1, 4, 7, 8, 11)] == [
@@ -132,7 +214,7 @@ def test_hong_kong_did_not_trade_through_typhoon_and_rain() -> None:
 
 
 def test_every_calendar_stays_in_order_and_without_repeats() -> None:
-    for name in ("XBOM", "XHKG", "XNYS"):
+    for name in ("BVMF", "XBOM", "XHKG", "XKRX", "XNYS"):
         days = Calendar.of(name).table["date"]
         assert days.is_sorted()
         assert days.n_unique() == len(days)

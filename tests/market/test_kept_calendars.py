@@ -6,6 +6,8 @@ import pytest
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.kept_calendars import CalendarParts, kept_or_built
 
+KNOWN = Calendar.of("XNYS")  # built here, so that no test's own folder has it before
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -17,8 +19,7 @@ class Builder:
     """Builds the New York calendar and counts how often."""
 
     def __init__(self):
-        known = Calendar.of("XNYS")
-        self.parts = CalendarParts(known.zone, known.sessions_per_year, known.table)
+        self.parts = CalendarParts(KNOWN.zone, KNOWN.sessions_per_year, KNOWN.table)
         self.calls = 0
 
     def __call__(self):

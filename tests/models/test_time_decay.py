@@ -2,16 +2,19 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.periods import period_of
+from harmony_pipeline.market.periods import period_from_key, period_of
+from harmony_pipeline.models.first_window import first_window
+from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.settings import ModelSettings
-from harmony_pipeline.models.time_decay import decay_factors, decayed
-from harmony_pipeline.models.walk_forward import train_period
+from harmony_pipeline.models.time_decay import decay_factors, decayed, remembered
+from harmony_pipeline.models.walk_forward import split, train_period
 from harmony_pipeline.testing.forecaster_contract import planted_samples
 
 
@@ -48,6 +51,79 @@ def test_without_decay_the_samples_are_the_same_object():
     samples = planted_samples(50, 0.5)
     assert decayed(samples, 1.0) is samples
     assert decayed(samples, 0.5).weights()[-1] == samples.weights()[-1]
+
+
+def test_events_that_keep_no_weight_are_left_out():
+    samples = planted_samples(100, 0.5)
+    factors = decay_factors(samples.weights(), -0.3)
+    kept = decayed(samples, -0.3)
+    assert kept.height == np.count_nonzero(factors) < 100
+    assert kept.frame["timestamp"].to_list() == samples.frame["timestamp"][-kept.height :].to_list()
+    assert np.array_equal(kept.weights(), 0.5 * factors[factors > 0.0])
+    own = remembered(samples, -0.3)
+    assert (own.height, set(own.weights())) == (kept.height, {0.5})
+    assert remembered(samples, 0.5) is samples
+
+
+CLOCK = Calendar.of("24/7")
+MONTHS = [period_from_key(f"2023-{month:02}", "month", "UTC") for month in (2, 3)]
+EVENTS = planted_samples(2400, 1.0, per_day=10)  # 60 days from 2 January 2023
+FORGETFUL = {"minimum_train_rows": 100, "oldest_weight": -0.4}
+TREES = {**FORGETFUL, "parameters": {"rounds": 20}}
+LINEAR = {**FORGETFUL, "forecaster": "harmony_pipeline.models.logistic:Logistic"}
+
+
+def probabilities(samples, settings):
+    window = first_window(samples, MONTHS, CLOCK, "15Min", settings)
+    fold = train_period(samples.binned(window), MONTHS[1], 8, CLOCK, "15Min", settings, "f")
+    return fold, fold.model.predict(samples)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        TREES,
+        {**TREES, "bins": "first_window"},
+        LINEAR,
+        pytest.param({**LINEAR, "search": {"trials": 3}}, id="search"),
+    ],
+)
+def test_other_inputs_of_events_that_keep_no_weight_move_no_bit(chosen):
+    """Neither values nor missing ones, in the fit, its bins and its search."""
+    if "search" in chosen:
+        pytest.importorskip("optuna")
+    settings = ModelSettings(**chosen)
+    fits = [split(EVENTS, month, CLOCK, "15Min", settings).fit for month in MONTHS]
+    forgotten = min(np.count_nonzero(decay_factors(np.ones(fit.sum()), -0.4) == 0) for fit in fits)
+    assert forgotten > 100
+    X = EVENTS.X.copy()
+    X[:forgotten] = 30.0 - 7.0 * X[:forgotten]
+    X[:forgotten:2, 1] = np.nan
+    fold, calm = probabilities(EVENTS, settings)
+    other, wild = probabilities(Samples(EVENTS.frame, X, EVENTS.names), settings)
+    assert np.array_equal(calm[forgotten:], wild[forgotten:])
+    assert other.model.card.complete == fold.model.card.complete == EVENTS.names
+    assert fold.metrics["fit_rows"] == fits[1].sum() - np.count_nonzero(
+        decay_factors(np.ones(fits[1].sum()), -0.4) == 0
+    )
+
+
+def test_where_too_few_keep_a_weight_there_is_no_model():
+    settings = ModelSettings(minimum_train_rows=100, oldest_weight=-0.99)
+    fold = train_period(EVENTS, MONTHS[0], 8, CLOCK, "15Min", settings, "f")
+    assert fold.model is None
+    assert "before the calibration part began and have a weight; 20 are needed" in fold.reason
+
+
+def test_calibration_events_without_weight_do_not_calibrate():
+    settings = ModelSettings(**{**LINEAR, "oldest_weight": 1.0})
+    calibrate = split(EVENTS, MONTHS[1], CLOCK, "15Min", settings).calibrate
+    mute = calibrate & (np.arange(EVENTS.height) % 2 == 0)
+    frame = EVENTS.frame.with_columns(weight=pl.Series(np.where(mute, 0.0, 0.5)))
+    X = np.where(mute[:, None], -50.0 * EVENTS.X, EVENTS.X)
+    _, calm = probabilities(Samples(frame, EVENTS.X, EVENTS.names), settings)
+    _, wild = probabilities(Samples(frame, X, EVENTS.names), settings)
+    assert np.array_equal(calm[~mute], wild[~mute])
 
 
 def test_the_model_learns_from_decayed_weights():
