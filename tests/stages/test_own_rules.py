@@ -230,7 +230,7 @@ def test_from_python_they_are_given_with_the_call(pipeline):
         lake.backtest("rsi_momentum", bracket={"stop_loss": -1.0})
     with pytest.raises(ConfigError, match=r"rsi_momentum\.bracket: stop_loss ends no trade"):
         lake.backtest("rsi_momentum", bracket={"stop_loss": 2.0})
-    late = lake.backtest("rsi_momentum", bracket={"entry": "close"}).orders
+    late = lake.backtest("moving_average_crossover", bracket={"entry": "close"}).orders
     assert set(late.filter(pl.col("parent_id").is_null())["time_in_force"]) == {"cls"}
     with pytest.raises(ConfigError, match="start and end are dates or moments, and 'text' is none"):
         lake.read("bars", start="text")
