@@ -22,6 +22,7 @@ from harmony_pipeline.backtest.log_columns import (
     write_order_columns,
 )
 from harmony_pipeline.backtest.table_columns import (
+    Column,
     RunLabel,
     frame_of,
     in_place,
@@ -63,6 +64,7 @@ class OrdersTable:
         self._symbols, self._models, self._label = symbols, models, label
         self._columns: OrderColumns | None = None
         self._is_full = False
+        self._arrays: dict[str, Column] = {}
 
     def extend(self, log: Records, trips: Records, share: float) -> None:
         """Write the rows of `trips` and of what was logged before the last of them, of a run on one
@@ -91,38 +93,11 @@ class OrdersTable:
             self._open(count_of_orders(len(log), trips))
         self._write(log, trips)
         self._write_texts(self._done.rows)
+        self._arrays = self._columns_written()
 
     def table(self) -> pl.DataFrame:
         """The table of a run that is finished."""
-        assert self._columns is not None
-        count = self._done.rows
-        written: Any = [one[:count] for one in self._columns]
-        columns = OrderColumns(*written)
-        if self._ids is not None:
-            order_ids, _, parent_ids = self._ids.columns(count)
-        else:
-            order_ids, parent_ids = IdParts(
-                self._label.book, self._symbols, columns.symbol, columns.decided_at, ROLE_NAMES,
-                columns.role, room=self._room,
-            ).with_parents(columns.entry_symbol, columns.entry_at)  # fmt: skip
-        role, room = columns.role, self._room
-        return frame_of(
-            schemas.ORDERS,
-            {
-                "order_id": order_ids,
-                "parent_id": parent_ids,
-                "symbol": names_of(columns.symbol, self._symbols, room),
-                "timestamp": times_of(columns.decided_at),
-                "signal_timestamp": times_of(columns.signal_at),
-                "quantity": in_place(columns.quantity),
-                "wanted_quantity": in_place(columns.wanted, columns.wanted > 0.0),
-                "model_id": names_of(columns.model, self._models, room),
-                "limit_price": in_place(columns.level, role == TAKE),
-                "stop_price": in_place(columns.level, role == STOP),
-                **{name: one.array(count) for name, one in self._names.items()},
-                **self._label.in_all_rows,
-            },
-        )
+        return frame_of(schemas.ORDERS, self._arrays)
 
     def _open(self, capacity: int) -> None:
         """Room for so many rows, and none of them written."""
@@ -166,3 +141,31 @@ class OrdersTable:
             if self._ids is not None:
                 self._ids.write(first, stop)
             self._done = self._done._replace(texts=stop)
+
+    def _columns_written(self) -> dict[str, Column]:
+        assert self._columns is not None
+        count = self._done.rows
+        written: Any = [one[:count] for one in self._columns]
+        columns = OrderColumns(*written)
+        if self._ids is not None:
+            order_ids, _, parent_ids = self._ids.columns(count)
+        else:
+            order_ids, parent_ids = IdParts(
+                self._label.book, self._symbols, columns.symbol, columns.decided_at, ROLE_NAMES,
+                columns.role, room=self._room,
+            ).with_parents(columns.entry_symbol, columns.entry_at)  # fmt: skip
+        role, room = columns.role, self._room
+        return {
+            "order_id": order_ids,
+            "parent_id": parent_ids,
+            "symbol": names_of(columns.symbol, self._symbols, room),
+            "timestamp": times_of(columns.decided_at),
+            "signal_timestamp": times_of(columns.signal_at),
+            "quantity": in_place(columns.quantity),
+            "wanted_quantity": in_place(columns.wanted, columns.wanted > 0.0),
+            "model_id": names_of(columns.model, self._models, room),
+            "limit_price": in_place(columns.level, role == TAKE),
+            "stop_price": in_place(columns.level, role == STOP),
+            **{name: one.array(count) for name, one in self._names.items()},
+            **self._label.in_all_rows,
+        }

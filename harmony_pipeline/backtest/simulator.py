@@ -248,9 +248,12 @@ def result_of(
     if orders is None:
         orders = OrdersTable(now.symbols, now.portfolio.models, label)
     rows_of_orders = writing.submit(orders.finish, logs.orders, logs.trips)
-    rows_of_trades = writing.submit(trade_rows, logs.trades, logs.trips, now, label)
+    of_trades = (logs.trades, logs.trips, now, label)
+    begun = writing.submit(trade_rows, *of_trades)
     writing.close()
     fills = fills_table(logs.fills, logs.trips, now, label)
+    # whoever is free first writes the trades
+    trades_written = trade_rows(*of_trades) if begun.cancel() else None
     equity = equity_table(logs.curve, label)
     applied = position_actions_table(logs.applied, now, label)
     silent = _silent_positions(now, logs.last_date)
@@ -261,7 +264,7 @@ def result_of(
     left, figures = now.pruned(), _figures(logs)
     rows_of_orders.result()
     table_of_orders = orders.table()
-    trades = rows_of_trades.result().table()
+    trades = (trades_written or begun.result()).table()
     metrics = run_metrics(equity, fills, trades, daily, year, initial, worth, figures)
     row = backtest_row(label, logs.start, logs.end, initial, rules, metrics)
     return BacktestResult(
