@@ -26,14 +26,18 @@ class PromptServer(uvicorn.Server):
                 continue
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing more, and end the connections."""
+        """Take nothing more, and end the connections: those whose clients do not let go, too."""
         for server in self.servers:
             server.close()
         for each in sockets or []:
             each.close()
+        await asyncio.sleep(0)  # for those that were just taken
         for connection in list(self.server_state.connections):
             connection.shutdown()
         for _ in range(_LOOKS):
             if not self.server_state.connections and not self.server_state.tasks:
                 break
             await asyncio.sleep(_PAUSE_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # an aborted one is closed in the next round of the loop
