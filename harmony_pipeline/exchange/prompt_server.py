@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 _LOOKS, _PAUSE_SECONDS = 20, 0.005  # how long connections may take to end
+_ROUNDS = 3  # of the loop, from a connection that is taken to its being among the connections
 
 
 class PromptServer(uvicorn.Server):
@@ -26,18 +27,23 @@ class PromptServer(uvicorn.Server):
                 continue
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing more, and end the connections: those whose clients do not let go, too."""
+        """Take nothing more, and end the connections, those that are being taken, too.
+
+        asyncio forgets a connection, open as it is, whose server is closed while it is being taken
+        (Python 3.11.7: `Server._attach` asserts that there are listeners).
+        """
+        loop = asyncio.get_running_loop()
+        for listener in (each for server in self.servers for each in server.sockets):
+            loop.remove_reader(listener.fileno())
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for each in sockets or []:
             each.close()
-        await asyncio.sleep(0)  # for those that were just taken
         for connection in list(self.server_state.connections):
             connection.shutdown()
         for _ in range(_LOOKS):
             if not self.server_state.connections and not self.server_state.tasks:
                 break
             await asyncio.sleep(_PAUSE_SECONDS)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)  # an aborted one is closed in the next round of the loop

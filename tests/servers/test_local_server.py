@@ -3,6 +3,9 @@ scripted.
 """
 
 import asyncio
+import gc
+import socket
+import sys
 
 import pytest
 import requests
@@ -21,10 +24,10 @@ async def echo(request: Request) -> JSONResponse:
     return JSONResponse({"said": request.query_params["say"], "padding": "x" * 50_000})
 
 
-async def greet(socket: WebSocket) -> None:
-    await socket.accept()
-    await socket.send_text("hello")
-    await socket.receive_text()
+async def greet(stream: WebSocket) -> None:
+    await stream.accept()
+    await stream.send_text("hello")
+    await stream.receive_text()
 
 
 @pytest.fixture
@@ -100,3 +103,28 @@ def test_open_streams_can_be_dropped_and_refused(server):
             return str(await stream.recv())
 
     assert asyncio.run(listen()) == "hello"
+
+
+def connected_at_the_end(rounds: int) -> socket.socket:
+    """A client that connects so many rounds of the loop after its server was told to end."""
+    with LocalServer([Route("/echo", echo)]) as server:
+        address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+
+        async def connect() -> socket.socket:
+            server._server.should_exit = server._server.force_exit = True
+            server._server.stopped.set()
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            return socket.create_connection(address)
+
+        return server.call(connect())
+
+
+@pytest.mark.parametrize("rounds", range(3))
+def test_who_connects_while_the_server_ends_is_let_go(rounds, monkeypatch):
+    """A connection that nobody closes is told of when it is collected, in whatever test that is."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: told.append(str(one.exc_value)))
+    with connected_at_the_end(rounds):
+        gc.collect()
+    assert told == []
