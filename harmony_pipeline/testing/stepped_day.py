@@ -258,6 +258,7 @@ class SteppedWorld:
     """What was listened to after each change, by the exchange's clock."""
     generation: int = 0
     is_disturbed: bool = False
+    """Whether updates of orders may be late or lost, so that nobody waits for them."""
 
     def __enter__(self) -> Self:
         self.bars = day_of(self.seed, self.minutes) if self.market is None else self.market
@@ -360,7 +361,8 @@ class SteppedWorld:
         due = [each for each in self.happenings if (each.minute, each.moment) <= (minute, moment)]
         for each in due:
             self.happenings.remove(each)
-            self.is_disturbed = True
+            # updates of orders come on another stream than bars
+            self.is_disturbed |= each.fault.get("stream") != "data"
             if each.fault["kind"] == "restart":
                 self.restart_exchange()
                 continue
