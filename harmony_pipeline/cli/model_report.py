@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harmony_pipeline.cli.invocation import as_typed
 from harmony_pipeline.cli.scan_report import number_text, report_console
+from harmony_pipeline.models.gate import rule_meaning, threshold_text
 from harmony_pipeline.stages import backtests
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import why_no_model
@@ -30,14 +31,15 @@ def gate_panel(pipeline: PipelineContext) -> Panel:
     rules = rules.filter(pl.col("decided_at") == pl.col("decided_at").max())
     promoted = bool(rules["promoted"][0])
     table = RichTable(box=None, pad_edge=False)
-    for name in ("", "rule", "measured", "threshold"):
+    for name in ("", "rule", "measured", "threshold", "what is measured"):
         table.add_column(name, justify="right" if name in ("measured", "threshold") else "left")
     for row in rules.iter_rows(named=True):
         table.add_row(
             "[green]passed[/green]" if row["passed"] else "[red]broken[/red]",
             row["rule"],
             "not measured" if row["measure"] is None else f"{row['measure']:.4g}",
-            f"{row['threshold']:.4g}",
+            threshold_text(row["rule"], row["threshold"]),
+            rule_meaning(row["rule"]),
         )
     verdict = (
         "[bold green]promoted[/bold green]" if promoted else "[bold red]not promoted[/bold red]"

@@ -14,7 +14,7 @@ ch. 12 (paths), and models/drift.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -30,6 +30,52 @@ FORECAST_RULES = frozenset(
 MODEL_RULES = frozenset({"periods", "own_predictions"})
 BY_HAND = "by_hand"  # the rule of a decision that a person made
 LOOK = "days"  # the rule whose measure tells at how many days a decision looked
+
+
+Bound = Literal["at least", "at most"]
+
+
+class RuleText(NamedTuple):
+    """On which side of its threshold a rule's measure must be, and what the measure is."""
+
+    bound: Bound
+    meaning: str
+
+
+RULES: dict[str, RuleText] = {
+    "trades": RuleText("at least", "closed trades"),
+    "periods": RuleText("at least", "walk-forward periods with predictions"),
+    LOOK: RuleText("at least", "days of returns, out of sample"),
+    "own_predictions": RuleText("at least", "share of predictions by models of this recipe"),
+    "deflated_sharpe": RuleText(
+        "at least", "probability that the Sharpe ratio beats the luckiest of all trials"
+    ),
+    "probabilistic_sharpe": RuleText("at least", "probability that the Sharpe ratio is above 0"),
+    "monte_carlo_return": RuleText("at least", "return of a resampled, stressed history"),
+    "cross_validation_sharpe": RuleText("at least", "Sharpe ratio of a poor cross-validated path"),
+    "chance_sharpe": RuleText(
+        "at most", "annual Sharpe ratio that luck alone reaches in so many trials"
+    ),
+    "min_track_record": RuleText("at most", "days needed to tell the Sharpe ratio from 0"),
+    "pbo": RuleText("at most", "probability of backtest overfitting"),
+    "brier_ratio": RuleText("at most", "Brier score over that of the base rate"),
+    "forecast_pvalue": RuleText("at most", "p-value: forecasts no better than the base rate"),
+    "calibration_error": RuleText("at most", "forecast probabilities less observed rates"),
+    "input_drift": RuleText("at most", "largest population stability index of an input"),
+    "calibration_drift": RuleText("at most", "Spiegelhalter's statistic of the newest period"),
+    "drawdown_p95": RuleText("at most", "drawdown exceeded in 1 of 20 stressed histories"),
+}
+
+
+def threshold_text(rule: str, threshold: float) -> str:
+    """`at least 0.95`; the number alone for the decision of a person, which asks for none."""
+    known = RULES.get(rule)
+    return f"{known.bound} {threshold:.4g}" if known else f"{threshold:.4g}"
+
+
+def rule_meaning(rule: str) -> str:
+    """What the rule measures; empty for the decision of a person."""
+    return RULES[rule].meaning if rule in RULES else ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +115,7 @@ class Rule:
     """
 
     name: str
-    bound: Literal["at least", "at most"]
+    bound: Bound
     threshold: float
     measure: float | None
 
@@ -148,23 +194,18 @@ def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = 
         look_threshold(minimum, days, looks, settings.spending_half_days)
         for minimum in (settings.minimum_deflated_sharpe, settings.minimum_probabilistic_sharpe)
     )
-    at_least: dict[str, tuple[float | None, float | None]] = {
+    asked: dict[str, tuple[float | None, float | None]] = {
         "trades": (settings.minimum_trades, of.trades),
         "periods": (settings.minimum_periods, of.periods),
         LOOK: (settings.minimum_days, of.days),
         "own_predictions": (1.0, of.own_predictions),
         "deflated_sharpe": (deflated, of.deflated_sharpe),
         "probabilistic_sharpe": (probabilistic, of.probabilistic_sharpe),
-        "monte_carlo_return": (
-            settings.minimum_monte_carlo_return,
-            of.monte_carlo_return,
-        ),
+        "monte_carlo_return": (settings.minimum_monte_carlo_return, of.monte_carlo_return),
         "cross_validation_sharpe": (
             settings.minimum_cross_validation_sharpe,
             of.cross_validation_sharpe,
         ),
-    }
-    at_most: dict[str, tuple[float | None, float | None]] = {
         "chance_sharpe": (settings.maximum_chance_sharpe, of.chance_sharpe),
         "min_track_record": (days or 0.0, of.min_track_record),
         "pbo": (settings.maximum_pbo, of.pbo),
@@ -176,16 +217,9 @@ def rules_of(evidence: Evidence, settings: GateSettings, looks: Sequence[int] = 
         "drawdown_p95": (settings.maximum_drawdown_p95, drawdown),
     }
     return [
-        *(
-            Rule(name, "at least", least, finite_or_none(m))
-            for name, (least, m) in at_least.items()
-            if least is not None
-        ),
-        *(
-            Rule(name, "at most", most, finite_or_none(m))
-            for name, (most, m) in at_most.items()
-            if most is not None
-        ),
+        Rule(name, RULES[name].bound, threshold, finite_or_none(measure))
+        for name, (threshold, measure) in asked.items()
+        if threshold is not None
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline import schemas
+from harmony_pipeline.models.gate import rule_meaning, threshold_text
 from harmony_pipeline.reports import figures
 from harmony_pipeline.reports.page import fixed, fraction, humanize, render, share
 
@@ -130,9 +131,7 @@ def tear_sheet(inputs: TearSheet) -> str:
         run=dict.fromkeys(schemas.BACKTESTS.dtypes) | dict(inputs.backtest),
         headline=_headline(inputs),
         equity=figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark),
-        gate=inputs.promotions.filter(
-            pl.col("decided_at") == pl.col("decided_at").max()
-        ).to_dicts(),
+        gate=_gate(inputs.promotions),
         metrics=_metrics(inputs),
         **_monte_carlo(inputs),
         overfitting=_overfitting(inputs.overfitting),
@@ -152,6 +151,19 @@ def interval_text(interval: tuple[float | None, float | None]) -> str:
     """`95%: 0.21 to 2.41`; empty when unknown."""
     low, high = interval
     return "" if low is None or high is None else f"95%: {low:.2f} to {high:.2f}"
+
+
+def _gate(promotions: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rules of the latest decision, with what each asks and what its measure means."""
+    latest = promotions.filter(pl.col("decided_at") == pl.col("decided_at").max())
+    return [
+        row
+        | {
+            "asked": threshold_text(row["rule"], row["threshold"]),
+            "meaning": rule_meaning(row["rule"]),
+        }
+        for row in latest.iter_rows(named=True)
+    ]
 
 
 def _headline(inputs: TearSheet) -> list[tuple[str, str, str]]:

@@ -7,13 +7,17 @@ import polars as pl
 import pytest
 
 from harmony_pipeline.models.gate import (
+    BY_HAND,
     FORECAST_RULES,
+    RULES,
     STABILITY_RULES,
     Candidate,
     Evidence,
     decide,
     look_threshold,
     past_looks,
+    rule_meaning,
+    threshold_text,
 )
 from harmony_pipeline.models.settings import GateSettings
 from harmony_pipeline.schemas import PROMOTIONS
@@ -89,6 +93,19 @@ def test_the_threshold_passes_and_one_broken_rule_refuses(rule, threshold, beyon
     assert broken["measure"].to_list() == [beyond]
     assert broken["threshold"].to_list() == pytest.approx([threshold])
     assert not refused.rules["promoted"].any()
+
+
+def test_a_threshold_is_written_with_its_side():
+    for rule, threshold, _, sentence in TRUTH:
+        side = "at least" if " is under " in sentence else "at most"
+        assert threshold_text(rule, threshold) == f"{side} {threshold:.4g}"
+    assert threshold_text(BY_HAND, 0.0) == "0"
+
+
+def test_every_rule_says_what_it_measures():
+    assert RULES.keys() == {field.name for field in dataclasses.fields(Evidence)}
+    assert all(rule_meaning(rule) for rule in RULES)
+    assert rule_meaning(BY_HAND) == ""
 
 
 @pytest.mark.parametrize("unknown", [None, float("nan"), float("inf"), float("-inf")])

@@ -117,6 +117,8 @@ def test_only_the_latest_decision_of_the_gate_is_shown():
     found = words_of(tear_sheet(full(promotions=pl.concat([old, samples.promotions()]))))
     assert "model-5" in found
     assert "ancient" not in found
+    for asked in ("at least 0.95", "at most 0.5", "closed trades"):
+        assert asked in found
     kept = samples.promotions().with_columns(promoted=pl.lit(value=True), passed=pl.lit(value=True))
     assert "Promoted: model-5 passed every rule." in words_of(tear_sheet(full(promotions=kept)))
 

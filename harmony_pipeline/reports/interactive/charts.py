@@ -124,7 +124,8 @@ def monthly_figure(found: Analysis) -> str:
     reach = _largest(values)
     years = [str(year) for year in table["year"]]
     text = [["" if np.isnan(cell) else f"{cell:+.1%}" for cell in row] for row in values]
-    figure = blank(max(150, 74 + 38 * table.height), hovermode="closest")
+    figure = blank(max(176, 100 + 38 * table.height), hovermode="closest")
+    figure.update_layout(margin={"t": 60})  # names of the months below the tools, not behind them
     figure.add_heatmap(
         x=[*MONTHS, "year"], y=years, z=values, text=text, texttemplate="%{text}",
         colorscale=_DIVERGING, zmin=-reach, zmax=reach, showscale=False, xgap=3, ygap=3,
