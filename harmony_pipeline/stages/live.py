@@ -482,18 +482,21 @@ def replayed_days(pipeline: PipelineContext) -> list[date]:
 
 
 def session_row(pipeline: PipelineContext, day: str) -> dict[str, str]:
-    """One session in words, for the summary."""
-    session = _session_of(pipeline, date.fromisoformat(day))
-    if session is None:
-        raise NotReady(f"no session of {day} yet; run it with: harmony replay --date {day}")
+    """One session in words, for the summary. The model is the one that it was pinned to, whether
+    or not it led to an order.
+    """
+    with open_ledger(pipeline) as ledger:
+        row = _session_row(pipeline, ledger, date.fromisoformat(day))
+        if row is None:
+            raise NotReady(f"no session of {day} yet; run it with: harmony replay --date {day}")
+        session = read_session(ledger, row.session_id)
     numbers = _summary(pipeline, session)
     compared = pipeline.lake.read("divergence", [day]).filter(
         pl.col("session_id") == session.session_id
     )
     unequal = compared.filter(~pl.col("equal")).height
-    models = session.orders["model_id"].drop_nulls().unique().to_list()
     return {
-        "model": models[0] if models else "-",
+        "model": row.model_id or "-",
         "watched": str(pipeline.lake.read("scan_selections", [day]).height),
         "orders": str(numbers["orders"]),
         "fills": str(numbers["fills"]),
