@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from market.raw_rows import bar, raw, utc
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline.market.ingest.versions import KEY, VALUES, latest_versions, merge_versions
+from harmony_pipeline.errors import Superseded
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.local_store import _FileLock
+from harmony_pipeline.market.ingest.versions import (
+    KEY,
+    VALUES,
+    keep_versions,
+    latest_versions,
+    merge_versions,
+)
 from harmony_pipeline.schemas import RAW_BARS
 
 MONDAY = utc(2024, 6, 3, 14, 30)
@@ -139,3 +148,20 @@ def test_a_value_that_could_not_be_read_is_one_value_like_any_other():
     assert after(pl.concat([broken, said(("A", 0, 10.0, 100.0))])).pipe(latest_versions)[
         "defect"
     ].to_list() == [None]
+
+
+def test_rows_are_counted_once_where_the_lock_was_lost(tmp_path, monkeypatch):
+    """Somebody else took the lock before the rows were published, so that they are merged again."""
+    lost = iter([True])
+
+    def check(_lock):
+        if next(lost, False):
+            raise Superseded("somebody else has the lock")
+
+    monkeypatch.setattr(_FileLock, "check", check)
+    lake = Lake(tmp_path).open()
+    rows = said(("A", 0, 10.0, 100.0), ("A", 1, 11.0, 100.0))
+    kept = keep_versions(lake, "2024-06", [rows], T0, "files")
+    assert next(lost, None) is None
+    assert (kept.received, kept.new, kept.rows) == (2, 2, 2)
+    assert lake.read("raw_bars")["close"].to_list() == [10.0, 11.0]
