@@ -76,11 +76,6 @@ class Merged:
     withdrawn: dict[str, int] = field(default_factory=dict)
     """by origin, rows that were given before and are given no more"""
 
-    @property
-    def merged(self) -> int:
-        """Received rows that say nothing new."""
-        return self.repeated + self.heard
-
 
 @dataclass(frozen=True)
 class Kept:

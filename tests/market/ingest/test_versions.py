@@ -78,7 +78,7 @@ def test_permuting_repeating_and_splitting_the_files_of_one_ingest_changes_nothi
     told = merge_versions(NOTHING, files, T0)
     values = [*KEY, *VALUES, "ingested_at"]
     assert_frame_equal(told.rows.sort(values).select(values), once.sort(values).select(values))
-    assert told.received == told.rows.height + told.merged
+    assert told.received == told.rows.height + told.repeated + told.heard
 
 
 @given(batches=st.lists(facts, min_size=1, max_size=4))
@@ -87,7 +87,7 @@ def test_saying_the_last_thing_again_adds_nothing(batches):
     known = after(*frames)
     again = merge_versions(known, frames[-1], T0 + timedelta(days=30))
     assert again.rows.is_empty()
-    assert again.merged == again.received == frames[-1].height
+    assert again.repeated + again.heard == again.received == frames[-1].height
 
 
 @given(batches=st.lists(facts, min_size=1, max_size=4))
@@ -122,7 +122,8 @@ def test_a_correction_is_a_new_version_and_is_counted():
         said(("A", 0, 10.5, 100.0), ("A", 1, 10.0, 100.0), ("A", 2, 9.0, 100.0)),
         T0 + timedelta(days=1),
     )
-    assert (merged.received, merged.merged, merged.rows.height, merged.corrected) == (3, 1, 2, 1)
+    assert (merged.received, merged.repeated, merged.heard) == (3, 0, 1)
+    assert (merged.rows.height, merged.corrected) == (2, 1)
 
 
 def test_a_venue_that_goes_back_to_an_earlier_value_makes_a_third_version():
