@@ -30,9 +30,8 @@ import polars as pl
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.lake.row_groups import alphabet_ranges
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.validation.validate import validate
+from harmony_pipeline.market.validation.validate import validate, validate_each
 from harmony_pipeline.schemas import BAR_STATE, CORPORATE_ACTIONS, RAW_BARS
 from harmony_pipeline.stages.market import raw_batches
 

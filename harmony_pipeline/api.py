@@ -135,29 +135,38 @@ class OpenLake:
         end: date | datetime | None = None,
     ) -> pl.DataFrame:
         """The rows of a table, of some symbols, with `start <= timestamp < end`; dates are midnight
-        UTC. Raises ConfigError for a table, or a column to choose by, that is not there.
+        UTC. Bars and what stands beside each bar come by symbol and time, and of them only the
+        partitions that can hold such rows are read. Raises ConfigError for a table, or a column to
+        choose by, that is not there, DataError for a file that cannot be read.
         """
         import polars as pl
 
         from harmony_pipeline.errors import ConfigError
+        from harmony_pipeline.lake.bar_reader import is_cut_by_time, read_bars
         from harmony_pipeline.suggestions import unknown_name
 
         lake = self.pipeline.lake
         if table not in lake.tables:
             raise ConfigError(unknown_name("table", table, lake.tables))
-        rows, columns = lake.scan(table), lake.tables[table].columns
+        schema = lake.tables[table]
         for column, wanted in (("symbol", symbols), ("timestamp", start), ("timestamp", end)):
-            if wanted is not None and column not in columns:
+            if wanted is not None and column not in schema.columns:
                 raise ConfigError(f"table {table} has no column {column} to choose rows by")
-        if symbols is not None:
-            rows = rows.filter(
-                pl.col("symbol").is_in([symbols] if isinstance(symbols, str) else symbols)
-            )
-        if start is not None:
-            rows = rows.filter(pl.col("timestamp") >= _instant(start))
-        if end is not None:
-            rows = rows.filter(pl.col("timestamp") < _instant(end))
-        return rows.collect(engine="in-memory")
+        names = [symbols] if isinstance(symbols, str) else symbols
+        first = None if start is None else _instant(start)
+        after = None if end is None else _instant(end)
+        if is_cut_by_time(schema):
+            with lake.reading(table):
+                return read_bars(lake, names, first, after, table=table)
+        rows = lake.scan(table)
+        if names is not None:
+            rows = rows.filter(pl.col("symbol").is_in(names))
+        if first is not None:
+            rows = rows.filter(pl.col("timestamp") >= first)
+        if after is not None:
+            rows = rows.filter(pl.col("timestamp") < after)
+        with lake.reading(table):
+            return rows.collect(engine="in-memory")
 
     def sql(self, query: str, **variables: object) -> pl.DataFrame:
         """The rows of a query over the views of all tables; `variables` are read by

@@ -97,22 +97,21 @@ def join_latest(
     left_on: str,
     right_on: str,
     *,
-    by: str = "symbol",
     same_moment: bool = True,
 ) -> pl.DataFrame:
-    """`left` with the latest row of `right` of the same `by` up to each row's `left_on`.
+    """`left` with the latest row of `right` of the same symbol up to each row's `left_on`.
 
     Both sides may be in any order. The rows of `left` keep their order. Without `same_moment` the
     row of `right` is strictly earlier. The result keeps the column `right_on`.
     """
-    right = sort_rows(right, (by, right_on))
-    is_ordered = is_sorted(left, (by, left_on))
-    rows = left if is_ordered else left.with_row_index(_PLACE).sort(by, left_on, _PLACE)
+    right = sort_rows(right, ("symbol", right_on))
+    is_ordered = is_sorted(left, ("symbol", left_on))
+    rows = left if is_ordered else left.with_row_index(_PLACE).sort("symbol", left_on, _PLACE)
     found = rows.join_asof(
         right,
         left_on=left_on,
         right_on=right_on,
-        by=by,
+        by="symbol",
         strategy="backward",
         allow_exact_matches=same_moment,
         check_sortedness=False,

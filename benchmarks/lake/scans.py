@@ -14,7 +14,7 @@ import polars as pl
 from harmony_pipeline.lake import sql
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.scanner.scan import scan_days
+from harmony_pipeline.scanner.registry import build_scanner
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.stages.context import PipelineContext
 
@@ -62,9 +62,8 @@ def by_scanner(pipeline: PipelineContext) -> pl.DataFrame:
         lake.read("universe"),
     )
     days = summary["date"].unique().sort().to_list()
-    found = scan_days(
-        summary, universe, actions, days, ScannerSettings(), pipeline.calendar
-    ).selections
+    scanner = build_scanner(ScannerSettings())
+    found = scanner.scan(summary, universe, actions, days, pipeline.calendar).selections
     return found.select("date", "rank", "symbol", "score")
 
 

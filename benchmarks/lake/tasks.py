@@ -134,7 +134,7 @@ def validate_only(bench: Bench) -> Answer:
     is written.
     """
     from harmony_pipeline.lake.row_groups import alphabet_ranges
-    from harmony_pipeline.market.parallel_validation import validate_each
+    from harmony_pipeline.market.validation.validate import validate_each
 
     pipeline, rules, rows = bench.pipeline, Counter[str](), 0
     actions, known = pipeline.lake.read("corporate_actions"), NOTHING_BEFORE

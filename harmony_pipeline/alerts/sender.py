@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -82,9 +82,8 @@ class AlertSender:
         channels: Sequence[Channel],
         settings: AlertSettings,
         state: Path | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._state, self._clock = settings, state, clock
+        self._settings, self._state = settings, state
         self._restraint = Restraint(settings)
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -111,7 +110,7 @@ class AlertSender:
         with contextlib.suppress(Exception):
             with self._lock:
                 judged = self._restraint.judge(
-                    replace(alert, text=without_secrets(alert.text)), self._clock()
+                    replace(alert, text=without_secrets(alert.text)), time.monotonic()
                 )
             if judged is not None:
                 for _, lane in self._lanes:

@@ -183,11 +183,11 @@ class QuoteOrders:
                 if not (against and order.remaining <= abs(held)):
                     self._drop(order, now)
 
-    def close_all(self, now: datetime, reason: int = BY_DRAWDOWN) -> None:
+    def close_all(self, now: datetime) -> None:
         """Cancel everything and close every position."""
         for symbol, held in self._account.positions.items():
             if held or self._working[self._account.row[symbol]]:
-                self.leave(symbol, now, reason)
+                self.leave(symbol, now, BY_DRAWDOWN)
 
     def leave_again(self, symbol: str, now: datetime) -> None:
         """Close what is held of a symbol and should not be any more, where no order does."""

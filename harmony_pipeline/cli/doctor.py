@@ -21,7 +21,7 @@ from harmony_pipeline.config import ENVIRONMENT_VARIABLES, Settings, described
 from harmony_pipeline.error_messages import is_failure, sentence, without_secrets
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.lake.sql import named_query, query
-from harmony_pipeline.market.gaps import KINDS as GAP_KINDS
+from harmony_pipeline.market.gap_kinds import KINDS as GAP_KINDS
 from harmony_pipeline.risk.strategy_terms import SIZING_KEYS
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import latest_period_with_bars

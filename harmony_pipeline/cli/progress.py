@@ -20,8 +20,8 @@ from rich.progress import Progress as RichProgress
 class Progress:
     """Callable as `progress(step, done, total)`; `stage(text)` begins the next stage."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or _console()
+    def __init__(self) -> None:
+        self.console = _console()
         self._bars = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description:<34}"),

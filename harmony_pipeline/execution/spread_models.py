@@ -32,6 +32,7 @@ Model = Literal["measured", "corwin_schultz", "abdi_ranaldo", "volatility"]
 WYART = 1.58  # of the paper's shares; the order of magnitude elsewhere
 _K = 3.0 - 2.0 * math.sqrt(2.0)
 _BPS = 1e4
+_BUCKET_MINUTES = 30  # of the time of day
 
 
 def half_spreads(
@@ -215,9 +216,7 @@ def _half_a_tick(bars: pl.DataFrame, instruments: Instruments) -> pl.Series:
 # --- measured from quotes -------------------------------------------------------------------------
 
 
-def measured_half_spreads(
-    quotes: pl.DataFrame, calendar: Calendar, bucket_minutes: int = 30
-) -> pl.DataFrame:
+def measured_half_spreads(quotes: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     """Time-weighted half spread of the regular session by symbol, session and time of day.
 
     quotes: symbol, timestamp, bid, ask (schemas.QUOTE_TICKS), in the order of the tape. A quote
@@ -239,7 +238,7 @@ def measured_half_spreads(
             round(moment.timestamp() * 1e6)
             for moment in (calendar.session_open(day), calendar.session_close(day))  # type: ignore[arg-type]
         )
-        width = bucket_minutes * 60_000_000
+        width = _BUCKET_MINUTES * 60_000_000
         count = -(-(closes - opens) // width)
         weighted, lasted, begun = np.zeros(count), np.zeros(count), np.zeros(count, np.int64)
         time_weighted(
@@ -255,7 +254,7 @@ def measured_half_spreads(
                 {
                     "symbol": [symbol] * count,
                     "session_date": [day] * count,
-                    "bucket": np.arange(count) * bucket_minutes,
+                    "bucket": np.arange(count) * _BUCKET_MINUTES,
                     "half_spread_bps": _BPS * weighted / np.where(lasted > 0.0, lasted, np.nan),
                     "seconds": lasted / 1e6,
                     "quotes": begun,

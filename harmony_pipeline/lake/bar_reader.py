@@ -15,11 +15,21 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.schemas import QUARANTINE, Table
 
 _FEW_SYMBOLS, _SHORT = 8, timedelta(days=7)
 # a period begins at its exchange's midnight, which is within a day of midnight UTC
 _MARGIN = timedelta(days=1)
 KEY = ("symbol", "timestamp")
+
+
+def is_cut_by_time(table: Table) -> bool:
+    """Whether `table` holds rows by symbol and time whose partitions are named by dates. Quarantine
+    has ticks beside them, under other names.
+    """
+    return (
+        table.partitioned_by == "trading" and table.key[:2] == KEY and table.name != QUARANTINE.name
+    )
 
 
 def scan_bars(
@@ -33,8 +43,7 @@ def scan_bars(
     """Bars in `start <= timestamp < end` (UTC; None means without bound) of `symbols` (None means
     all), each partition in its own order.
 
-    `table` may be any table of a trading period that has symbol and timestamp: bars, raw_bars,
-    features, ...
+    `table` may be any that `is_cut_by_time`: bars, raw_bars, features, ...
     """
     rows = _within(
         lake.scan(table, overlapping_keys(lake.partitions(table), start, end)), start, end

@@ -58,9 +58,9 @@ class HoursException:
 
 
 def _exception_on(
-    day: date, opened: time | None, closed: time | None, reason: str, source: str = PMC
+    day: date, opened: time | None, closed: time | None, reason: str
 ) -> HoursException:
-    return HoursException("XNYS", day, day, opened, closed, reason, source)
+    return HoursException("XNYS", day, day, opened, closed, reason, PMC)
 
 
 def _exam_day(day: date) -> HoursException:

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from harmony_pipeline.market.instruments import INDICATIVE, TRADED, Instrument
 from harmony_pipeline.market.settings import InstrumentTerms, MarketSettings
 
-DATA = "data"  # in `Terms.tick`: from the data's own decimals
-
 CURRENCIES = frozenset(
     [
         "AUD",

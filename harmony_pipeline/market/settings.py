@@ -32,7 +32,7 @@ _TRADE_BARS = re.compile(r"none|time|(?=.*[1-9])\d+(\.\d+)?(Tick|Volume|Dollar)"
 
 
 class GapSettings(FrozenSettings):
-    """How absent bars are classified; see `market/gaps.py`."""
+    """How absent bars are classified; see `market/gap_kinds.py`."""
 
     lookback_sessions: int = Field(
         20, ge=5, le=250, description="past sessions of a symbol's activity profile"

@@ -89,13 +89,9 @@ def _all_alike(views: Views) -> bool:
     return bool(differs == np.uint64(0))
 
 
-def name_column(
-    numbers: NumberArray, names: Sequence[str], room: ArrayRoom | None = None
-) -> pl.Series:
-    """names[number] in each row. A number of -1, or an empty name, is null. `room` is where the
-    column is made.
-    """
-    return _series_of(name_array(numbers, names, room))
+def name_column(numbers: NumberArray, names: Sequence[str]) -> pl.Series:
+    """names[number] in each row. A number of -1, or an empty name, is null."""
+    return _series_of(name_array(numbers, names))
 
 
 def name_array(

@@ -25,20 +25,18 @@ BINS = 10
 _PRIOR = 0.5  # of a row in each bin, so that an empty bin is no infinite surprise
 
 
-def stability_index(training: FloatArray, later: FloatArray, bins: int = BINS) -> float | None:
+def stability_index(training: FloatArray, later: FloatArray) -> float | None:
     """Population stability index of `later` against `training` (both [n], NaN: missing); 0 for the
     same shares. None when one of them is empty.
     """
     if not training.size or not later.size:
         return None
-    edges = _edges(training, bins)
+    edges = _edges(training, BINS)
     expected, found = _shares(training, edges), _shares(later, edges)
     return float(np.sum((found - expected) * np.log(found / expected)))
 
 
-def chance_threshold(
-    training: FloatArray, later: FloatArray, level: float, bins: int = BINS
-) -> float | None:
+def chance_threshold(training: FloatArray, later: FloatArray, level: float) -> float | None:
     """The index that independent rows of one distribution exceed with probability `level`.
 
     Rows of one market are dependent, so their index exceeds it more often.
@@ -47,7 +45,7 @@ def chance_threshold(
 
     if not training.size or not later.size:
         return None
-    cells = _edges(training, bins).size + 1 + int(np.isnan(training).any() or np.isnan(later).any())
+    cells = _edges(training, BINS).size + 1 + int(np.isnan(training).any() or np.isnan(later).any())
     if cells < 2:
         return 0.0
     return float(chi2.isf(level, cells - 1) * (1.0 / training.size + 1.0 / later.size))

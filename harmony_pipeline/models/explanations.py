@@ -55,23 +55,21 @@ def permutation_importance(
     samples: Samples,
     parts: Split,
     seed: int,
-    copies: int = COPIES,
-    repeats: int = REPEATS,
     oldest_weight: float = 1.0,
 ) -> Importance:
-    """Importances on the calibration part of a model that is fitted to the other, with `copies`
+    """Importances on the calibration part of a model that is fitted to the other, with COPIES
     meaningless inputs. The seed alone decides which inputs are copied, and every permutation.
     """
     random = np.random.default_rng(seed)
-    widened = with_permuted_copies(samples, copies, random)
+    widened = with_permuted_copies(samples, COPIES, random)
     found = fit_calibrated(forecaster, widened, parts, oldest_weight)
     later = found.later.where(np.arange(found.later.height) >= found.later.height - MOST_ROWS)
-    losses = importances(found.model, found.calibration, later, random, repeats)
+    losses = importances(found.model, found.calibration, later, random, REPEATS)
     table = pl.DataFrame(
         {
             "input": widened.names,
             "importance": losses.mean(axis=1),
-            "deviation": losses.std(axis=1, ddof=1) if repeats > 1 else np.zeros(len(losses)),
+            "deviation": losses.std(axis=1, ddof=1),
         }
     )
     true = pl.col("input").is_in(list(samples.names))

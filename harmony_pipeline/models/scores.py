@@ -5,7 +5,7 @@ array is NaN.
 
 Brier score: Brier 1950, "Verification of forecasts expressed in terms of probability". Calibration
 error: Naeini, Cooper & Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian
-binning", in bins of equal width (equal counts would make narrow bins of probabilities that all lie
+binning", in BINS of equal width (equal counts would make narrow BINS of probabilities that all lie
 near one half, and measure mostly their noise).
 """
 
@@ -47,19 +47,19 @@ def area_under_curve(score: FloatArray, outcome: FloatArray) -> float:
     return (rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives)
 
 
-def reliability(probability: FloatArray, outcome: FloatArray, bins: int = BINS) -> pl.DataFrame:
+def reliability(probability: FloatArray, outcome: FloatArray) -> pl.DataFrame:
     """One row a non-empty bin of equal width: lower, upper, rows, probability (mean forecast),
     frequency (of outcome 1).
     """
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    rows = np.bincount(place, minlength=bins)
-    forecast = np.bincount(place, weights=probability, minlength=bins)
-    happened = np.bincount(place, weights=outcome, minlength=bins)
+    place = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+    rows = np.bincount(place, minlength=BINS)
+    forecast = np.bincount(place, weights=probability, minlength=BINS)
+    happened = np.bincount(place, weights=outcome, minlength=BINS)
     held = np.flatnonzero(rows)
     return pl.DataFrame(
         {
-            "lower": held / bins,
-            "upper": (held + 1) / bins,
+            "lower": held / BINS,
+            "upper": (held + 1) / BINS,
             "rows": rows[held],
             "probability": forecast[held] / rows[held],
             "frequency": happened[held] / rows[held],
@@ -74,11 +74,11 @@ def reliability(probability: FloatArray, outcome: FloatArray, bins: int = BINS) 
     )
 
 
-def calibration_error(probability: FloatArray, outcome: FloatArray, bins: int = BINS) -> float:
+def calibration_error(probability: FloatArray, outcome: FloatArray) -> float:
     """Expected calibration error: mean over events of |mean forecast - frequency| of their bin."""
     if not outcome.size:
         return float("nan")
-    table = reliability(probability, outcome, bins)
+    table = reliability(probability, outcome)
     gap = (table["probability"] - table["frequency"]).abs().to_numpy()
     return float((gap * table["rows"].to_numpy()).sum() / outcome.size)
 

@@ -24,7 +24,7 @@ class Pulse:
     pid: int | None = None
 
 
-def read_pulse(state: Path, session_id: str, wall: datetime | None = None) -> Pulse:
+def read_pulse(state: Path, session_id: str) -> Pulse:
     """The pulse of that session; a heartbeat of another one is none."""
     running, killed = is_running(state), kill_reason(state)
     beat = _heartbeat(state)
@@ -35,7 +35,7 @@ def read_pulse(state: Path, session_id: str, wall: datetime | None = None) -> Pu
         written = datetime.fromisoformat(beat["written_at"])
     except (KeyError, TypeError, ValueError):
         return Pulse(running, killed)
-    age = max(0.0, ((wall or datetime.now(UTC)) - written).total_seconds())
+    age = max(0.0, (datetime.now(UTC) - written).total_seconds())
     now = micros(at) + (round(age * 1_000_000) if running else 0)
     return Pulse(running, killed, now, age, beat.get("risk_state"), beat.get("pid"))
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from harmony_pipeline.monitor import changes as table
 from harmony_pipeline.monitor.books import Books
@@ -247,11 +246,3 @@ def session_of(tail: EventTail, chosen: str | None) -> SessionRow | None:
     except ValueError:
         return None
     return next((row for row in reversed(tail.sessions()) if row.date == day), None)
-
-
-def known_sessions(tail: EventTail) -> list[dict[str, Any]]:
-    """Every session of the ledger, for a list."""
-    return [
-        {"session_id": row.session_id, "date": row.date.isoformat(), "state": row.state}
-        for row in tail.sessions()
-    ]

@@ -3,7 +3,6 @@ is a pass. Look-ahead has a file of its own, `look_ahead_checks.py`.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import pairwise
 
 import polars as pl
@@ -73,21 +72,6 @@ def _pieces(bars: pl.DataFrame) -> list[pl.DataFrame]:
     starts = pl.col("timestamp")
     inner = [bars.filter((starts >= first) & (starts < end)) for first, end in pairwise(edges)]
     return [*inner, bars.filter(starts >= edges[-1])]
-
-
-def disturbed(bars: pl.DataFrame, moment: datetime) -> pl.DataFrame:
-    """The same bars with every price and volume from `moment` on changed, differently in each
-    row.
-    """
-    wave = 1.0 + 0.3 * ((pl.int_range(pl.len()) * 7919) % 101) / 101.0
-    changed = [
-        pl.when(pl.col("timestamp") >= moment)
-        .then(pl.col(name) * wave)
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in ("open", "high", "low", "close", "volume")
-    ]
-    return bars.with_columns(changed)
 
 
 def _features(

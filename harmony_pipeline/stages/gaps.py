@@ -10,7 +10,8 @@ import polars as pl
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import Slots, find_slots
 from harmony_pipeline.market.forward_fill import fill_forward
-from harmony_pipeline.market.gaps import find_gaps, mark_refused_bars
+from harmony_pipeline.market.gap_kinds import mark_refused_bars
+from harmony_pipeline.market.gaps import find_gaps
 from harmony_pipeline.market.listings import known_on
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES

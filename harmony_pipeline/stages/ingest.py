@@ -15,58 +15,28 @@ covered, answer removed.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain
-from pathlib import Path
 
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake.lake import code_version
-from harmony_pipeline.lake.row_groups import alphabet_ranges
 from harmony_pipeline.log import log
-from harmony_pipeline.market.ingest.coverage import TimeRange, add_range, missing_ranges
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
 from harmony_pipeline.market.ingest.row_accounting import account_rows, outside_rows
 from harmony_pipeline.market.ingest.source_fingerprints import SourceFingerprints
-from harmony_pipeline.market.ingest.versions import WITHDRAWN, Whole, merge_versions
+from harmony_pipeline.market.ingest.versions import WITHDRAWN, Kept, Whole, keep_versions
 from harmony_pipeline.market.periods import Period
-from harmony_pipeline.market.sources.base import (
-    SOURCE_BAR_DTYPES,
-    SOURCE_BAR_ORDER,
-    MarketDataSource,
-    SourceResult,
-)
+from harmony_pipeline.market.sources.base import MarketDataSource
 from harmony_pipeline.market.sources.file_accounting import FileAccount
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
+from harmony_pipeline.stages.fetched_ranges import ranges_to_fetch, record_fetched
 from harmony_pipeline.stages.market_calendar import keep_calendar
 from harmony_pipeline.stages.result import StageResult
 
-ALL = "all"  # the one partition of tables that are not partitioned
-_COUNTED = ("received", "new", "repeated", "heard", "corrected", "rows")
 _FILES_NAMED = 10  # files that are told one by one; the rest are counted
 _BATCH_ROWS = 1_000_000  # rows merged at a time: about 200 MB with what is known of them
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What became of one period's received rows."""
-
-    received: int = 0
-    new: int = 0
-    """received rows that became versions"""
-    repeated: int = 0
-    """received rows that say what another received row says"""
-    heard: int = 0
-    """received rows that say what was known before"""
-    corrected: int = 0
-    """new versions of bars that were known before"""
-    rows: int = 0
-    """raw rows in the period afterwards"""
-    withdrawn: dict[str, int] = field(default_factory=dict)
-    """by file, bars that it gave before and gives no more"""
 
 
 def raw_bars(
@@ -87,18 +57,18 @@ def raw_bars(
     else:
         kept = _from_here(pipeline, periods, now, notes)
         outside = _outside_rows(pipeline, notes)
-    notes += _withdrawals(kept.values())
+    total = sum(kept.values(), Kept())
+    notes += _withdrawals(total.withdrawn)
     notes += _silent_symbols(pipeline, periods)
     notes += keep_calendar(pipeline)
-    total = {name: sum(getattr(each, name) for each in kept.values()) for name in _COUNTED}
     facts: dict[str, int | None] = {
-        "rows received": total["received"],
-        "new rows": total["new"],
-        "of these corrections": total["corrected"],
-        "rows known before (merged)": total["repeated"] + total["heard"],
-        "rows given twice": total["repeated"],
-        "rows known before": total["heard"],
-        "rows withdrawn": sum(sum(each.withdrawn.values()) for each in kept.values()),
+        "rows received": total.received,
+        "new rows": total.new,
+        "of these corrections": total.corrected,
+        "rows known before (merged)": total.repeated + total.heard,
+        "rows given twice": total.repeated,
+        "rows known before": total.heard,
+        "rows withdrawn": total.withdrawn.total(),
     }
     seconds = round((datetime.now(UTC) - now).total_seconds(), 3)
     span = f"{periods[0].key}..{periods[-1].key}"
@@ -111,7 +81,7 @@ def raw_bars(
         seconds=seconds,
     )
     return StageResult(
-        rows={"raw_bars": total["rows"]},
+        rows={"raw_bars": total.rows},
         facts={**facts, **({} if outside is None else {"rows outside the range": outside})},
         preview=pipeline.lake.scan("raw_bars", [periods[-1].key])
         .head(5)
@@ -137,61 +107,48 @@ def refuse_other_periods(pipeline: PipelineContext) -> None:
             ) from None
 
 
-def keep(
+# --- a source over a network ----------------------------------------------------------------------
+
+
+def _from_network(
     pipeline: PipelineContext,
-    period: Period,
-    received: Iterable[pl.DataFrame],
+    periods: Sequence[Period],
     now: datetime,
-    whole: Whole | None = None,
-) -> Kept:
-    """Add what is new of `received` to one period's raw bars, as learned `now`; with `whole`,
-    withdraw what it gives no more.
-
-    The frames (columns of a source, rows of this period) hold whole symbols in ascending order.
-    Several of them are merged one after the other, so that memory holds one frame and what is known
-    of its symbols.
+    notes: list[str],
+    *,
+    again: bool,
+) -> dict[str, Kept]:
+    """Fetch the missing stretches request by request, keep them period by period, then record
+    them as covered.
     """
-    frames = iter(received)
-    first = next(frames, pl.DataFrame(schema=SOURCE_BAR_DTYPES))
-    second = next(frames, None)
-    made_from = {"source": pipeline.source.identity}
-    counts = _Counts(now, whole)
-    if second is None:
-        pipeline.lake.update(
-            "raw_bars", period.key, lambda known: counts.grown(known, first), made_from
+    source, timeframe = pipeline.source, pipeline.timeframe
+    symbols = list(pipeline.settings.market.symbols) or None
+    end = min(periods[-1].end, pipeline.market_close, now)
+    stretches = ranges_to_fetch(pipeline, symbols, periods[0].start, end, again=again)
+    cache = DownloadCache(pipeline.settings.state_root / "inbox", source, timeframe)
+    requests = [
+        request
+        for stretch in stretches
+        for request in source.requests(
+            None if stretch.symbols is None else list(stretch.symbols),
+            stretch.start,
+            stretch.end,
+            timeframe,
         )
-        return counts.kept()
-    with pipeline.lake.updating("raw_bars", period.key, made_from) as out:
-        for frame, symbols in alphabet_ranges(chain([first, second], frames)):
-            with pipeline.lake.reading("raw_bars", [period.key]):
-                known = (
-                    pipeline.lake.scan("raw_bars", [period.key])
-                    .filter(symbols)
-                    .collect(engine="in-memory")
-                )
-            out.append(counts.grown(known, frame))
-    return counts.kept()
-
-
-class _Counts:
-    """What became of received rows, added up over frames."""
-
-    def __init__(self, now: datetime, whole: Whole | None) -> None:
-        self.now, self.whole = now, whole
-        self.counts = Counter[str]()
-        self.withdrawn = Counter[str]()
-
-    def grown(self, known: pl.DataFrame, received: pl.DataFrame) -> pl.DataFrame:
-        """`known` with the new versions."""
-        merged = merge_versions(known, received, self.now, self.whole)
-        self.counts.update({name: getattr(merged, name) for name in _COUNTED if name != "rows"})
-        self.counts.update(rows=known.height + merged.rows.height)
-        self.withdrawn.update(merged.withdrawn)
-        return pl.concat([known, merged.rows]) if merged.rows.height else known
-
-    def kept(self) -> Kept:
-        """The sums."""
-        return Kept(**self.counts, withdrawn=dict(self.withdrawn))
+    ]
+    download = cache.fetch(
+        requests, lambda done, total: pipeline.progress("fetching bars", done, total)
+    )
+    notes.extend(download.notes)
+    kept = {}
+    for number, period in enumerate(periods, start=1):
+        kept[period.key] = keep_versions(
+            pipeline.lake, period.key, download.batches(period), now, source.identity
+        )
+        pipeline.progress("raw bars", number, len(periods))
+    record_fetched(pipeline, stretches, now)
+    cache.forget(download.files)
+    return kept
 
 
 # --- sources on this machine ----------------------------------------------------------------------
@@ -217,13 +174,13 @@ def _from_here(
             continue
         accounts: list[FileAccount] = []
         remarks: list[str] = []
-        received = _frames(
-            _read_here(pipeline.source, symbols, period.start, end, market.timeframe),
-            accounts,
-            remarks,
-        )
-        kept[period.key] = keep(
-            pipeline, period, received, now, _whole(pipeline.source, symbols, period.start, end)
+        kept[period.key] = keep_versions(
+            pipeline.lake,
+            period.key,
+            _received(pipeline, symbols, period.start, end, accounts, remarks),
+            now,
+            pipeline.source.identity,
+            _whole(pipeline.source, symbols, period.start, end),
         )
         notes.extend(_record_accounts(pipeline, period, end, kept[period.key], accounts))
         if (found := _fingerprint(pipeline, period, end, symbols)) is not None:
@@ -231,6 +188,35 @@ def _from_here(
         notes.extend(remarks)
         pipeline.progress("raw bars", number, len(periods))
     return kept
+
+
+def _received(
+    pipeline: PipelineContext,
+    symbols: Sequence[str] | None,
+    start: datetime,
+    end: datetime,
+    accounts: list[FileAccount],
+    remarks: list[str],
+) -> Iterator[pl.DataFrame]:
+    """The rows that a source on this machine has, some symbols at a time where it can; what comes
+    with them is added to the lists. Raises DataError for a file whose rows may not be kept.
+    """
+    source, timeframe = pipeline.source, pipeline.timeframe
+    for result in (
+        source.read_batches(start, end, timeframe, _BATCH_ROWS)
+        if symbols is None
+        else [source.read_bars(symbols, start, end, timeframe)]
+    ):
+        if result.refusals:
+            others = (
+                f" (the same holds of {len(result.refusals) - 1} other files)"
+                if result.refusals[1:]
+                else ""
+            )
+            raise DataError(result.refusals[0] + others)
+        accounts += result.accounts
+        remarks += result.notes
+        yield result.rows
 
 
 def _whole(
@@ -292,11 +278,8 @@ def _outside_rows(pipeline: PipelineContext, notes: list[str]) -> int | None:
     return None if found is None else found.rows
 
 
-def _withdrawals(kept: Iterable[Kept]) -> list[str]:
-    """A sentence for each file that gave rows which are there no more."""
-    total = Counter[str]()
-    for each in kept:
-        total.update(each.withdrawn)
+def _withdrawals(total: Counter[str]) -> list[str]:
+    """A sentence for each file that gave rows which are there no more; `total` counts them."""
     told = [
         f"{_rows(total[origin])} of {origin} {'is' if total[origin] == 1 else 'are'} no longer"
         " there (the file, or how it is read, has changed): withdrawn"
@@ -355,158 +338,4 @@ def _fingerprint(
         symbols,
         code_version(),
         manifest["content_hash"],
-    )
-
-
-def _read_here(
-    source: MarketDataSource,
-    symbols: Sequence[str] | None,
-    start: datetime,
-    end: datetime,
-    timeframe: str,
-) -> Iterator[SourceResult]:
-    """What a source on this machine has, some symbols at a time where it can."""
-    if symbols is None:
-        yield from source.read_batches(start, end, timeframe, _BATCH_ROWS)
-    else:
-        yield source.read_bars(symbols, start, end, timeframe)
-
-
-def _frames(
-    results: Iterable[SourceResult], accounts: list[FileAccount], remarks: list[str]
-) -> Iterator[pl.DataFrame]:
-    """The rows of each result; what comes with them is added to the lists. Raises DataError for a
-    file whose rows may not be kept.
-    """
-    for result in results:
-        if result.refusals:
-            others = (
-                f" (the same holds of {len(result.refusals) - 1} other files)"
-                if result.refusals[1:]
-                else ""
-            )
-            raise DataError(result.refusals[0] + others)
-        accounts += result.accounts
-        remarks += result.notes
-        yield result.rows
-
-
-# --- sources over a network -----------------------------------------------------------------------
-
-
-def _from_network(
-    pipeline: PipelineContext,
-    periods: Sequence[Period],
-    now: datetime,
-    notes: list[str],
-    *,
-    again: bool,
-) -> dict[str, Kept]:
-    """Fetch the missing stretches request by request, then keep them period by period."""
-    source, timeframe = pipeline.source, pipeline.timeframe
-    symbols = list(pipeline.settings.market.symbols) or None
-    end = min(periods[-1].end, pipeline.market_close, now)
-    stretches = _wanted(pipeline, symbols, periods[0].start, end, again=again)
-    cache = DownloadCache(pipeline.settings.state_root / "inbox", source, timeframe)
-    requests = [
-        request
-        for stretch in stretches
-        for request in source.requests(
-            None if stretch.symbols is None else list(stretch.symbols),
-            stretch.start,
-            stretch.end,
-            timeframe,
-        )
-    ]
-    download = cache.fetch(
-        requests, lambda done, total: pipeline.progress("fetching bars", done, total)
-    )
-    notes.extend(download.notes)
-    kept = {}
-    for number, period in enumerate(periods, start=1):
-        kept[period.key] = keep(pipeline, period, _answers(download.files, period), now)
-        pipeline.progress("raw bars", number, len(periods))
-    # a bar that has not ended, or is held back, is yet to come
-    settled = now - pipeline.bar - source.capabilities.publication_delay
-    for stretch in stretches:
-        if stretch.start < settled:
-            _record(pipeline, source.identity, replace(stretch, end=min(stretch.end, settled)), now)
-    cache.forget(download.files)
-    return kept
-
-
-def _wanted(
-    pipeline: PipelineContext,
-    symbols: Sequence[str] | None,
-    start: datetime,
-    end: datetime,
-    *,
-    again: bool,
-) -> list[TimeRange]:
-    if end <= start:
-        return []
-    if again:
-        return [TimeRange(None if symbols is None else tuple(symbols), start, end)]
-    coverage = pipeline.lake.read("coverage", [ALL])
-    holes = missing_ranges(
-        coverage, pipeline.source.identity, pipeline.timeframe, symbols, start, end
-    )
-    recheck = _recheck_from(pipeline, end)
-    if recheck is None or recheck <= start:
-        return holes
-    # What was fetched before and is asked for again, apart from the holes themselves.
-    late = TimeRange(None if symbols is None else tuple(symbols), max(recheck, start), end)
-    whole = [
-        hole
-        for hole in holes
-        if hole.symbols == late.symbols and hole.start <= late.start and hole.end >= late.end
-    ]
-    return holes if whole else [*_outside(holes, late), late]
-
-
-def _outside(holes: Sequence[TimeRange], late: TimeRange) -> Iterator[TimeRange]:
-    """The parts of holes that lie before the stretch that is asked for as a whole."""
-    for hole in holes:
-        if hole.start < late.start:
-            yield TimeRange(hole.symbols, hole.start, min(hole.end, late.start))
-
-
-def _recheck_from(pipeline: PipelineContext, end: datetime) -> datetime | None:
-    """The start of the latest sessions that were fetched before and are asked for again; None when
-    none is asked for.
-    """
-    count = pipeline.settings.market.ingest.recheck_sessions
-    days = (
-        pipeline.calendar.sessions(pipeline.settings.market.start, end.date())[-count:]
-        if count
-        else []
-    )
-    return pipeline.trading_day_start(days[0]) if days else None
-
-
-def _answers(files: Sequence[Path], period: Period) -> Iterator[pl.DataFrame]:
-    """A period's rows in the answers, some symbols at a time, sorted as a source sorts them."""
-    if not files:
-        return
-    rows = pl.scan_parquet(list(files)).filter(
-        pl.col("timestamp").is_between(period.start, period.end, closed="left")
-    )
-    counts = rows.group_by("symbol").len().sort("symbol").collect(engine="in-memory")
-    group = (pl.col("len").cum_sum() - 1) // _BATCH_ROWS
-    for names in (
-        counts.group_by(group.alias("group"), maintain_order=True).agg("symbol")["symbol"].to_list()
-    ):
-        yield (
-            rows.filter(pl.col("symbol").is_in(names))
-            .collect(engine="in-memory")
-            .sort(SOURCE_BAR_ORDER, maintain_order=True)
-        )
-
-
-def _record(pipeline: PipelineContext, identity: str, stretch: TimeRange, now: datetime) -> None:
-    pipeline.lake.update(
-        "coverage",
-        ALL,
-        lambda known: add_range(known, identity, pipeline.timeframe, stretch, now),
-        {"source": identity},
     )

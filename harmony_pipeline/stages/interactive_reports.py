@@ -2,7 +2,6 @@
 backtests.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -58,22 +57,20 @@ def analysed(
     pipeline: PipelineContext,
     run: BacktestTables,
     bars: pl.DataFrame,
-    benchmark: pl.DataFrame | None = None,
 ) -> Analysis:
     """The analysis of a backtest beside the benchmark of the settings, else the market of equal
-    weights, or another benchmark (timestamp, return). bars: `regular_bars`.
+    weights. bars: `regular_bars`.
     """
     symbol = pipeline.settings.market.benchmark
     of_one = bars.filter(pl.col("symbol") == symbol) if symbol else bars
     market = buy_and_hold(of_one, pipeline.calendar, pipeline.timeframe)
-    name = "benchmark" if benchmark is not None else symbol or "market"
     return analyse(
         run,
         pipeline.calendar,
         pipeline.timeframe,
         bars,
-        benchmark=_within(market if benchmark is None else benchmark, run.equity, pipeline),
-        benchmark_name=name,
+        benchmark=_within(market, run.equity, pipeline),
+        benchmark_name=symbol or "market",
         regimes=pipeline.lake.read("regimes"),
         multipliers=multipliers_of(pipeline, run.fills),
     )
@@ -127,16 +124,16 @@ def _pages_beside(pipeline: PipelineContext, strategy: str) -> tuple[tuple[str, 
     return tuple((heading, name) for heading, name in pages if (folder / name).exists())
 
 
-def write_comparison(pipeline: PipelineContext, strategies: Sequence[str] = ()) -> list[Path]:
-    """Write the comparison of these strategies, by default of all that have a backtest,
-    and the interactive page of each; returns the paths, that of the comparison first.
+def write_comparison(pipeline: PipelineContext) -> list[Path]:
+    """Write the comparison of all strategies that have a backtest, and the interactive page of
+    each; returns the paths, that of the comparison first.
 
     Raises NotReady when there is no backtest.
     """
     chosen = [
         name
-        for name in strategies or pipeline.settings.backtest_names
-        if strategies or found_backtest(pipeline, name) is not None
+        for name in pipeline.settings.backtest_names
+        if found_backtest(pipeline, name) is not None
     ]
     if not chosen:
         raise NotReady("there is no backtest to compare; make them with: harmony run")

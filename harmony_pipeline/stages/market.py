@@ -17,12 +17,11 @@ from harmony_pipeline.lake.row_groups import alphabet_ranges
 from harmony_pipeline.market.daily_summary import READ, summarise
 from harmony_pipeline.market.ingest.revision_report import Changes, compare_bars, merge_changes
 from harmony_pipeline.market.listings import listings_from_universe
-from harmony_pipeline.market.parallel_validation import validate_each
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.universe import add_snapshot
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.symbol_state import match_symbols
-from harmony_pipeline.market.validation.validate import Validated
+from harmony_pipeline.market.validation.validate import Validated, validate_each
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.unchanged import unchanged_since

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
-from pathlib import Path
 
 import polars as pl
 
 from harmony_pipeline.market.gap_requests import repair_requests
 from harmony_pipeline.market.ingest.download_cache import DownloadCache
+from harmony_pipeline.market.ingest.versions import keep_versions
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES, SOURCE_BAR_ORDER, Request
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.stages import gaps as absent
 from harmony_pipeline.stages import market
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
-from harmony_pipeline.stages.ingest import keep
 
 DOUBTFUL = ("missing", "unknown", "halt")  # a silence that is usual is not asked for again
 
@@ -104,21 +103,22 @@ def repair(
         if pipeline.source.capabilities.remote and asked
         else None
     )
-    files = (
-        cache.fetch(asked, lambda done, total: pipeline.progress("repair", done, total)).files
-        if cache
-        else []
+    download = (
+        None
+        if cache is None
+        else cache.fetch(asked, lambda done, total: pipeline.progress("repair", done, total))
     )
     for period in periods:
-        answers = _from_files(files, period) if cache else _asked(pipeline, asked, period)
-        if answers.is_empty():
+        answers = _asked(pipeline, asked, period) if download is None else download.batches(period)
+        frames = [frame for frame in answers if frame.height]
+        if not frames:
             continue
-        kept = keep(pipeline, period, [answers], now)
+        kept = keep_versions(pipeline.lake, period.key, frames, now, pipeline.source.identity)
         received, added = received + kept.received, added + kept.new
         if kept.new:
             changed.append(period)
-    if cache:
-        cache.forget(files)
+    if cache is not None and download is not None:
+        cache.forget(download.files)
     _rebuild(pipeline, changed)
     return Repaired(
         len(asked),
@@ -176,16 +176,10 @@ def _pieces(pipeline: PipelineContext, request: Request) -> list[Request]:
     )
 
 
-def _from_files(files: Sequence[Path], period: Period) -> pl.DataFrame:
-    """A period's rows of the answers on disk, so that memory holds one period's."""
-    rows = pl.scan_parquet(list(files)).filter(
-        pl.col("timestamp").is_between(period.start, period.end, closed="left")
-    )
-    return rows.collect(engine="in-memory").sort(SOURCE_BAR_ORDER)
-
-
-def _asked(pipeline: PipelineContext, requests: Sequence[Request], period: Period) -> pl.DataFrame:
-    """A period's rows of a source on this machine."""
+def _asked(
+    pipeline: PipelineContext, requests: Sequence[Request], period: Period
+) -> list[pl.DataFrame]:
+    """A period's rows of a source on this machine, in one frame."""
     frames = [pl.DataFrame(schema=SOURCE_BAR_DTYPES)]
     for request in requests:
         start, end = max(request.start, period.start), min(request.end, period.end)
@@ -198,7 +192,7 @@ def _asked(pipeline: PipelineContext, requests: Sequence[Request], period: Perio
                     pipeline.timeframe,
                 )
             )
-    return pl.concat(frames).sort(SOURCE_BAR_ORDER)
+    return [pl.concat(frames).sort(SOURCE_BAR_ORDER)]
 
 
 def _rebuild(pipeline: PipelineContext, changed: Sequence[Period]) -> None:

@@ -10,7 +10,7 @@ from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import scanner_table
 from harmony_pipeline.scanner.ranking import ScanResult
-from harmony_pipeline.scanner.scan import scan_days
+from harmony_pipeline.scanner.registry import build_scanner
 from harmony_pipeline.stages.code_identity import source_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.market import ALL
@@ -63,9 +63,8 @@ def _scanned(pipeline: PipelineContext, days: Sequence[date]) -> ScanResult:
         .sort("symbol", "date")
     )
     universe, actions = pipeline.lake.read("universe"), pipeline.lake.read("corporate_actions")
-    return scan_days(
-        summary, universe, actions, list(days), pipeline.settings.scanner, pipeline.calendar
-    )
+    scanner = build_scanner(pipeline.settings.scanner)
+    return scanner.scan(summary, universe, actions, list(days), pipeline.calendar)
 
 
 def _inputs(pipeline: PipelineContext, days: Sequence[date]) -> dict[date, dict[str, str]]:

@@ -123,7 +123,7 @@ class MachineRun:
         # the same as `handle`, without its calls: it runs once for each bar of a backtest
         timers, symbol = self._timers, bar.symbol
         if timers and timers[0][0] <= bar.timestamp:
-            self._hear_due(bar.timestamp, holds_only=True)
+            self.hear_timers(bar.timestamp, holds_only=True)
         self._symbols.add(symbol)
         try:
             intents = self._on_bar(bar)
@@ -147,7 +147,7 @@ class MachineRun:
             return
         for quote in quotes:
             if timers and timers[0][0] <= quote.timestamp:
-                due = self._hear_due(quote.timestamp, holds_only=True)
+                due = self.hear_timers(quote.timestamp, holds_only=True)
                 if due:
                     yield quote, due
             try:
@@ -162,12 +162,12 @@ class MachineRun:
 
     def hear_fill(self, fill: Fill) -> None:
         """A fill in a backtest over bars: intents are limited as those of `handle_bar`."""
-        self._hear_due(fill.timestamp, holds_only=True)
+        self.hear_timers(fill.timestamp, holds_only=True)
         self._tell(fill, holds_only=True)
 
     def handle(self, event: Event) -> list[Intent]:
         """Checked intents after `event`, those of timers that were due before it included."""
-        return [*self._hear_due(event.timestamp), *self._tell(event)]
+        return [*self.hear_timers(event.timestamp), *self._tell(event)]
 
     @property
     def hears_fills(self) -> bool:
@@ -187,13 +187,11 @@ class MachineRun:
             heapq.heappop(timers)
         return timers[0][0] if timers else None
 
-    def hear_timers(self, until: datetime) -> list[Intent]:
+    def hear_timers(self, until: datetime, *, holds_only: bool = False) -> list[Intent]:
         """Checked intents of the timers that are due by `until`. A driver that knows the time
-        calls this at `next_timer`, so that it need not wait for the next event.
+        calls this at `next_timer`, so that it need not wait for the next event. `holds_only`
+        refuses intents that need quotes.
         """
-        return self._hear_due(until)
-
-    def _hear_due(self, until: datetime, *, holds_only: bool = False) -> list[Intent]:
         intents: list[Intent] = []
         while self._timers and self._timers[0][0] <= until:
             at, name = heapq.heappop(self._timers)

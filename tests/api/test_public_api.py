@@ -1,6 +1,7 @@
 """`import harmony_pipeline as h`: cheap to import, and it says what the command says."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 
 import harmony_pipeline as h
-from harmony_pipeline.errors import ConfigError, NotReady
+from harmony_pipeline.errors import ConfigError, DataError, NotReady
 from harmony_pipeline.stages import ticks
 from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.interactive_reports import analysed, tables_of_result
@@ -144,6 +145,22 @@ def test_rows_are_read_by_symbol_and_time(lake):
         lake.read("barz")
     with pytest.raises(ConfigError, match="no column symbol"):
         lake.read("regimes", symbols="AAA")
+
+
+def test_of_bars_only_the_partitions_are_read_that_can_hold_the_rows(lake, tmp_path):
+    every = lake.read("bars")
+    assert every.equals(every.sort("symbol", "timestamp"))
+    root = tmp_path / "lake"
+    shutil.copytree(lake.settings.lake_root, root)
+    (root / "bars" / "partition=2030").mkdir()
+    (root / "bars" / "partition=2030" / "bars.parquet").write_bytes(b"no Parquet")
+    damaged = h.open_lake(root)
+    start, end = date(2024, 2, 5), datetime(2024, 3, 8, tzinfo=UTC)
+    assert damaged.read("bars", start=start, end=end).equals(
+        lake.read("bars", start=start, end=end)
+    )
+    with pytest.raises(DataError, match=r"bars\.parquet cannot be read"):
+        damaged.read("bars")
 
 
 def test_a_backtest_is_that_of_the_stages(lake):

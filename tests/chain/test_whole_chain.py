@@ -29,7 +29,6 @@ from harmony_pipeline.stages import (
     tear_sheets,
 )
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.data_checks import disturbed
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_settings
@@ -164,6 +163,21 @@ def without_book(rows: pl.DataFrame, *ids: str) -> pl.DataFrame:
     return rows.with_columns(
         pl.col(name).str.strip_prefix(pl.col("backtest_id") + "-") for name in ids
     ).drop("backtest_id")
+
+
+def disturbed(bars: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """The same bars with every price and volume from `moment` on changed, differently in each
+    row.
+    """
+    wave = 1.0 + 0.3 * ((pl.int_range(pl.len()) * 7919) % 101) / 101.0
+    changed = [
+        pl.when(pl.col("timestamp") >= moment)
+        .then(pl.col(name) * wave)
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in ("open", "high", "low", "close", "volume")
+    ]
+    return bars.with_columns(changed)
 
 
 def test_changing_every_bar_after_a_moment_moves_nothing_known_before_it(finished, tmp_path):

@@ -11,7 +11,8 @@ from market.raw_rows import utc
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import Slots, find_slots
-from harmony_pipeline.market.gaps import find_gaps, mark_refused_bars
+from harmony_pipeline.market.gap_kinds import mark_refused_bars
+from harmony_pipeline.market.gaps import find_gaps
 from harmony_pipeline.market.settings import GapSettings
 from harmony_pipeline.market.trading_activity import expected_silences
 from harmony_pipeline.schemas import GAPS, QUARANTINE, TIME

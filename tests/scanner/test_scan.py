@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from harmony_pipeline.errors import ConfigError, DataError, NotReady
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.daily_summary import summarise
+from harmony_pipeline.scanner.ranking import ScanResult
 from harmony_pipeline.scanner.registry import build_scanner
 from harmony_pipeline.scanner.rules import rejections
-from harmony_pipeline.scanner.scan import ScanResult, scan, scan_days
 from harmony_pipeline.scanner.settings import ScannerSettings
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, DAILY_SUMMARY, UNIVERSE
 from harmony_pipeline.testing.scanner_contract import CALENDAR, SESSIONS, SYMBOLS, made_up_market
@@ -66,12 +66,11 @@ def scanned(
         if rows
         else DAILY_SUMMARY.empty()
     )
-    return scan(
+    return build_scanner(ScannerSettings(**settings)).scan(
         summary,
         UNIVERSE.empty() if universe is None else universe,
         CORPORATE_ACTIONS.empty() if actions is None else actions,
-        SESSIONS[session],
-        ScannerSettings(**settings),
+        [SESSIONS[session]],
         CALENDAR,
     )
 
@@ -337,8 +336,8 @@ def test_a_query_may_order_and_limit_each_day_by_itself() -> None:
             "select symbol, premarket_volume as score from candidates order by score desc limit 2"
         ),
     )
-    found = scan_days(
-        summary, UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), SESSIONS[4:6], settings, CALENDAR
+    found = build_scanner(settings).scan(
+        summary, UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), SESSIONS[4:6], CALENDAR
     )
     assert found.selections.select("date", "symbol").rows() == [
         (day, symbol) for day in SESSIONS[4:6] for symbol in ("BB", "CC")
@@ -378,7 +377,7 @@ def test_a_query_that_cannot_be_used_is_a_settings_error(query: str | None, word
             "there is no module harmony_pipeline.scanner.nowhere",
         ),
         ({"use": "harmony_pipeline.scanner.fixed:Nothing"}, "has no Nothing"),
-        ({"use": "harmony_pipeline.scanner.scan:ScanResult"}, "is no Scanner"),
+        ({"use": "harmony_pipeline.scanner.ranking:ScanResult"}, "is no Scanner"),
         ({"use": "harmony_pipeline.scanner.fixed:FixedList"}, r"scanner\.symbols is empty"),
         ({"rank_by": "luck"}, "no measure"),
     ],
@@ -390,12 +389,11 @@ def test_a_scanner_that_cannot_be_built_says_why(settings: dict[str, str], words
 
 def test_a_day_without_trading_and_a_summary_of_another_hour_are_refused() -> None:
     with pytest.raises(DataError, match="no session of XNYS"):
-        scan(
+        build_scanner(ScannerSettings()).scan(
             DAILY_SUMMARY.empty(),
             UNIVERSE.empty(),
             CORPORATE_ACTIONS.empty(),
-            date(2024, 1, 6),
-            ScannerSettings(),
+            [date(2024, 1, 6)],
             CALENDAR,
         )
     with pytest.raises(NotReady, match=r"known at 09:25, and scanner\.as_of is 09:00"):
@@ -448,7 +446,8 @@ def plainly(
 def test_every_measure_of_every_day_is_what_plain_loops_say(seed: int) -> None:
     summary, universe, actions = made_up_market(seed)
     ratios = {(symbol, day): value for symbol, day, _, value in actions.iter_rows()}
-    found = scan_days(summary, universe, actions, SESSIONS, ScannerSettings(), CALENDAR).candidates
+    scanner = build_scanner(ScannerSettings())
+    found = scanner.scan(summary, universe, actions, SESSIONS, CALENDAR).candidates
     rows, register_rows = summary.to_dicts(), universe.to_dicts()
     for candidate in found.filter(pl.col("date").is_in(SESSIONS[(seed % 10) :: 10])).iter_rows(
         named=True
@@ -467,7 +466,8 @@ def test_the_order_of_the_tables_that_are_handed_in_changes_nothing(seed: int) -
     tables = made_up_market(seed)
     shuffled = (table.sample(fraction=1.0, shuffle=True, seed=seed) for table in tables)
     wanted, found = (
-        scan_days(*three, SESSIONS, ScannerSettings(), CALENDAR) for three in (tables, shuffled)
+        build_scanner(ScannerSettings()).scan(*three, SESSIONS, CALENDAR)
+        for three in (tables, shuffled)
     )
     assert found.candidates.equals(wanted.candidates)
     assert found.selections.equals(wanted.selections)
@@ -501,8 +501,8 @@ def test_the_known_gappers_of_early_2025_are_found_before_the_open(market_data: 
     )
     summary = summarise(bars, calendar, "1Min", "09:25")
     days = summary["date"].unique().sort().to_list()
-    found = scan_days(
-        summary, UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), days[1:], ScannerSettings(), calendar
+    found = build_scanner(ScannerSettings()).scan(
+        summary, UNIVERSE.empty(), CORPORATE_ACTIONS.empty(), days[1:], calendar
     )
     assert found.candidates.height == 99 * 24
     selected = {

@@ -7,7 +7,7 @@ file; nothing is asked twice and nothing is lost.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +16,11 @@ import polars as pl
 
 from harmony_pipeline.files import replacing
 from harmony_pipeline.hashing import short_hash
-from harmony_pipeline.market.sources.base import MarketDataSource, Request
+from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.sources.base import SOURCE_BAR_ORDER, MarketDataSource, Request
 
 _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
+_BATCH_ROWS = 1_000_000  # rows in memory at a time
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,26 @@ class Download:
 
     files: list[Path]
     notes: list[str]
+
+    def batches(self, period: Period) -> Iterator[pl.DataFrame]:
+        """The answers' rows of a period, whole symbols at a time, sorted as a source sorts them."""
+        if not self.files:
+            return
+        rows = pl.scan_parquet(self.files).filter(
+            pl.col("timestamp").is_between(period.start, period.end, closed="left")
+        )
+        counts = rows.group_by("symbol").len().sort("symbol").collect(engine="in-memory")
+        group = (pl.col("len").cum_sum() - 1) // _BATCH_ROWS
+        for names in (
+            counts.group_by(group.alias("group"), maintain_order=True)
+            .agg("symbol")["symbol"]
+            .to_list()
+        ):
+            yield (
+                rows.filter(pl.col("symbol").is_in(names))
+                .collect(engine="in-memory")
+                .sort(SOURCE_BAR_ORDER, maintain_order=True)
+            )
 
 
 class DownloadCache:

@@ -1,4 +1,4 @@
-"""What received rows add to the raw rows that are known.
+"""What received rows add to the raw rows that are known, and how they are kept.
 
 Raw rows are never overwritten. A row that repeats a known version is merged and counted; a row with
 another value is kept as a new version with the moment it was learned, and the version learned last
@@ -24,13 +24,19 @@ other settings, is withdrawn:
 The history stays: what was known before is still there, with the moment when it was learned.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 
 import numpy as np
 import polars as pl
 
 from harmony_pipeline.frames import sort_rows
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.row_groups import alphabet_ranges
+from harmony_pipeline.market.sources.base import SOURCE_BAR_DTYPES
 from harmony_pipeline.schemas import RAW_BARS
 
 KEY = ("symbol", "timestamp")
@@ -70,10 +76,83 @@ class Merged:
     withdrawn: dict[str, int] = field(default_factory=dict)
     """by origin, rows that were given before and are given no more"""
 
-    @property
-    def merged(self) -> int:
-        """Received rows that say nothing new."""
-        return self.repeated + self.heard
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of one partition's received rows: the counts of `Merged`, added up over frames,
+    and `rows`, the raw rows of the partition afterwards.
+    """
+
+    received: int = 0
+    new: int = 0
+    repeated: int = 0
+    heard: int = 0
+    corrected: int = 0
+    rows: int = 0
+    withdrawn: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Kept") -> "Kept":
+        return Kept(
+            self.received + other.received,
+            self.new + other.new,
+            self.repeated + other.repeated,
+            self.heard + other.heard,
+            self.corrected + other.corrected,
+            self.rows + other.rows,
+            self.withdrawn + other.withdrawn,
+        )
+
+
+def keep_versions(
+    lake: Lake,
+    partition: str,
+    received: Iterable[pl.DataFrame],
+    now: datetime,
+    source: str,
+    whole: Whole | None = None,
+) -> Kept:
+    """Add what is new of `received` to one partition of raw bars, as learned `now` from `source`
+    (an identity); with `whole`, withdraw what it gives no more.
+
+    The frames (columns of a source, rows of this partition) hold whole symbols in ascending order.
+    Several of them are merged one after the other, so that memory holds one frame and what is known
+    of its symbols.
+    """
+    frames = iter(received)
+    first = next(frames, pl.DataFrame(schema=SOURCE_BAR_DTYPES))
+    second = next(frames, None)
+    kept, made_from = Kept(), {"source": source}
+
+    def grown(known: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+        nonlocal kept
+        one = merge_versions(known, frame, now, whole)
+        kept += Kept(
+            one.received,
+            one.new,
+            one.repeated,
+            one.heard,
+            one.corrected,
+            known.height + one.rows.height,
+            Counter(one.withdrawn),
+        )
+        return pl.concat([known, one.rows]) if one.rows.height else known
+
+    def change(known: pl.DataFrame) -> pl.DataFrame:
+        nonlocal kept
+        kept = Kept()  # it is called again where the lock was lost
+        return grown(known, first)
+
+    if second is None:
+        lake.update("raw_bars", partition, change, made_from)
+        return kept
+    with lake.updating("raw_bars", partition, made_from) as out:
+        for frame, symbols in alphabet_ranges(chain([first, second], frames)):
+            with lake.reading("raw_bars", [partition]):
+                known = (
+                    lake.scan("raw_bars", [partition]).filter(symbols).collect(engine="in-memory")
+                )
+            out.append(grown(known, frame))
+    return kept
 
 
 def merge_versions(

@@ -16,16 +16,13 @@ _CLOCK = r"^\s*\d{1,2}:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?\s*$"
 _DATE_AND_NUMBER = r"^(\d{8})[ T;_](\d{1,9})$"
 
 
-def clock_texts(clock: pl.Series, width: int | None = None) -> pl.Series:
-    """Whole numbers as 09:30:00; other cells unchanged; null where a number is no certain time.
-
-    `width` is the number of digits (4, 6 or 9) when it is known, as from a format in the settings.
-    """
+def clock_texts(clock: pl.Series) -> pl.Series:
+    """Whole numbers as 09:30:00; other cells unchanged; null where a number is no certain time."""
     text = clock.cast(pl.String).str.strip_chars()
     digits = text.str.extract(r"^(\d{1,9})(?:\.0+)?$", 1)
     if digits.null_count() == len(digits):
         return text
-    read = _read_digits(digits, width)
+    read = _read_digits(digits)
     table = pl.DataFrame({"text": text, "digits": digits, "read": read})
     chosen = pl.when(pl.col("digits").is_null()).then("text").otherwise("read")
     return table.select(chosen.alias(clock.name)).to_series()
@@ -54,9 +51,9 @@ def clock_column(cells: pl.DataFrame, taken: Collection[str]) -> str | None:
     return None
 
 
-def _read_digits(digits: pl.Series, known_width: int | None) -> pl.Series:
+def _read_digits(digits: pl.Series) -> pl.Series:
     length = digits.str.len_bytes()
-    width = known_width or next(each for each in _WIDTHS if length.max() <= each)  # type: ignore[operator]
+    width = next(each for each in _WIDTHS if length.max() <= each)  # type: ignore[operator]
     padded = pl.col("digits").str.zfill(width)
     hour, minute, second = (padded.str.slice(at, 2) for at in (0, 2, 4))
     seconds = second if width > 4 else pl.lit("00")
@@ -66,7 +63,7 @@ def _read_digits(digits: pl.Series, known_width: int | None) -> pl.Series:
     time = pl.concat_str(hour, minute, seconds, separator=":") + thousandths
     table = digits.alias("digits").to_frame()
     read = table.select(pl.when(possible).then(time).alias("read")).to_series()
-    certain = known_width is not None or _is_clock(digits, read, width)
+    certain = _is_clock(digits, read, width)
     return read if certain else pl.Series("read", [None], pl.String).new_from_index(0, len(read))
 
 

@@ -17,9 +17,9 @@ QUOTE_COLUMNS = ("bid", "bid_size", "ask", "ask_size")
 
 
 def with_quotes(
-    rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at: str = "timestamp", at_same_time: bool = False
+    rows: pl.LazyFrame, quotes: pl.LazyFrame, *, at_same_time: bool = False
 ) -> pl.LazyFrame:
-    """`rows` (symbol, the time column `at`, anything else) with their quote; rows keep their order.
+    """`rows` (symbol, timestamp, anything else) with their quote; rows keep their order.
 
     New columns: bid, bid_size, ask, ask_size and quote_timestamp. `quotes` is in the order of the
     tape (schemas.QUOTE_TICKS).
@@ -27,10 +27,10 @@ def with_quotes(
     known = quotes.select("symbol", *QUOTE_COLUMNS, quote_timestamp="timestamp").sort(
         "symbol", "quote_timestamp", maintain_order=True
     )
-    ordered = rows.with_row_index("_place").sort("symbol", at, "_place")
+    ordered = rows.with_row_index("_place").sort("symbol", "timestamp", "_place")
     joined = ordered.join_asof(
         known,
-        left_on=at,
+        left_on="timestamp",
         right_on="quote_timestamp",
         by="symbol",
         strategy="backward",

@@ -1,8 +1,7 @@
-"""What the verdicts of the kernel become: bars, quarantine, warnings, notes and counts."""
+"""What is said of rows beside the bars: quarantine, warnings, notes and counts."""
 
 import math
 from collections import Counter
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,40 +10,12 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.session_parts import PARTS
 from harmony_pipeline.market.settings import MarketSettings
-from harmony_pipeline.market.text_columns import name_column
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.batch import null_non_finite, rows_at
 from harmony_pipeline.market.validation.catalog import NAME, NOT_A_FAULT
 from harmony_pipeline.market.validation.kernel import KEPT, Verdicts
 from harmony_pipeline.market.validation.messages import VALUES, row_origin
-from harmony_pipeline.schemas import BARS, QUALITY_WARNINGS, QUARANTINE
-
-# refused rows that a batch of bars is cut around instead of being copied without them
-_FEW_REFUSED = 200
-
-
-def kept_bars(rows: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
-    """The kept rows with session and adjustment factor, in key order."""
-    made = {
-        "session": name_column(verdicts.part, ("", *PARTS[1:])),
-        "adjustment_factor": pl.Series(verdicts.factor),
-    }  # a row outside every session is no bar
-    # Columns side by side, as they lie: a select would bring all of them to the same chunks, which
-    # copies every value.
-    whole = pl.DataFrame(
-        [made[name].alias(name) if name in made else rows[name] for name in BARS.columns]
-    )
-    refused = np.flatnonzero(verdicts.rule != KEPT)
-    if not refused.size:
-        return whole
-    if refused.size > _FEW_REFUSED:
-        return whole.filter(pl.Series(verdicts.rule == KEPT))
-    # the stretches between a few refused rows are kept where they lie
-    edges = [-1, *refused.tolist(), whole.height]
-    stretches = [
-        whole[before + 1 : after] for before, after in pairwise(edges) if after > before + 1
-    ]
-    return pl.concat(stretches, rechunk=False) if stretches else whole.clear()
+from harmony_pipeline.schemas import QUALITY_WARNINGS, QUARANTINE
 
 
 def quarantined_rows(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market.venue import PowerCut, Venue, market_over
 
+from harmony_pipeline.market.ingest import download_cache
 from harmony_pipeline.stages import ingest, market
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
@@ -164,7 +165,7 @@ def test_a_correction_of_long_ago_is_learned_when_asked_again(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 100, 500])
 def test_merging_some_symbols_at_a_time_gives_the_same_lake(whole, tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(ingest, "_BATCH_ROWS", rows)
+    monkeypatch.setattr(download_cache, "_BATCH_ROWS", rows)
     pipeline, venue = market_over(tmp_path)
     ingested(pipeline)
     assert bars_of(pipeline).equals(bars_of(whole[0]))
@@ -181,7 +182,7 @@ def test_merging_some_symbols_at_a_time_gives_the_same_lake(whole, tmp_path, mon
 
 
 def test_symbols_that_the_source_no_longer_has_stay(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "_BATCH_ROWS", 1)
+    monkeypatch.setattr(download_cache, "_BATCH_ROWS", 1)
     pipeline, _ = market_over(tmp_path)
     ingested(pipeline)
     names = pipeline.settings.market.symbols

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from market.raw_rows import bar, raw, utc
 from polars.testing import assert_frame_equal
 
-from harmony_pipeline.market.ingest.versions import KEY, VALUES, latest_versions, merge_versions
+from harmony_pipeline.errors import Superseded
+from harmony_pipeline.lake.lake import Lake
+from harmony_pipeline.lake.local_store import _FileLock
+from harmony_pipeline.market.ingest.versions import (
+    KEY,
+    VALUES,
+    keep_versions,
+    latest_versions,
+    merge_versions,
+)
 from harmony_pipeline.schemas import RAW_BARS
 
 MONDAY = utc(2024, 6, 3, 14, 30)
@@ -69,7 +78,7 @@ def test_permuting_repeating_and_splitting_the_files_of_one_ingest_changes_nothi
     told = merge_versions(NOTHING, files, T0)
     values = [*KEY, *VALUES, "ingested_at"]
     assert_frame_equal(told.rows.sort(values).select(values), once.sort(values).select(values))
-    assert told.received == told.rows.height + told.merged
+    assert told.received == told.rows.height + told.repeated + told.heard
 
 
 @given(batches=st.lists(facts, min_size=1, max_size=4))
@@ -78,7 +87,7 @@ def test_saying_the_last_thing_again_adds_nothing(batches):
     known = after(*frames)
     again = merge_versions(known, frames[-1], T0 + timedelta(days=30))
     assert again.rows.is_empty()
-    assert again.merged == again.received == frames[-1].height
+    assert again.repeated + again.heard == again.received == frames[-1].height
 
 
 @given(batches=st.lists(facts, min_size=1, max_size=4))
@@ -113,7 +122,8 @@ def test_a_correction_is_a_new_version_and_is_counted():
         said(("A", 0, 10.5, 100.0), ("A", 1, 10.0, 100.0), ("A", 2, 9.0, 100.0)),
         T0 + timedelta(days=1),
     )
-    assert (merged.received, merged.merged, merged.rows.height, merged.corrected) == (3, 1, 2, 1)
+    assert (merged.received, merged.repeated, merged.heard) == (3, 0, 1)
+    assert (merged.rows.height, merged.corrected) == (2, 1)
 
 
 def test_a_venue_that_goes_back_to_an_earlier_value_makes_a_third_version():
@@ -139,3 +149,20 @@ def test_a_value_that_could_not_be_read_is_one_value_like_any_other():
     assert after(pl.concat([broken, said(("A", 0, 10.0, 100.0))])).pipe(latest_versions)[
         "defect"
     ].to_list() == [None]
+
+
+def test_rows_are_counted_once_where_the_lock_was_lost(tmp_path, monkeypatch):
+    """Somebody else took the lock before the rows were published, so that they are merged again."""
+    lost = iter([True])
+
+    def check(_lock):
+        if next(lost, False):
+            raise Superseded("somebody else has the lock")
+
+    monkeypatch.setattr(_FileLock, "check", check)
+    lake = Lake(tmp_path).open()
+    rows = said(("A", 0, 10.0, 100.0), ("A", 1, 11.0, 100.0))
+    kept = keep_versions(lake, "2024-06", [rows], T0, "files")
+    assert next(lost, None) is None
+    assert (kept.received, kept.new, kept.rows) == (2, 2, 2)
+    assert lake.read("raw_bars")["close"].to_list() == [10.0, 11.0]

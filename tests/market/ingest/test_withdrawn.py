@@ -241,7 +241,7 @@ def test_killed_between_two_periods_the_next_ingest_ends_the_same(tmp_path, monk
     pipeline = PipelineContext(
         load_settings(written(tmp_path, {"ABC.csv": ["2024-02-05 15:00:00,10,11,9,10,100"]}), {})
     )
-    keep, calls = ingest.keep, []
+    keep, calls = ingest.keep_versions, []
 
     def dying(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -250,7 +250,7 @@ def test_killed_between_two_periods_the_next_ingest_ends_the_same(tmp_path, monk
         return keep(*arguments, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ingest, "keep", dying)
+        patch.setattr(ingest, "keep_versions", dying)
         ingest.raw_bars(pipeline, pipeline.trading_periods())
     once = pipeline.lake.read("raw_bars").drop("ingested_at")
     told = ingest.raw_bars(pipeline, pipeline.trading_periods())
