@@ -2,8 +2,8 @@
 exits as the settings give them, with what was learned.
 """
 
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.sizing_policies import learns, with_policies
 from harmony_pipeline.strategies.settings import StrategySettings
