@@ -45,11 +45,6 @@ def members_of(pipeline: PipelineContext, name: str) -> dict[str, StrategySettin
     return {member: settings.strategies[member] for member in names}
 
 
-def longest_horizon(pipeline: PipelineContext, name: str) -> int:
-    """Bars that pictures of trades look ahead."""
-    return max(given_rules(pipeline, member).horizon for member in members_of(pipeline, name))
-
-
 def sectors_of(pipeline: PipelineContext) -> Sectors:
     """The sectors of the universe, where a limit asks for them."""
     if pipeline.settings.risk.max_sector_exposure is None:
