@@ -21,7 +21,11 @@ def feature_sectors(
     chosen = pipeline.feature_set if feature_set is None else feature_set
     if not chosen.reads_sectors:
         return None
-    return _sectors_of(pipeline.lake.read("universe"), pipeline, chosen)
+    return pipeline.while_unchanged(
+        "feature sectors",
+        ["universe"],
+        lambda: _sectors_of(pipeline.lake.read("universe"), pipeline, chosen),
+    )
 
 
 def period_sectors(pipeline: PipelineContext) -> PeriodSectors | None:
@@ -71,6 +75,5 @@ def _sectors_of(universe: pl.DataFrame, pipeline: PipelineContext, chosen: Featu
     raise ConfigError(
         f"feature '{name}': features.sectors names no sector and the universe of"
         f" {pipeline.settings.market.source} states none: name them, as"
-        ' { AAPL = "technology" }, or'
-        " give a universe with the column sector (docs/universe.md)"
+        ' { AAPL = "technology" }, or give a universe with the column sector (docs/universe.md)'
     )
