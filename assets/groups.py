@@ -164,7 +164,12 @@ RESEARCH = Job(
     "Ingest a trading period and everything that research needs of it.",
     (
         Asset(
-            "features", "research", research.features, "trading", ("bars", "news_scores"), "parquet"
+            "features",
+            "research",
+            research.features,
+            "trading",
+            ("bars", "news_scores", "universe"),
+            "parquet",
         ),
         Asset("regimes", "research", research.regimes, "trading", ("daily_summary",), "parquet"),
         Asset("signals", "research", research.signals, "trading", ("features",), "parquet"),

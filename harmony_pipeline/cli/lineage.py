@@ -1,5 +1,5 @@
 """From an order back to the raw rows behind it: fills, order, signal, prediction, model, features,
-bars, raw bars.
+the row of the universe with its sector where features read it, bars, raw bars.
 """
 
 import json
@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.features.compute import session_days
+from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.text import clock_time, excerpt
 
@@ -61,9 +63,22 @@ def lineage(pipeline: PipelineContext, order_id: str) -> dict[str, pl.DataFrame]
             else pl.DataFrame()
         ),
         "features": _rows(pipeline, "features", at_signal, signal_time),
+        **_sector_of(pipeline, symbol, signal_time),
         "bars": bars,
         "raw_bars": raw,
     }
+
+
+def _sector_of(pipeline: PipelineContext, symbol: str, moment: datetime) -> dict[str, pl.DataFrame]:
+    """The row of the universe that stated the symbol's sector on the day of the bar at `moment`,
+    where features compare within sectors as known then.
+    """
+    if not pipeline.feature_set.reads_sectors:
+        return {}
+    stamps = pl.Series([moment], dtype=TIME)
+    day = int(session_days(stamps, pipeline.calendar, pipeline.timeframe)[0])
+    known = (pl.col("symbol") == symbol) & (pl.col("date").to_physical() <= day)
+    return {"universe": _rows(pipeline, "universe", known & pl.col("sector").is_not_null()).tail(1)}
 
 
 def _order(pipeline: PipelineContext, order_id: str) -> tuple[str, dict[str, Any]]:

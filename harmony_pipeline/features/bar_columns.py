@@ -52,6 +52,15 @@ class Sessions(NamedTuple):
     ends: IntArray
     days: IntArray
 
+    def first_stamps(self, days: IntArray) -> IntArray:
+        """The earliest start of a bar of the session of each of `days`, or of the next session
+        where one is none.
+        """
+        if self.ends.size == 0:
+            return days * _DAY
+        begins = np.concatenate([[np.iinfo(np.int64).min], self.ends])
+        return np.asarray(begins[np.searchsorted(self.days, days, side="left")], np.int64)
+
 
 @dataclass(frozen=True)
 class BarColumns:

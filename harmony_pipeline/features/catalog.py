@@ -168,6 +168,13 @@ class FeatureSet:
         return any(column.indicator.given for column in self.computed)
 
     @cached_property
+    def reads_sectors(self) -> bool:
+        """Whether a column compares within sectors as known on each day: then the sectors come with
+        the bars. Which they are is no part of the set, as headlines are none.
+        """
+        return self.peers.sectors_as_known and any(map(_is_of_a_sector, self.names))
+
+    @cached_property
     def rounds(self) -> tuple[tuple[FeatureColumn, ...], ...]:
         """The comparisons of each round, which follow on its folds."""
         last = max((column.round for column in self.computed), default=0)
@@ -186,12 +193,16 @@ class FeatureSet:
         """A hash of names, parameters, order and definitions. Saved states and models of another
         hash do not fit.
         """
-        parts = (
+        parts: tuple[object, ...] = (
             _FOLD_VERSION,
             self.names,
             [(each.name, each.parameters, each.indicator.version) for each in self.computed],
         )
-        return short_hash(repr((*parts, self.peers.parts) if self.compares else parts), 8)
+        if self.compares:
+            parts = (*parts, self.peers.parts)
+        if self.reads_sectors:
+            parts = (*parts, "sectors as known")
+        return short_hash(repr(parts), 8)
 
     @cached_property
     def machine_code(self) -> dict[int, list[Kernel]]:
@@ -364,12 +375,17 @@ def _parse_comparison(template: Indicator, name: str) -> tuple[Indicator, tuple[
     return of_column(template, indicator, compared), numbers
 
 
+def _is_of_a_sector(name: str) -> bool:
+    return name.startswith(f"{SECTOR_RELATIVE}_")
+
+
 def _refuse_without_sectors(names: Sequence[str], peers: Peers) -> None:
-    asked = next((name for name in names if name.startswith(f"{SECTOR_RELATIVE}_")), None)
-    if asked is not None and not peers.sectors:
+    asked = next(filter(_is_of_a_sector, names), None)
+    if asked is not None and not (peers.sectors or peers.sectors_as_known):
         raise ConfigError(
             f"feature '{asked}': no symbol has a sector: name them in features.sectors, as"
-            ' { AAPL = "technology" }'
+            ' { AAPL = "technology" }, or take those of the universe with features.sector_source ='
+            ' "universe"'
         )
 
 

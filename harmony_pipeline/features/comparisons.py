@@ -2,8 +2,8 @@
 of the market.
 
 `cross_rank_NAME` is the rank of NAME among the symbols that have a bar at the same moment, and NAME
-is any column that compares none itself. What the market is, and which sector a symbol belongs to,
-is part of the feature set (`Peers`).
+is any column that compares none itself. What the market is, and where the sector of a symbol comes
+from, is part of the feature set (`Peers`).
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,19 @@ _MARKET = "the benchmark's, or the mean of all symbols with a bar at that moment
 @dataclass(frozen=True)
 class Peers:
     """`benchmark`: the symbol whose columns are the market's; None: the mean of all symbols.
-    `sectors`: the sector of a symbol, of those that have one.
+    `sectors`: the sector of a symbol for all time, of those that have one. `sectors_as_known`: none
+    of these; the sectors that were known on the day of each bar come with the bars.
     """
 
     benchmark: str | None = None
     sectors: Mapping[str, str] = field(default_factory=dict)
+    sectors_as_known: bool = False
 
     @property
     def parts(self) -> tuple[object, ...]:
-        """What a hash covers."""
+        """What a hash covers, but for `sectors_as_known`, which matters to columns of a sector
+        alone.
+        """
         return self.benchmark, tuple(sorted(self.sectors.items()))
 
     def sector_number(self, symbol: str) -> int:
@@ -78,8 +82,8 @@ OF_A_COLUMN = (
     ),
     _of_a_column(
         SECTOR_RELATIVE,
-        "NAME - its mean among the symbols of the sector (features.sectors) with a bar at that"
-        " moment; 0 for one alone, null without a sector",
+        "NAME - its mean among the symbols of the sector (features.sectors, else as known on the"
+        " day) with a bar at that moment; 0 for one alone, null without a sector",
         "definition",
         "as NAME",
     ),

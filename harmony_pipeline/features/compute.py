@@ -8,7 +8,8 @@ Columns that compare symbols also depend on the bars of the others that start at
 They are computed after the folds that they read, over the frame in order of time (`Moments`).
 
 Columns of news also depend on the headlines of the symbol that were known before the bar's end
-(`news_columns.py`).
+(`news_columns.py`), columns of a sector on the sectors that were known on the day of the bar's
+session (`market/sectors.py`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from harmony_pipeline.features.bar_columns import (
 from harmony_pipeline.features.catalog import CUSUM_EVENT, FeatureSet, compiled_calls
 from harmony_pipeline.features.four_symbols import SYMBOLS
 from harmony_pipeline.features.indicator import Kernel
-from harmony_pipeline.features.moments import Moments
+from harmony_pipeline.features.moments import Moments, refuse_without_sectors
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, bar_ends
 from harmony_pipeline.features.state import State, States, state_frame, states_by_symbol
 from harmony_pipeline.features.symbol_fold import (
@@ -47,6 +48,7 @@ from harmony_pipeline.features.symbol_fold import (
 from harmony_pipeline.features.value_columns import value_column
 from harmony_pipeline.lent_memory import lend_floats
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.text import clock_time
 
@@ -95,6 +97,7 @@ def compute_features(
     calendar: Calendar,
     timeframe: str,
     news: NewsTotals | None = None,
+    sectors: Sectors | None = None,
 ) -> FeatureResult:
     """Continue every symbol from its saved state (or from the initial one) over `bars`, a frame
     like BARS.
@@ -102,9 +105,10 @@ def compute_features(
     `bars` is sorted by symbol and timestamp and holds only bars after each symbol's state. Earlier
     bars would count twice and are refused; of a set that compares symbols, bars that start before
     any symbol's state ends. Symbols without bars keep their state. Symbols are computed side by
-    side, with as many threads as Polars has. `news` is needed where the set reads news. Raises
-    DataError for other frames.
+    side, with as many threads as Polars has. `news` is needed where the set reads news, `sectors`
+    where it reads sectors. Raises DataError for other frames.
     """
+    refuse_without_sectors(feature_set, sectors)
     known = states_by_symbol(states, feature_set)
     columns = BarColumns.of(bars, calendar, timeframe)
     given = dict[str, FloatArray]()
@@ -113,7 +117,7 @@ def compute_features(
     fold = _Fold.of(bars, feature_set, columns, known, given)
     if feature_set.compares:
         _refuse_half_a_moment(bars, known)
-    vectors, with_nan = _in_rounds(fold) if fold.by_rounds else _in_groups(fold)
+    vectors, with_nan = _in_rounds(fold, sectors) if fold.by_rounds else _in_groups(fold)
     for place, vector in enumerate(vectors):
         last = bars["timestamp"][int(fold.columns.starts[place + 1]) - 1]
         known[fold.columns.symbols[place]] = State(last, vector)
@@ -174,12 +178,14 @@ def groups_of(lengths: IntArray, workers: int) -> list[list[int]]:
     ]
 
 
-def _in_rounds(fold: "_Fold") -> tuple[list[FloatArray], list[list[_Stretch]]]:
+def _in_rounds(
+    fold: "_Fold", sectors: Sectors | None
+) -> tuple[list[FloatArray], list[list[_Stretch]]]:
     """The same of a set that compares symbols: the folds of a round, then its comparisons."""
     chosen, columns = fold.feature_set, fold.columns
     begun = [fold.vector_before(place) for place in range(len(columns.symbols))]
     vectors = [vector.copy() for vector in begun]
-    moments = Moments.of(columns.symbols, columns.starts, columns.stamps, chosen.peers)
+    moments = Moments.of(columns, chosen.peers, sectors if chosen.reads_sectors else None)
     rows = dict(zip((*chosen.names, *chosen.hidden), (*fold.values, *fold.hidden), strict=True))
     fold.fill_given()
     for number, comparisons in enumerate(chosen.rounds):

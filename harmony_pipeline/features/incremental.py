@@ -7,15 +7,17 @@ now. After a correction in an earlier period the chains differ from there on, an
 at the last state before it.
 
 The running period grows. Its manifest also has the moment up to which its bars were covered and a
-hash of exactly those bars. While they are unchanged, only later bars are computed and appended; not
-where features read news, since a headline may be known late.
+hash of exactly those bars, and where features read sectors a hash of what was known of these then.
+While they are unchanged, only later bars are computed and appended; not where features read news,
+since a headline may be known late.
 This module writes nothing: the caller writes `table` to `features` and `states` to `feature_state`,
 both with `made_from`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 import polars as pl
 
@@ -23,15 +25,25 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.bar_columns import in_one_piece
 from harmony_pipeline.features.bars_hash import bars_hash
 from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.compute import FeatureResult, compute_features
+from harmony_pipeline.features.compute import FeatureResult, compute_features, session_days
+from harmony_pipeline.features.moments import refuse_without_sectors
 from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import States
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.sectors import Sectors
 
+_EPOCH = date(1970, 1, 1)
 _KEY = ("symbol", "timestamp")
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
+
+
+class PeriodSectors(NamedTuple):
+    """Sectors as known on each day, and the first session date after each period by its key."""
+
+    sectors: Sectors
+    ends: Mapping[str, date]
 
 
 @dataclass(frozen=True)
@@ -65,15 +77,16 @@ def update_features(
     libraries: str = "",
     again: bool = False,
     news: NewsTotals | None = None,
+    sectors: PeriodSectors | None = None,
 ) -> FeatureUpdate:
     """Features of the period `period_key`. `period_keys` has every trading period from the first
     on, in order.
 
     `libraries` identifies the libraries that compute; a state of other libraries is not continued.
     With `again` no saved features of the period itself are kept. `news` are the totals of the
-    lake's scores, needed where the set reads news. Reads `bars`, `features` and `feature_state` of
-    this and earlier periods. Raises ConfigError when the period is not among
-    them.
+    lake's scores, needed where the set reads news; `sectors` are needed where it reads sectors.
+    Reads `bars`, `features` and `feature_state` of this and earlier periods. Raises ConfigError
+    when the period is not among them.
     """
     if period_key not in period_keys:
         raise ConfigError(
@@ -88,6 +101,7 @@ def update_features(
         tuple(period_keys[: period_keys.index(period_key) + 1]),
         libraries,
         news,
+        sectors,
     ).run(again=again or feature_set.reads_news)
 
 
@@ -99,13 +113,17 @@ def chains_of(
     timeframe: str,
     *,
     libraries: str = "",
+    sectors: PeriodSectors | None = None,
 ) -> dict[str, str]:
     """The present `made_from["chain"]` of each period.
 
     It is a hash of every bar up to the period's end, of the feature set, the calendar, the code and
-    the libraries.
+    the libraries; where the set reads sectors also of every change of these that was known by then.
     """
-    chains = _Update(lake, feature_set, calendar, timeframe, tuple(period_keys), libraries).chains()
+    update = _Update(
+        lake, feature_set, calendar, timeframe, tuple(period_keys), libraries, sectors=sectors
+    )
+    chains = update.chains()
     return dict(zip(period_keys, chains[1:], strict=True))
 
 
@@ -120,15 +138,18 @@ class _Update:
     keys: tuple[str, ...]
     libraries: str = ""
     news: NewsTotals | None = None
+    sectors: PeriodSectors | None = None
 
     def run(self, *, again: bool = False) -> FeatureUpdate:
         key, bars, chains = self.keys[-1], self._bars(self.keys[-1]), self.chains()
+        until: datetime | None = bars["timestamp"].max()  # type: ignore[assignment]
         made_from = {
             "feature_set": self.feature_set.hash,
             "history": chains[-2],
             "chain": chains[-1],
             "bars": bars_hash(bars),
-            "covered_until": bars["timestamp"].max().isoformat() if bars.height else "",  # type: ignore[union-attr]
+            "covered_until": until.isoformat() if until is not None else "",
+            **self._sectors_known(until),
         }
         grown = None if again else self._append(bars, chains[-2])
         if grown is not None:
@@ -159,10 +180,42 @@ class _Update:
             scores = self.lake.content_hashes(
                 "news_scores", [key for key in self.keys if self.lake.has("news_scores", key)]
             )
+        sectors = self._sector_changes()
         for key in self.keys:
-            parts = [each[key] for each in (hashes, scores) if key in each]
+            parts = [each[key] for each in (hashes, scores, sectors) if key in each]
             chains.append(_digest(chains[-1], key, *parts) if parts else chains[-1])
         return chains
+
+    def _sector_changes(self) -> dict[str, str]:
+        """A hash of the changes of sectors in each period that has some."""
+        if not self.feature_set.reads_sectors:
+            return {}
+        known, since, found = self._given_sectors, date.min, dict[str, str]()
+        for key in self.keys:
+            changed = known.sectors.hash_of_changes(since, known.ends[key])
+            if changed:
+                found[key] = changed
+            since = known.ends[key]
+        return found
+
+    def _sectors_known(self, until: datetime | None) -> dict[str, str]:
+        """What was known of sectors on the day of the bar that starts at `until`, as part of a
+        manifest; empty where the set does not read them.
+        """
+        if not self.feature_set.reads_sectors or until is None:
+            return {}
+        stamps = pl.Series([until], dtype=pl.Datetime("us", "UTC"))
+        day = _EPOCH + timedelta(days=int(session_days(stamps, self.calendar, self.timeframe)[0]))
+        changes = self._given_sectors.sectors.hash_of_changes(date.min, day + timedelta(days=1))
+        return {"sectors": changes}
+
+    @property
+    def _given_sectors(self) -> PeriodSectors:
+        refuse_without_sectors(
+            self.feature_set, None if self.sectors is None else self.sectors.sectors
+        )
+        assert self.sectors is not None
+        return self.sectors
 
     def _append(self, bars: pl.DataFrame, history: str) -> tuple[FeatureResult, int] | None:
         """The saved features with those of later bars, and the number of these.
@@ -179,6 +232,9 @@ class _Update:
             return None
         until = datetime.fromisoformat(saved["covered_until"])
         if bars_hash(bars.filter(pl.col("timestamp") <= until)) != saved["bars"]:
+            return None
+        known = self._sectors_known(until)
+        if known and known["sectors"] != saved.get("sectors"):
             return None
         later = bars.filter(pl.col("timestamp") > until)
         added = self._compute(later, self._saved_states(key))
@@ -215,7 +271,13 @@ class _Update:
 
     def _compute(self, bars: pl.DataFrame, states: States) -> FeatureResult:
         return compute_features(
-            bars, self.feature_set, states, self.calendar, self.timeframe, self.news
+            bars,
+            self.feature_set,
+            states,
+            self.calendar,
+            self.timeframe,
+            self.news,
+            self.sectors.sectors if self.sectors is not None else None,
         )
 
     def _saved_states(self, key: str) -> pl.DataFrame:

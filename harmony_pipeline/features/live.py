@@ -17,13 +17,19 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.bar_fold import Binding, bar_fold
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.kernel_inputs import GIVEN, ROWS
-from harmony_pipeline.features.moments import peer_arrays
+from harmony_pipeline.features.moments import (
+    peer_arrays,
+    refuse_without_sectors,
+    sectors_of_bars,
+)
 from harmony_pipeline.features.news_columns import TOTALS, NewsTotals, end_of
 from harmony_pipeline.features.state import State, States, states_by_symbol
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.text import clock_time
 
 _EPOCH, _FIRST = date(1970, 1, 1).toordinal(), datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000  # microseconds
+_SESSION_DATE = 7  # its place among the arguments of `update`
 _PACK = Struct(f"{GIVEN}d").pack_into  # a quarter of the time of an assignment to the array
 
 
@@ -31,19 +37,26 @@ class LiveFeatures:
     """States of many symbols, updated bar by bar. One owner; not shared between threads.
 
     `states` are those of the daily run, as a FEATURE_STATE frame or by symbol. A symbol without a
-    state starts from the initial one.
+    state starts from the initial one. `sectors`, needed where the set reads them, may know more
+    than the day of a bar: each bar is compared by what was known on its own day.
 
     >>> live = LiveFeatures(feature_set, saved_states)
     >>> values = live.update("AAPL", start, 189.1, 189.4, 189.0, 189.3, 51_200.0, day, regular=True)
     """
 
     def __init__(
-        self, feature_set: FeatureSet, states: States = None, news: NewsTotals | None = None
+        self,
+        feature_set: FeatureSet,
+        states: States = None,
+        news: NewsTotals | None = None,
+        sectors: Sectors | None = None,
     ) -> None:
         if feature_set.reads_news and news is None:
             raise DataError("this feature set reads news: give the totals of news")
+        refuse_without_sectors(feature_set, sectors)
         self.feature_set = feature_set
         self._news = news if feature_set.reads_news else None
+        self._sectors = sectors if feature_set.reads_sectors else None
         self.names = feature_set.names
         self._together = feature_set.compares
         self._rounds = [bar_fold(feature_set, n) for n in range(len(feature_set.rounds))]
@@ -112,16 +125,18 @@ class LiveFeatures:
             self._moment = bar[1]
         folds = {bar[0]: fold for (fold, _), bar in zip(prepared, bars, strict=True)}
         if self._together:
-            self._compare(folds)
+            self._compare(folds, {bar[0]: bar[_SESSION_DATE] for bar in bars})
         for row, bar in enumerate(bars):
             values[row] = folds[bar[0]].values()
         return values
 
-    def _compare(self, folds: dict[str, "_SymbolFold"]) -> None:
+    def _compare(self, folds: dict[str, "_SymbolFold"], days: dict[str, date]) -> None:
         """The comparisons of these symbols, and the folds that read them."""
         symbols = sorted(folds)  # as research adds them up
         moment = np.array([0, len(symbols)] if symbols else [0], np.int64)
-        peers = peer_arrays(symbols, self.feature_set.peers)
+        sectors, in_market = peer_arrays(symbols, self.feature_set.peers)
+        if self._sectors is not None:
+            sectors = sectors_of_bars(symbols, [days[each] for each in symbols], self._sectors)
         for number, comparisons in enumerate(self.feature_set.rounds):
             if number:
                 for symbol in symbols:
@@ -129,7 +144,7 @@ class LiveFeatures:
             for column in comparisons:
                 x = np.array([folds[symbol].rows[column.reads[0]][0] for symbol in symbols])
                 found = np.empty(len(symbols))
-                column.kernel(moment, *peers, x, found)
+                column.kernel(moment, sectors, in_market, x, found)
                 for symbol, value in zip(symbols, found, strict=True):
                     folds[symbol].rows[column.name][0] = value
 

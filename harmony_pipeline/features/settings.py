@@ -1,6 +1,8 @@
 """Settings of features and regimes; `features/catalog.py` has every valid feature name."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from harmony_pipeline.settings_base import FrozenSettings
 
@@ -27,7 +29,7 @@ class FeatureSettings(FrozenSettings):
     `sma_ratio_10_40`.
     """
 
-    LATER = frozenset({"own", "sectors"})
+    LATER = frozenset({"own", "sectors", "sector_source"})
 
     names: tuple[str, ...] = STANDARD_FEATURES
     own: tuple[str, ...] = Field(
@@ -38,9 +40,31 @@ class FeatureSettings(FrozenSettings):
         description='the sector of a symbol, as { AAPL = "technology" }, for sector_relative_NAME;'
         " one sector for all time",
     )
+    sector_source: Literal["auto", "settings", "universe"] = Field(
+        "auto",
+        description="where sector_relative_NAME has sectors from: features.sectors (settings), the"
+        " table universe as known on the day of each bar (universe), or the latter where the former"
+        " names none (auto)",
+    )
     cusum_threshold: float = Field(
         1.5, gt=0.0, description="CUSUM event filter: threshold in units of volatility_20"
     )
+
+    @property
+    def sectors_as_known(self) -> bool:
+        """Whether sectors are those of the universe, as known on each day."""
+        return self.sector_source == "universe" or (
+            self.sector_source == "auto" and not self.sectors
+        )
+
+    @model_validator(mode="after")
+    def _one_source_of_sectors(self) -> Self:
+        if self.sector_source == "universe" and self.sectors:
+            raise ValueError(
+                'sectors: sector_source = "universe" does not read these: take the names away, or'
+                ' set sector_source = "settings"'
+            )
+        return self
 
 
 class RegimeSettings(FrozenSettings):

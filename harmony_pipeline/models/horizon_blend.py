@@ -2,7 +2,8 @@
 
 The events of all horizons are the same, with the same inputs; what differs is when and how they
 ended. Each horizon's model learns from its own outcomes, of which only those count that were known
-by the latest outcome of the part to fit. The pool (`blend.py`) is weighted and calibrated by the
+by the latest outcome of the part to fit; their weights decay with age as those of the traded
+horizon. The pool (`blend.py`) is weighted and calibrated by the
 traded horizon's outcomes in the calibration part, as any blend.
 """
 
@@ -14,13 +15,14 @@ import polars as pl
 from harmony_pipeline.models.base import Forecaster
 from harmony_pipeline.models.blend import Blend, BlendedModel, BlendParameters
 from harmony_pipeline.models.samples import Samples
+from harmony_pipeline.models.time_decay import decayed
 
 BLEND = f"{Blend.__module__}:{Blend.__qualname__}"
 
 
 class HorizonBlend:
-    """One forecaster, fitted once for each horizon. `others` are events by horizon, without the
-    traded one; their outcomes may reach beyond what is fitted and are cut here.
+    """One forecaster, fitted once for each horizon. `others` are what the models of the other
+    horizons are fitted to (`others_to_fit`).
     """
 
     short: ClassVar[str] = Blend.short
@@ -43,12 +45,11 @@ class HorizonBlend:
         }
 
     def fit(self, samples: Samples) -> BlendedModel:
-        """Fit a model to `samples`, and one to each other horizon's outcomes that were known by the
-        latest of theirs; a horizon with too few of them is left out.
+        """Fit a model to `samples`, and one to the events of each other horizon; a horizon with too
+        few of them is left out.
         """
         models = [self._forecaster.fit(samples)]
-        for other in self._others.values():
-            known = known_with(samples, other).events_with_weight()
+        for known in self._others.values():
             if known.height and known.frame["label"].n_unique() == 2:
                 models.append(self._forecaster.fit(known))
         return BlendedModel.equal(tuple(models), (self._path,) * len(models), self._equal_weight)
@@ -57,6 +58,20 @@ class HorizonBlend:
     def load(cls, blob: bytes) -> BlendedModel:
         """The model from its JSON."""
         return Blend.load(blob)
+
+
+def others_to_fit(
+    samples: Samples, others: Mapping[int, Samples], oldest_weight: float
+) -> dict[int, Samples]:
+    """Of each horizon in `others` the events that were known with the part to fit `samples`, with
+    weights that decay over these events. What they are is decided before anything decays, so that
+    nothing is older for one horizon than for another.
+    """
+    fitted = samples.events_with_weight()
+    return {
+        horizon: decayed(known_with(fitted, rows), oldest_weight)
+        for horizon, rows in others.items()
+    }
 
 
 def known_with(samples: Samples, other: Samples) -> Samples:

@@ -32,7 +32,7 @@ from harmony_pipeline.models.blend import BlendedModel
 from harmony_pipeline.models.calibration import Platt, fit_platt, match_base_rate, shrink_slope
 from harmony_pipeline.models.embargo import embargo_start
 from harmony_pipeline.models.evaluation import evaluate
-from harmony_pipeline.models.horizon_blend import BLEND, HorizonBlend
+from harmony_pipeline.models.horizon_blend import BLEND, HorizonBlend, others_to_fit
 from harmony_pipeline.models.samples import Samples, event_days
 from harmony_pipeline.models.scores import reliability, scores
 from harmony_pipeline.models.search import SearchResult, search_parameters
@@ -165,7 +165,8 @@ def train_period(
     forecaster, search = choose_forecaster(samples, parts, settings, seed, calendar, timeframe)
     path = settings.forecaster
     if others:
-        forecaster, path = HorizonBlend(forecaster, path, horizon, others), BLEND
+        known = others_to_fit(samples.where(parts.fit), others, settings.oldest_weight)
+        forecaster, path = HorizonBlend(forecaster, path, horizon, known), BLEND
     bins = _bins_of(samples, parts)
     found = fit_calibrated(forecaster, samples, parts, settings.oldest_weight)
     card = ModelCard(

@@ -14,10 +14,10 @@ from harmony_pipeline.execution.fee_rates import regulatory_changes
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.instruments import TRADED, Instrument, Instruments
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.kernel_types import MONEY, RULES, Records
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.policies import SizingPolicies
-from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.risk.strategy_terms import (
     SIZING_KEYS,

@@ -34,11 +34,11 @@ import polars as pl
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.random_draws import symbol_keys
 from harmony_pipeline.market.instruments import Instruments
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.allocation import Weights
 from harmony_pipeline.portfolio.kernel_types import Records
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.state import TradingState
-from harmony_pipeline.risk.sectors import Sectors
 
 _DIGITS = 3
 

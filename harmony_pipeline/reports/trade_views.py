@@ -141,12 +141,14 @@ def trade_view(
     calendar: Calendar,
     timeframe: str,
     horizon: int | None = None,
+    sessions: int = 0,
 ) -> TradeView | None:
     """The view of one trade; None when none of its bars is there.
 
     bars: schemas.BARS of the symbols that the trade was held under, also beyond the trade; extended
     hours are left out. orders and fills: those of its backtest. horizon: bars that the vertical
-    barrier leaves; none for a strategy without barriers.
+    barrier leaves; none for a strategy without barriers. sessions: above 0, how many it leaves in
+    place of bars.
     """
     mine = orders.filter(
         (pl.col("order_id") == f"{trade['trade_id']}-entry")
@@ -174,7 +176,14 @@ def trade_view(
         mine,
         fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())),
     )
-    limit = _limit(trade, candles, horizon + late) if horizon and skipped is None else None
+    limit = None
+    if horizon and skipped is None:
+        entered = int(candles["timestamp"].search_sorted(trade["entry_timestamp"]))
+        limit = (
+            _first_of_session(candles, entered, sessions)
+            if sessions
+            else _bars_later(candles, entered, horizon + late)
+        )
     upper, lower = _levels(trade, candles, mine, limit, late)
     limit = limit if upper or lower else None
     return TradeView(
@@ -192,12 +201,25 @@ def trade_view(
     )
 
 
-def _limit(trade: Mapping[str, Any], bars: pl.DataFrame, horizon: int) -> int | None:
+def _bars_later(bars: pl.DataFrame, entered: int, horizon: int) -> int | None:
     """Place of the last bar of the horizon, counted from the entry's bar, which an entry at a close
     has before its horizon; None when it is not shown.
     """
-    place = int(bars["timestamp"].search_sorted(trade["entry_timestamp"])) + horizon - 1
+    place = entered + horizon - 1
     return place if place < bars.height else None
+
+
+def _first_of_session(bars: pl.DataFrame, entered: int, sessions: int) -> int | None:
+    """Place of the first bar of the session so many after the entry's, at whose close the exit is
+    decided; None when it is not shown.
+    """
+    dates = bars["session_date"][entered:]
+    after = dates.unique(maintain_order=True).slice(sessions, 1)
+    if after.is_empty():
+        return None
+    first = dates.index_of(after[0])
+    assert first is not None
+    return entered + first
 
 
 def _window(

@@ -24,9 +24,7 @@ def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
     a plan with one strategy.
     """
     frame = day_bars(plan, bars)
-    features = compute_features(
-        frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe, plan.news
-    ).table
+    features = _features_of_day(plan, frame)
     if plan.history is None:
         primary = signals_of(plan.strategy, features, lambda: frame, plan.strategy_name)
     else:
@@ -36,6 +34,19 @@ def day_signals(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
             features.select("symbol", "timestamp"), on=["symbol", "timestamp"], how="semi"
         )
     return complete_signals(plan, primary, features)
+
+
+def _features_of_day(plan: SessionPlan, frame: pl.DataFrame) -> pl.DataFrame:
+    """The features of the day's bars, from the states that the plan begins with."""
+    return compute_features(
+        frame,
+        plan.feature_set,
+        plan.feature_states,
+        plan.calendar,
+        plan.timeframe,
+        plan.news,
+        plan.sectors,
+    ).table
 
 
 def backtest_day(
@@ -56,9 +67,7 @@ def backtest_day(
         "book": plan.account,
     }
     if isinstance(plan.strategy, Stepwise) and plan.strategy.hears_fills:
-        features = compute_features(
-            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe, plan.news
-        ).table
+        features = _features_of_day(plan, frame)
         features = features.with_columns(
             volatility=SCALE, selected=is_watched(plan, features, frame)
         )
@@ -106,9 +115,7 @@ def _member(plan: SessionPlan, member: MemberPlan, frame: pl.DataFrame) -> Membe
     alone = plan.alone(member)
     chosen = None if member.symbols is None else list(member.symbols)
     if isinstance(member.strategy, Stepwise) and member.strategy.hears_fills:
-        features = compute_features(
-            frame, plan.feature_set, plan.feature_states, plan.calendar, plan.timeframe, plan.news
-        ).table.with_columns(volatility=SCALE)
+        features = _features_of_day(plan, frame).with_columns(volatility=SCALE)
         features = features.with_columns(selected=is_watched(plan, features, frame))
         if chosen is not None:
             features = features.with_columns(pl.col("selected") & pl.col("symbol").is_in(chosen))

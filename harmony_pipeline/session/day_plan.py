@@ -22,6 +22,7 @@ from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.state import State, States, states_by_symbol
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events, symbols_of
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -237,6 +238,7 @@ def states_before(
     calendar: Calendar,
     timeframe: str,
     news: NewsTotals | None = None,
+    sectors: Sectors | None = None,
 ) -> dict[str, State]:
     """Feature states after each symbol's last bar before `start`, continued from `states` over
     `bars` (sorted as the BARS table; later ones are ignored).
@@ -254,5 +256,6 @@ def states_before(
         pl.col("saved_at").is_null() | (pl.col("timestamp") > pl.col("saved_at"))
     ).drop("saved_at")
     return states_by_symbol(
-        compute_features(needed, feature_set, known, calendar, timeframe, news).states, feature_set
+        compute_features(needed, feature_set, known, calendar, timeframe, news, sectors).states,
+        feature_set,
     )

@@ -81,7 +81,9 @@ class LiveSignals:
                 " `harmony run`, and see the table `promotions` for the gate's reasons"
             )
         self._plan = plan
-        self._features = LiveFeatures(plan.feature_set, plan.feature_states, plan.news)
+        self._features = LiveFeatures(
+            plan.feature_set, plan.feature_states, plan.news, plan.sectors
+        )
         self._machine = (
             MachineRun(plan.strategy.machine(), plan.strategy_name, plan.symbols)
             if isinstance(plan.strategy, Stepwise)

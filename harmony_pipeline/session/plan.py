@@ -18,6 +18,7 @@ from harmony_pipeline.features.state import State
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events, relevant_events
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.models.samples import RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
@@ -92,7 +93,8 @@ class SessionPlan:
     order whose limit lies so far behind it (session/single_stops.py); None: it takes brackets.
 
     news: headlines of the symbols, those of a replayed day with the moments at which they became
-    known in it; needed where the feature set reads news.
+    known in it; needed where the feature set reads news. sectors: those of the symbols as known on
+    the day; needed where it reads sectors.
     """
 
     date: date
@@ -121,6 +123,7 @@ class SessionPlan:
     scans: tuple[IntradayScan, ...] = ()
     stop_limit_bps: float | None = None
     news: NewsTotals | None = None
+    sectors: Sectors | None = None
 
     def __post_init__(self) -> None:
         for plan in self.by_strategy.values():
@@ -226,6 +229,7 @@ class SessionPlan:
             ),
             **({} if self.stop_limit_bps is None else {"stop_limit": self.stop_limit_bps}),
             **({} if self.news is None else {"news": self.news.hash}),
+            **({} if self.sectors is None else {"sectors": self.sectors.rows}),
         }
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return short_hash(text, 8)

@@ -26,7 +26,6 @@ from harmony_pipeline.stages.backtest_runs import regular_bars, simulated
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import Picture, StageResult
 from harmony_pipeline.stages.trade_pages import latest_closed
-from harmony_pipeline.stages.trading_rules import longest_horizon
 from harmony_pipeline.stages.trials import count_trial, daily_returns_of_equity
 from harmony_pipeline.stages.unchanged import unchanged_since
 
@@ -116,7 +115,7 @@ def _backtested(
             "trades": Drawing.of(trade_return_histogram, result.trades.select("return")),
             "the trade closed last": Drawing(
                 trade_on_candles,
-                lambda: (latest_closed(pipeline, result, longest_horizon(pipeline, strategy)),),
+                lambda: (latest_closed(pipeline, strategy, result),),
             ),
         },
         facts=dict(result.position_actions.group_by("kind").len().sort("kind").iter_rows()),

@@ -141,7 +141,7 @@ class PipelineContext:
     def feature_set_of(self, names: Sequence[str]) -> FeatureSet:
         """The set of these columns, by the settings' threshold, benchmark and sectors."""
         features = self.settings.features
-        peers = Peers(self.settings.market.benchmark, features.sectors)
+        peers = Peers(self.settings.market.benchmark, features.sectors, features.sectors_as_known)
         return FeatureSet.of(tuple(names), features.cusum_threshold, peers)
 
     @property

@@ -11,6 +11,7 @@ from harmony_pipeline.features.compute import FeatureResult, compute_features
 from harmony_pipeline.features.state import States
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.feature_sectors import feature_sectors
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.soundness import unsound_bars
 
@@ -84,6 +85,7 @@ def _features(
         pipeline.calendar,
         pipeline.timeframe,
         news_totals(pipeline),
+        feature_sectors(pipeline),
     )
 
 

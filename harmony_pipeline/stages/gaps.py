@@ -18,6 +18,7 @@ from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.unchanged import unchanged_since
 
 _BATCH_ROWS = 5_000_000  # bars looked at together: about 400 MB
 _NEEDED = ("symbol", "timestamp", "volume", "trade_count")
@@ -27,6 +28,8 @@ LIVES = {"symbol": pl.String(), "first": pl.Date(), "end": pl.Date()}
 def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """Regular bars that the calendar expects and the lake lacks, with what they probably are,
     judged with the sessions before them.
+
+    A period whose bars, symbols, settings and code are those of last time is left as it is.
     """
     traded = (
         pipeline.lake.scan("daily_summary")
@@ -35,27 +38,19 @@ def gaps(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
         .collect(engine="in-memory")
     )
     listings = pipeline.lake.read("listings")
-    counts: dict[str, dict[str, int]] = {}
-    kinds: dict[str, int] = {}
-    longest: list[pl.DataFrame] = []
-    for period in periods:
-        found = _period_gaps(pipeline, period, traded, listings)
-        counts[period.key] = {"gaps": found.height}
-        for kind, bars in found.group_by("kind").agg(pl.col("bars").sum()).sort("kind").iter_rows():
-            kinds[kind] = kinds.get(kind, 0) + bars
-        longest.append(found.filter(pl.col("kind") != "no_trade").top_k(5, by="bars"))
-    return StageResult(
-        rows={"gaps": sum(count["gaps"] for count in counts.values())},
-        facts={f"bars {kind}": bars for kind, bars in sorted(kinds.items())},
-        preview=pl.concat(longest).sort("bars", descending=True).head(20) if longest else None,
-        partitions=counts,
+    parts = {period.key: _period_gaps(pipeline, period, traded, listings) for period in periods}
+    found = [each.preview for each in parts.values() if each.preview is not None]
+    return StageResult.of(
+        parts, preview=pl.concat(found).sort("bars", descending=True).head(20) if found else None
     )
 
 
 def _period_gaps(
     pipeline: PipelineContext, period: Period, traded: pl.DataFrame, listings: pl.DataFrame
-) -> pl.DataFrame:
-    """Find the gaps of one period and write them; traded: (symbol, date) of the days with bars."""
+) -> StageResult:
+    """The gaps of one period, found and written where they are not those of last time; traded:
+    (symbol, date) of the days with bars.
+    """
     market = pipeline.settings.market
     slots = find_slots(
         pipeline.calendar,
@@ -73,26 +68,45 @@ def _period_gaps(
         pipeline.calendar,
         market.gaps.forget_after_sessions,
     )
-    found = find_gaps(
-        _batches(pipeline, slots, period),
-        slots,
-        lives,
-        market.gaps,
-        every_bar=writes_every_bar(pipeline),
-        of_trades=market.ticks.makes_bars,
+    made_from = _made_from(pipeline, period, slots, lives)
+    since = unchanged_since(pipeline, ("gaps",), period.key, made_from)
+    if since is None:
+        found = find_gaps(
+            _batches(pipeline, slots, period),
+            slots,
+            lives,
+            market.gaps,
+            every_bar=writes_every_bar(pipeline),
+            of_trades=market.ticks.makes_bars,
+        )
+        found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
+        pipeline.lake.write("gaps", period.key, found, made_from)
+    else:
+        found = pipeline.lake.read("gaps", [period.key])
+    kinds = found.group_by("kind").agg(pl.col("bars").sum()).sort("kind")
+    return StageResult(
+        rows={"gaps": found.height},
+        facts={f"bars {kind}": int(bars) for kind, bars in kinds.iter_rows()},
+        preview=found.filter(pl.col("kind") != "no_trade").top_k(5, by="bars"),
+        unchanged_since=since,
     )
-    found = mark_refused_bars(found, pipeline.lake.read("quarantine", [period.key]))
-    made_from = pipeline.made_from(
-        {
-            "quarantine": [period.key],
-            "bars": _keys(pipeline, slots, period),
-            "listings": pipeline.lake.partitions("listings"),
-        },
+
+
+def _made_from(
+    pipeline: PipelineContext, period: Period, slots: Slots, lives: pl.DataFrame
+) -> dict[str, str]:
+    """Bars and quarantine, who was expected when, and which bars could be known by now."""
+    market = pipeline.settings.market
+    ends = slots.stamp[[0, -1]].tolist() if len(slots.stamp) else []
+    expected = (len(slots.stamp), slots.target, *ends)
+    return pipeline.made_from(
+        {"quarantine": [period.key], "bars": _keys(pipeline, slots, period)},
         market.gaps,
+        lives.rows(),
+        expected,
+        writes_every_bar(pipeline),
         *((market.ticks.bars,) if market.ticks.makes_bars else ()),
     )
-    pipeline.lake.write("gaps", period.key, found, made_from)
-    return found
 
 
 def filled_bars(pipeline: PipelineContext, periods: Sequence[Period]) -> pl.DataFrame:

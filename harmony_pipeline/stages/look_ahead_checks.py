@@ -22,6 +22,7 @@ from harmony_pipeline.frames import format_columns
 from harmony_pipeline.labels import labelling
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.models.samples import Samples, build_samples
 from harmony_pipeline.models.shifted_labels import shifted_label_score
 from harmony_pipeline.robustness.look_ahead import (
@@ -35,6 +36,7 @@ from harmony_pipeline.robustness.look_ahead import (
 from harmony_pipeline.stages.bins import with_first_bins
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.data_checks import SAMPLED_SYMBOLS, sampled_bars
+from harmony_pipeline.stages.feature_sectors import dated_sectors
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.models import (
     model_columns,
@@ -58,16 +60,9 @@ def features_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]
     moments = _moments(bars, periods, known)
 
     def features(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        return compute_features(
-            tables["bars"],
-            pipeline.feature_set,
-            None,
-            pipeline.calendar,
-            pipeline.timeframe,
-            NewsTotals.of(tables["news"]) if "news" in tables else None,
-        ).table
+        return _features_from(pipeline, tables)
 
-    tables = {"bars": KnownTable(bars, known), **_known_news(pipeline)}
+    tables = {"bars": KnownTable(bars, known), **_beside_bars(pipeline)}
     if not moments:
         return _NOTHING
     return pl.concat(
@@ -78,12 +73,28 @@ def features_know_no_future(pipeline: PipelineContext, periods: Sequence[Period]
     )
 
 
-def _known_news(pipeline: PipelineContext) -> dict[str, KnownTable]:
-    """The scored headlines, where features read them."""
-    if not pipeline.feature_set.reads_news:
-        return {}
-    require_news(pipeline, pipeline.feature_set)
-    return {"news": KnownTable(scored_headlines(pipeline), pl.col("known_at"))}
+def _features_from(pipeline: PipelineContext, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The features that these tables give, from the first bar on."""
+    return compute_features(
+        tables["bars"],
+        pipeline.feature_set,
+        None,
+        pipeline.calendar,
+        pipeline.timeframe,
+        NewsTotals.of(tables["news"]) if "news" in tables else None,
+        Sectors.of_table(tables["universe"]) if "universe" in tables else None,
+    ).table
+
+
+def _beside_bars(pipeline: PipelineContext) -> dict[str, KnownTable]:
+    """The scored headlines and the universe, where features read them."""
+    chosen, found = pipeline.feature_set, dict[str, KnownTable]()
+    if chosen.reads_news:
+        require_news(pipeline, chosen)
+        found["news"] = KnownTable(scored_headlines(pipeline), pl.col("known_at"))
+    if chosen.reads_sectors:
+        found["universe"] = KnownTable(dated_sectors(pipeline), pl.col("known_at"))
+    return found
 
 
 def news_scores_know_no_future(
@@ -300,15 +311,8 @@ def _samples_at(
         .collect(engine="in-memory")
         .sort("symbol", "timestamp")
     )
-    known_news = _known_news(pipeline)
-    features = compute_features(
-        bars,
-        pipeline.feature_set,
-        None,
-        pipeline.calendar,
-        pipeline.timeframe,
-        NewsTotals.of(known_news["news"].until(moment)) if known_news else None,
-    ).table
+    beside = {name: table.until(moment) for name, table in _beside_bars(pipeline).items()}
+    features = _features_from(pipeline, {"bars": bars, **beside})
     # the regime of a session is known at its close
     calendar = pipeline.calendar.for_timeframe(pipeline.timeframe)
     sessions = calendar.schedule(pipeline.settings.market.start, pipeline.end_date)

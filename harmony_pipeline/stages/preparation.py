@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import ConfigError, NotReady
-from harmony_pipeline.settings_checks import check_own_rules, unused_bracket
+from harmony_pipeline.settings_checks import check_own_rules, other_entry, unused_bracket
 from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.stages import gaps, ingest, instruments, market, models, news, research
 from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
@@ -87,6 +87,8 @@ def backtested_now(
         known = _with_own(pipeline, name, chosen, changes)
     chosen = known.settings.strategies[name]
     refuse_misspelt(chosen.use, parameters, tuple(own))
+    if "bracket" in changes and (other := other_entry(known.settings, name, parameters)):
+        raise ConfigError(other)
     overrides = {
         key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
     }

@@ -58,7 +58,8 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
     history = pipeline.lake.read("promotions")
     previous = champion_before(history, candidate, pipeline.registry.promoted())
     judged = _judged(pipeline, candidate, previous)
-    scores = out_of_sample_scores(pipeline, recipe_of(pipeline, candidate))
+    # no forecast shaped the record of a strategy without a model, and no rule asks for one
+    scores = out_of_sample_scores(pipeline, judged.recipe) if judged.uses_model else {}
     now = datetime.now(UTC)
     decision = decide(
         evidence(pipeline, scores, stability_of(pipeline, judged.recipe)),
@@ -80,7 +81,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         preview=decision.rules.select("rule", "measure", "threshold", "passed"),
         pictures={
             "rules passed": sketches.bars(decision.rules["passed"].cast(pl.Float64).to_list()),
-            "reliability": Drawing.of(reliability_curve, pl.DataFrame(scores["reliability"])),
+            **_reliability(scores),
         },
         notes=[
             *([] if is_new else [f"the same decision as on {_minute(history['decided_at'][-1])}"]),
@@ -88,6 +89,13 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
             *unmeasured,
         ],
     )
+
+
+def _reliability(scores: dict[str, Any]) -> dict[str, Drawing]:
+    """The picture of the forecasts, where they were evaluated."""
+    if not scores:
+        return {}
+    return {"reliability": Drawing.of(reliability_curve, pl.DataFrame(scores["reliability"]))}
 
 
 def _minute(moment: datetime) -> str:
@@ -106,10 +114,10 @@ def _move_pointer(
 
 
 def _inputs(pipeline: PipelineContext, strategy: str) -> dict[str, str]:
-    """What the gate's evidence is made from."""
-    tables: dict[str, list[str]] = {
-        name: pipeline.lake.partitions(name) for name in ("models", "predictions", "labels")
-    }
+    """What the gate's evidence is made from; forecasts where the strategy has a model."""
+    uses_model = pipeline.settings.strategies[strategy].uses_model
+    names = ("models", *(("predictions", "labels") if uses_model else ()))
+    tables: dict[str, list[str]] = {name: pipeline.lake.partitions(name) for name in names}
     tables |= {name: [ALL] for name in stability_tables(pipeline)}
     tables |= {name: [strategy] for name in ("backtests", "trades", "overfitting", "monte_carlo")}
     return pipeline.made_from(
@@ -234,7 +242,7 @@ def out_of_sample_scores(pipeline: PipelineContext, recipe: str | None) -> dict[
 
 def evidence(pipeline: PipelineContext, scores: dict[str, Any], stability: Stability) -> Evidence:
     """Everything the gate asks about, measured out of sample; what could not be measured is
-    None.
+    None. scores: those of the forecasts, empty for a strategy without a model.
     """
     strategy = pipeline.settings.session.strategy
     run = latest_backtest(pipeline, strategy)
@@ -259,9 +267,9 @@ def evidence(pipeline: PipelineContext, scores: dict[str, Any], stability: Stabi
     )
     return Evidence(
         trades=int(closed),
-        periods=scores["periods"],
+        periods=scores.get("periods"),
         days=days,
-        own_predictions=scores["own_predictions"],
+        own_predictions=scores.get("own_predictions"),
         deflated_sharpe=row["dsr"],
         probabilistic_sharpe=row["psr"],
         chance_sharpe=(

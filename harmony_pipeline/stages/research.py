@@ -12,7 +12,7 @@ from functools import cache, cached_property, partial
 
 import polars as pl
 
-from harmony_pipeline.features.incremental import chains_of, update_features
+from harmony_pipeline.features.incremental import PeriodSectors, chains_of, update_features
 from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.labels import labelling
@@ -23,6 +23,7 @@ from harmony_pipeline.market.periods import Period
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.stages.code_identity import library_versions, source_of
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.feature_sectors import period_sectors, sectors_known_late
 from harmony_pipeline.stages.lives import lives_of
 from harmony_pipeline.stages.market import latest_period_with_bars
 from harmony_pipeline.stages.news import news_totals
@@ -42,7 +43,7 @@ def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResul
     Earlier periods whose features are absent or stale are made as well: the fold passes over their
     bars in any case.
     """
-    order = [period.key for period in pipeline.trading_periods()]
+    order, sectors = [period.key for period in pipeline.trading_periods()], period_sectors(pipeline)
     chains = chains_of(
         pipeline.lake,
         order,
@@ -50,6 +51,7 @@ def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResul
         pipeline.calendar,
         pipeline.timeframe,
         libraries=library_versions(),
+        sectors=sectors,
     )
     keys = [
         *_earlier_without_features(pipeline, chains, periods[0].key),
@@ -59,14 +61,17 @@ def features(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResul
     totals = news_totals(pipeline)
     parts: dict[str, StageResult] = {}
     for number, key in enumerate(keys, start=1):
-        parts[key] = _features_of(pipeline, key, order, chains[key], totals)
+        parts[key] = _features_of(pipeline, key, order, chains[key], totals, sectors)
         pipeline.progress("features", number, len(keys))
     facts: dict[str, Fact] = {
         "feature columns": len(pipeline.feature_set.names),
         "feature set": pipeline.feature_set.hash,
     }
     return StageResult.of(
-        parts, facts=facts, nothing="" if latest_period_with_bars(pipeline) else NO_BARS
+        parts,
+        facts=facts,
+        notes=sectors_known_late(pipeline, sectors),
+        nothing="" if latest_period_with_bars(pipeline) else NO_BARS,
     )
 
 
@@ -89,7 +94,12 @@ def _feature_chain(pipeline: PipelineContext, key: str) -> str:
 
 
 def _features_of(
-    pipeline: PipelineContext, key: str, order: list[str], chain: str, news: NewsTotals | None
+    pipeline: PipelineContext,
+    key: str,
+    order: list[str],
+    chain: str,
+    news: NewsTotals | None,
+    sectors: PeriodSectors | None,
 ) -> StageResult:
     manifest = pipeline.lake.manifest("features", key) or {}
     made_before = manifest.get("made_from", {})
@@ -107,6 +117,7 @@ def _features_of(
         libraries=library_versions(),
         again=pipeline.again,
         news=news,
+        sectors=sectors,
     )
     made_from = {**result.made_from, "libraries": library_versions()}
     pipeline.lake.write("features", key, result.table, made_from, in_order=True)

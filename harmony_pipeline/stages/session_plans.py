@@ -38,6 +38,7 @@ from harmony_pipeline.session.plan import MemberPlan, SessionPlan
 from harmony_pipeline.session.settings import NOT_OF_THE_BOOKS
 from harmony_pipeline.stages.backtest_runs import hears_fills, regular_bars, shared_account
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.feature_sectors import feature_sectors
 from harmony_pipeline.stages.lives import last_day, lives_of
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.stages.sizing_policies import learns
@@ -114,10 +115,12 @@ def _replay_account(pipeline: PipelineContext) -> str:
 
 
 def _learned_tables(pipeline: PipelineContext) -> list[str]:
-    """Scores of headlines and policies of size, where sessions go by them."""
+    """Scores of headlines, the universe and policies of size, where sessions go by them."""
     tables = []
     if pipeline.feature_set.reads_news:
         tables.append("news_scores")
+    if pipeline.feature_set.reads_sectors:
+        tables.append("universe")
     if any(map(learns, map(pipeline.settings.risk_of, pipeline.settings.session_strategies))):
         tables.append("sizing_policies")
     return tables
@@ -181,14 +184,18 @@ def plan_of(
             history=only.history,
             **shared,
         )
-    plan = _with_news(pipeline, plan)
+    plan = _with_facts(pipeline, plan)
     return plan, bars_of(pipeline, day).filter(pl.col("symbol").is_in(list(plan.symbols)))
 
 
-def _with_news(pipeline: PipelineContext, plan: SessionPlan) -> SessionPlan:
-    """The plan with the headlines of its symbols, where features read them."""
-    news = news_totals(pipeline)
-    return plan if news is None else replace(plan, news=news.only(plan.symbols))
+def _with_facts(pipeline: PipelineContext, plan: SessionPlan) -> SessionPlan:
+    """The plan with headlines of its symbols and their sectors, where features read them."""
+    news, sectors = news_totals(pipeline), feature_sectors(pipeline)
+    if news is not None:
+        plan = replace(plan, news=news.only(plan.symbols))
+    if sectors is not None:
+        plan = replace(plan, sectors=sectors.only(plan.symbols).known_on(plan.date))
+    return plan
 
 
 def _traded_of_late(pipeline: PipelineContext, day: date) -> list[str]:
@@ -491,4 +498,5 @@ def _states(pipeline: PipelineContext, day: date) -> dict[str, State]:
         pipeline.calendar,
         pipeline.timeframe,
         news_totals(pipeline),
+        feature_sectors(pipeline),
     )

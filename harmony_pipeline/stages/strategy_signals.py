@@ -16,6 +16,7 @@ from harmony_pipeline.backtest.input_arrays import SymbolRows, by_symbol_and_tim
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.models.filter_use import inside, useful_periods
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.stages.feature_sectors import feature_sectors
 from harmony_pipeline.stages.news import news_totals
 from harmony_pipeline.strategies.base import Strategy, signals_of
 from harmony_pipeline.strategies.registry import build_strategy
@@ -208,4 +209,5 @@ def features_on_every_bar(
         pipeline.calendar,
         pipeline.timeframe,
         news_totals(pipeline, feature_set),
+        feature_sectors(pipeline, feature_set),
     ).table

@@ -13,7 +13,7 @@ from harmony_pipeline.stages.backtests import latest_backtest, sharpe_of
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.interactive_reports import interactive_path, write_interactive_page
 from harmony_pipeline.stages.trade_pages import page_path, trade_page_of
-from harmony_pipeline.stages.trading_rules import longest_horizon, members_of
+from harmony_pipeline.stages.trading_rules import members_of
 from harmony_pipeline.stages.trials import configured_trials
 
 
@@ -43,8 +43,8 @@ def write_tear_sheet(pipeline: PipelineContext, strategy: str) -> Path:
         regimes=pipeline.lake.read("regime_stability", [strategy]),
         sensitivity=stability(configured_trials(pipeline, strategy)).table,
     )
-    trades, horizon = page_path(pipeline, strategy), longest_horizon(pipeline, strategy)
+    trades = page_path(pipeline, strategy)
     path = write_page(trades.with_name(f"{strategy}.html"), tear_sheet(inputs))
-    write_page(trades, trade_page_of(pipeline, strategy, inputs.backtest["backtest_id"], horizon))
+    write_page(trades, trade_page_of(pipeline, strategy, inputs.backtest["backtest_id"]))
     write_interactive_page(pipeline, strategy)
     return path

@@ -2,8 +2,8 @@
 exits as the settings give them, with what was learned.
 """
 
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.sizing_policies import learns, with_policies
 from harmony_pipeline.strategies.settings import StrategySettings
@@ -43,11 +43,6 @@ def members_of(pipeline: PipelineContext, name: str) -> dict[str, StrategySettin
     account = settings.portfolios.get(name)
     names = (name,) if account is None else account.strategies
     return {member: settings.strategies[member] for member in names}
-
-
-def longest_horizon(pipeline: PipelineContext, name: str) -> int:
-    """Bars that pictures of trades look ahead."""
-    return max(given_rules(pipeline, member).horizon for member in members_of(pipeline, name))
 
 
 def sectors_of(pipeline: PipelineContext) -> Sectors:

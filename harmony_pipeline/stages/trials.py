@@ -86,6 +86,8 @@ def configuration(pipeline: PipelineContext, strategy: str) -> str:
         parts.append(settings.scanner)
     if pipeline.feature_set.reads_news:
         parts.append(settings.news)
+    if pipeline.feature_set.reads_sectors:
+        parts.append("sectors as known")
     parts += filter_rule(pipeline, members.values())
     return pipeline.fingerprint(*parts)
 

@@ -131,12 +131,15 @@ def scores(bars: RuleBars, kind: int, lookback: int) -> FloatArray:
 
 
 @kernel
-def daily_profit(bars: RuleBars, score: FloatArray, cost: float, days: int) -> FloatArray:
+def daily_profit(
+    bars: RuleBars, price: FloatArray, score: FloatArray, cost: float, days: int
+) -> FloatArray:
     """[2, days] profit of the sides of `score`, and of the opposite sides, each position weighted
     by 1 / scale, after `cost` (log return) for each side traded.
 
-    A side known at the close of a bar is held from the next open to the one after; it is booked on
-    the day of the latter, at which it is known.
+    `price` [rows]: log, adjusted, at which each bar fills orders: its open, or its close. A side
+    known at the close of a bar is held from the next bar's price to that of the one after; it is
+    booked on the day of the latter, at which it is known.
     """
     profit = np.zeros((2, days))
     for block in range(bars.starts.size - 1):
@@ -145,7 +148,7 @@ def daily_profit(bars: RuleBars, score: FloatArray, cost: float, days: int) -> F
         for i in range(first, last - 2):
             side = np.sign(score[i])
             weight = 1.0 / bars.scale[i] if bars.scale[i] > 0.0 else 0.0
-            gross = side * (bars.open[i + 2] - bars.open[i + 1]) * weight
+            gross = side * (price[i + 2] - price[i + 1]) * weight
             paid = abs(side - before) * cost * weight
             profit[0, bars.day[i + 2]] += gross - paid
             profit[1, bars.day[i + 2]] += -gross - paid

@@ -1,7 +1,8 @@
 """A library of simple rules, of which each period trades those that earned most before it.
 
 Every rule (`rule_kernels.py`) is a family and a number of bars, followed or faded; both sides are
-free, a side is held until it changes, and every bar counts. Before each month, quarter or year the
+free, a side is held until it changes, and every bar counts. Orders are taken to fill at the next
+bar's open, or at its close (`entry`). Before each month, quarter or year the
 daily profits of all rules on all days before it are compared, net of `cost_bps` a side, and each
 rule votes with the weight exp(t^2 / 2) of its t-statistic t, where that is positive: the posterior
 odds that it is the one rule that earns (Hoeting, Madigan, Raftery and Volinsky, "Bayesian model
@@ -18,7 +19,7 @@ snooping", Econometrica 68, 2000.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -69,6 +70,8 @@ class ChosenRule:
 class RuleLibrary(FrozenSettings):
     """The vote of a library's rules, weighted anew every period by what lies before it."""
 
+    LATER: ClassVar[frozenset[str]] = frozenset({"entry"})
+
     formation_days: int = Field(
         default=252, ge=20, description="days with bars before the first choice"
     )
@@ -89,6 +92,11 @@ class RuleLibrary(FrozenSettings):
     cost_bps: float = Field(default=2.0, ge=0.0, description="cost of a side in the comparison")
     minimum_t: float = Field(
         default=1.5, description="t-statistic that one rule must reach for a period to be traded"
+    )
+    entry: Literal["open", "close"] = Field(
+        default="open",
+        description="price of the next bar at which orders fill in the comparison, that of"
+        " labels.entry or of the strategy's bracket",
     )
 
     @property
@@ -163,9 +171,10 @@ class RuleLibrary(FrozenSettings):
 
     def _choose(self, bars: kernels.RuleBars, dates: pl.Series) -> dict[date, list[ChosenRule]]:
         rules, cost = self.rules(), self.cost_bps / 10_000.0
+        price = bars.open if self.entry == "open" else bars.close
         profits = np.concatenate(
             [
-                kernels.daily_profit(bars, self._scores(bars, rule), cost, len(dates))
+                kernels.daily_profit(bars, price, self._scores(bars, rule), cost, len(dates))
                 for rule in rules[::2]  # a kernel tells both directions
             ]
         )

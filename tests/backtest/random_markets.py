@@ -15,9 +15,9 @@ from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSett
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import LIFE_EVENTS, empty_events
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.settings import BacktestSettings
-from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.strategies.settings import StrategySettings
 

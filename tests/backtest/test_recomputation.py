@@ -8,9 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 from backtest.random_markets import TIMEFRAME, Market, random_market, rules, run, with_lives
+from backtest.shared_accounts import shared, three
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.testing.recompute_backtests import main
 
@@ -26,13 +28,16 @@ RISK = {"max_daily_loss": 0.5, "max_drawdown": 0.9}
 TABLES = ("orders", "fills", "trades", "equity", "position_actions")
 
 
-def lake_of(folder: Path, market: Market, exits: str = "barriers") -> Path:
-    """A lake with the backtest of the market, and its settings beside it."""
+def lake_of(
+    folder: Path, market: Market, exits: str = "barriers", result: BacktestResult | None = None
+) -> Path:
+    """A lake with the backtest of the market, or another result, and its settings beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f'[market]\ntimeframe = "{TIMEFRAME}"\n', "[costs]"]
     lines += [f"{name} = {value}" for name, value in COSTS.items()]
     (folder / "harmony.toml").write_text("\n".join(lines))
-    result = run(market, rules(RISK, COSTS, {"partial_fill_probability": 0.2}, exits=exits))
+    if result is None:
+        result = run(market, rules(RISK, COSTS, {"partial_fill_probability": 0.2}, exits=exits))
     lake = Lake(folder / "lake").open()
     lake.write("bars", "2024", market.bars)
     lake.write("corporate_actions", "all", market.actions)
@@ -70,6 +75,38 @@ def test_the_naive_ledger_agrees_on_every_market(tmp_path_factory, capsys, seed,
     market = with_lives(random_market(seed), seed)
     folder = lake_of(tmp_path_factory.mktemp("lake"), market, exits)
     assert recomputed(folder) == 0, capsys.readouterr().out
+
+
+def portfolio_of(market: Market) -> BacktestResult:
+    """Three strategies on one account, which hold the same symbols beside each other."""
+    risk = {**RISK, "sizing": "fixed_fraction", "size_fraction": 0.1, "max_position": 1.0}
+    chosen = {"risk": risk, "costs": COSTS, "luck": {"partial_fill_probability": 0.2}}
+    return shared(market, three(market, chosen))
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10**6))
+def test_the_naive_ledger_agrees_on_every_portfolio(tmp_path_factory, capsys, seed):
+    market = with_lives(random_market(seed), seed)
+    folder = lake_of(tmp_path_factory.mktemp("lake"), market, result=portfolio_of(market))
+    assert recomputed(folder) == 0, capsys.readouterr().out
+
+
+def test_a_share_of_one_strategy_that_is_anothers_is_found(tmp_path, capsys):
+    market = with_lives(random_market(8), 8)
+    result = portfolio_of(market)
+    together = result.trades.join(result.trades, on="symbol", suffix="_other").filter(
+        (pl.col("strategy") != pl.col("strategy_other"))
+        & (pl.col("entry_timestamp") < pl.col("exit_timestamp_other"))
+        & (pl.col("entry_timestamp_other") < pl.col("exit_timestamp"))
+    )
+    assert together.height, "no two strategies held one symbol at one time"
+    folder = lake_of(tmp_path, market, result=result)
+    assert recomputed(folder) == 0
+    row = result.trades.with_row_index().filter(trade_id=together["trade_id"][0])["index"][0]
+    alter(folder, "trades", in_row("pnl", 0.01, row))
+    assert recomputed(folder) == 1
+    assert f"trade {together['trade_id'][0]}: pnl is" in capsys.readouterr().out
 
 
 def alter(folder: Path, table: str, change) -> None:

@@ -114,7 +114,7 @@ def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zo
     _a_day_without_bars_has_no_session(pipeline)
     _sessions_of_other_settings_are_not_shown(pipeline)
     book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
-    page = trade_page_of(pipeline, "meta_labelled", book, pipeline.settings.trade_horizon)
+    page = trade_page_of(pipeline, "meta_labelled", book)
     assert f"clock of {zone}" in page
     assert re.search(rf'<td class="number">[\d,]+\.\d{{{decimals}}}</td>', page)
 

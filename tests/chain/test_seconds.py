@@ -83,7 +83,7 @@ def test_the_chain_of_seconds(bars, retraining, tmp_path):
     assert (compared.height > 0) == (retraining == "day")
     assert compared["equal"].all()
     book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
-    page = trade_page_of(pipeline, "meta_labelled", book, pipeline.settings.trade_horizon)
+    page = trade_page_of(pipeline, "meta_labelled", book)
     assert re.search(r"2024-07-0\d \d\d:\d\d:30", page), "no time of the page has seconds"
 
 

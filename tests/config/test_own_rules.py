@@ -115,6 +115,29 @@ def test_a_bracket_that_nothing_goes_by_is_noted(tmp_path, text, noted):
     assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
 
 
+LIBRARY = '[strategies.rules]\nuse = "harmony_pipeline.strategies.rule_library:RuleLibrary"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        (LIBRARY, ""),
+        (f'[labels]\nentry = "close"\n[session]\nreplay_days = 0\n{LIBRARY}', "close"),
+        (f'{LIBRARY}[strategies.rules.bracket]\nentry = "close"', "close"),
+        (f'{LIBRARY}parameters = {{ entry = "close" }}\n[strategies.rules.bracket]\nentry = "close"', ""),
+        (f'{LIBRARY}parameters = {{ entry = "close" }}', "open"),
+    ],
+    ids=["opens", "labels", "bracket", "said", "labels at opens"],
+)  # fmt: skip
+def test_rules_that_are_compared_at_other_fills_than_they_get_are_noted(tmp_path, text, noted):
+    compared = "close" if noted == "open" else "open"
+    sentence = (
+        f"strategies.rules.parameters.entry: rules are compared by fills at the next bar's"
+        f' {compared}, and orders fill at its {noted}: set it to "{noted}"'
+    )
+    assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
+
+
 def test_entries_at_closes_are_for_whoever_no_session_trades(tmp_path):
     of_one = settings_from(tmp_path, f'{FOLLOW}.bracket]\nentry = "close"')
     assert of_one.labels_of("rsi_momentum").entry == "close"

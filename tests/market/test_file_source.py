@@ -98,6 +98,19 @@ def test_vendors_spellings_are_understood(tmp_path: Path, header: str) -> None:
     assert values(read(tmp_path, "vendor")) == values(read(tmp_path, "plain"))
 
 
+@pytest.mark.parametrize("first", ["#Symbol", "# symbol", "  #SYMBOL"])
+def test_names_behind_a_sign_of_comments_are_the_names_without_it(
+    tmp_path: Path, first: str
+) -> None:
+    """Of a symbol that was not read the file's own name would be taken."""
+    rows = [f"{symbol},{row}" for symbol in ("AAA", "BBB") for row in ROWS]
+    write(tmp_path / "plain" / "export.csv", f"symbol,{HEADER}", *rows)
+    write(tmp_path / "vendor" / "export.csv", "  # by hand, 2024", f"{first},{HEADER}", *rows)
+    found = values(read(tmp_path, "vendor"))
+    assert found == values(read(tmp_path, "plain"))
+    assert {row[0] for row in found} == {"AAA", "BBB"}
+
+
 def test_adjusted_closes_are_ignored_and_counts_and_vwaps_are_read(tmp_path: Path) -> None:
     write(
         tmp_path / "AAA.csv",

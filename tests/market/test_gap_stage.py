@@ -1,6 +1,7 @@
 """The gaps of a whole small market, stage by stage, and who is expected when."""
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -54,8 +55,9 @@ def test_present_and_absent_bars_are_what_the_calendar_expects(pipeline):
 
 def test_periods_made_one_by_one_have_the_gaps_of_one_run(pipeline):
     whole = pipeline.lake.read("gaps")
+    again = replace(pipeline, again=True)
     for period in pipeline.trading_periods():
-        stage.gaps(pipeline, [period])
+        assert stage.gaps(again, [period]).unchanged_since is None
     assert pipeline.lake.read("gaps").equals(whole)
 
 
@@ -89,8 +91,83 @@ def test_a_bar_taken_away_is_found_again(pipeline):
 def test_large_markets_are_read_in_batches_of_whole_symbols(pipeline, monkeypatch):
     whole = pipeline.lake.read("gaps")
     monkeypatch.setattr(stage, "_BATCH_ROWS", 500)
-    stage.gaps(pipeline, pipeline.trading_periods())
+    stage.gaps(replace(pipeline, again=True), pipeline.trading_periods())
     assert pipeline.lake.read("gaps").equals(whole)
+
+
+def test_nothing_is_judged_again_where_nothing_changed(pipeline, monkeypatch):
+    periods = pipeline.trading_periods()
+    first = stage.gaps(replace(pipeline, again=True), periods)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "find_gaps", lambda *_, **__: pytest.fail("judged again"))
+        second = stage.gaps(PipelineContext(pipeline.settings), periods)
+    assert first.unchanged_since is None
+    assert second.unchanged_since is not None
+    assert (second.rows, second.facts, second.partitions) == (
+        first.rows, first.facts, first.partitions,
+    )  # fmt: skip
+    assert second.preview.equals(first.preview)
+
+
+def changed_settings(pipeline, **changes):
+    market = pipeline.settings.market.model_copy(update=changes)
+    return PipelineContext(pipeline.settings.model_copy(update={"market": market}))
+
+
+def test_whatever_gaps_depend_on_makes_them_again(pipeline):
+    periods = pipeline.trading_periods()
+    lake, keys = pipeline.lake, [period.key for period in periods]
+
+    def judged(changed=pipeline):
+        parts = stage.gaps(changed, periods).parts
+        return [key for key in keys if parts[key].unchanged_since is None]
+
+    def put(table, key, rows):
+        before = lake.read(table, [key])
+        lake.write(table, key, rows)
+        found = judged()
+        lake.write(table, key, before)
+        judged()
+        return found
+
+    judged()
+    assert judged() == []
+    bars = lake.read("bars", keys[1:2])
+    assert put("bars", keys[1], bars.slice(1)) == keys[1:]  # the next one learns from this one
+    # a bar that was refused where one is missing
+    hole = lake.read("gaps", keys[:1]).select("symbol", timestamp="first_missing").head(1)
+    texts = {
+        name: pl.lit("" if dtype == pl.String else None, dtype)
+        for name, dtype in lake.tables["quarantine"].dtypes.items()
+        if name not in hole.columns
+    }
+    refused = lake.tables["quarantine"].conform(hole.with_columns(**texts))
+    assert put("quarantine", keys[0], refused) == keys[:1]
+    # a symbol that ends in the last period, as it was known then
+    listed = lake.read("listings", ["all"])
+    end = periods[-1].first_date + timedelta(days=5)
+    ends = listed.head(1).with_columns(
+        valid_to=pl.lit(end), delisted=pl.lit(end), known=pl.lit(end), reason=pl.lit("delisting")
+    )
+    assert put("listings", "all", pl.concat([listed, ends])) == keys[-1:]
+    # without listings a symbol counts from its first bar
+    lake.write("listings", "all", listed.clear())
+    assert judged() == keys
+    summary = lake.read("daily_summary", keys[:1])
+    late = summary.filter(pl.col("date") != summary["date"].min())
+    assert put("daily_summary", keys[0], late) == keys
+    lake.write("listings", "all", listed)
+    assert judged() == keys
+    for changes in (
+        {"gaps": pipeline.settings.market.gaps.model_copy(update={"every_bar": True})},
+        {"symbols": (*lake.read("bars")["symbol"].unique().sort().to_list(), "GHOST")},
+    ):
+        assert judged(changed_settings(pipeline, **changes)) == keys
+        assert judged() == keys
+    # the market ends earlier: the last period has fewer bars to come
+    shorter = changed_settings(pipeline, end=periods[-1].end_date - timedelta(days=7))
+    assert stage.gaps(shorter, periods[-1:]).unchanged_since is None
+    assert judged() == keys[-1:]
 
 
 def lives(traded, universe=(), chosen=(), forget=10):

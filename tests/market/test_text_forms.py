@@ -72,6 +72,13 @@ def test_blank_lines_above_are_counted_and_those_below_are_left_out(encoding: st
         ("# made by hand\n#date,open\n2024-01-02,1\n", 1, ("#date", "open")),
         ("#date,open\n2024-01-02,1\n", 0, ("#date", "open")),
         ("# nothing,but\n# this", 0, ("# nothing", "but")),
+        ("  # made by hand\n\t#, twice\n \ndate,open\n2024-01-02,1\n", 3, ("date", "open")),
+        ("  # made by hand\n #date,open\n2024-01-02,1\n", 1, (" #date", "open")),
+        # names that no number below them shows to be names, and names of another count
+        ('#s,o,h,l,c\nA,"1,5","2,5","1,1","2,2"\n', 0, ("#s", "o", "h", "l", "c")),
+        ("#s,o,h,l,c,\nA,1,2,1,2\n", 0, ("#s", "o", "h", "l", "c", "column 6")),
+        ("# o,h,l,c of a day\n#o,h,l,c\no,h,l,c\n1,2,1,2\n", 2, ("o", "h", "l", "c")),
+        ("# made by hand\n#o,h,l,c\n", 1, ("#o", "h", "l", "c")),
     ],
 )
 def test_comments_above_the_names_are_skipped_and_counted(

@@ -6,6 +6,7 @@ import pytest
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
+from harmony_pipeline.models.base import build_forecaster
 from harmony_pipeline.models.horizon_blend import BLEND, known_with
 from harmony_pipeline.models.samples import Samples
 from harmony_pipeline.models.settings import ModelSettings
@@ -20,8 +21,8 @@ SETTINGS = ModelSettings(
 SHORT, LONG = (planted_samples(2400, 1.0, per_day=10, horizon=horizon) for horizon in (4, 60))
 
 
-def blended(short, long):
-    return train_period(short, FEBRUARY, 4, CLOCK, "15Min", SETTINGS, "f", others={60: long}).model
+def blended(short, long, chosen=SETTINGS):
+    return train_period(short, FEBRUARY, 4, CLOCK, "15Min", chosen, "f", others={60: long}).model
 
 
 def test_the_model_of_the_traded_horizon_is_a_pool_of_both():
@@ -49,3 +50,32 @@ def test_no_outcome_of_the_other_horizon_that_came_later_counts():
     X = np.where(later[:, None], random.normal(size=LONG.X.shape), LONG.X)
     changed = Samples(LONG.frame.with_columns(label=pl.Series(label)), X, LONG.names)
     assert blended(SHORT, changed).files() == blended(SHORT, LONG).files()
+
+
+@pytest.mark.parametrize("oldest", [0.3, 0.0, -0.5])
+def test_the_events_of_every_horizon_lose_their_weight_with_age(oldest):
+    """Against a model that is fitted to events whose weights were decayed by hand."""
+    chosen = SETTINGS.model_copy(update={"oldest_weight": oldest})
+    parts = split(SHORT, FEBRUARY, CLOCK, "15Min", SETTINGS)
+    known = known_with(SHORT.where(parts.fit), LONG)
+    weights = known.weights()
+    age = 1.0 - np.cumsum(weights) / weights.sum()  # 0: the newest
+    part = 1.0 - (1.0 - oldest) * age if oldest >= 0.0 else 1.0 - age / (1.0 + oldest)
+    kept = weights * np.maximum(part, 0.0)
+    right = known.where(kept > 0.0)
+    right = Samples(
+        right.frame.with_columns(weight=pl.Series(kept[kept > 0.0])), right.X, right.names
+    )
+    alone = build_forecaster(chosen.forecaster, chosen.parameters, chosen.seed).fit(right)
+    model = blended(SHORT, LONG, chosen).model.models[1]
+    X = LONG.X[::7]
+    np.testing.assert_allclose(model.margin(X), alone.margin(X), rtol=1e-9, atol=1e-12)
+    flat = blended(SHORT, LONG).model.models[1]
+    assert np.abs(model.margin(X) - flat.margin(X)).max() > 1e-4
+
+
+def test_without_decay_the_blend_is_fitted_to_the_weights_of_the_labels():
+    parts = split(SHORT, FEBRUARY, CLOCK, "15Min", SETTINGS)
+    known = known_with(SHORT.where(parts.fit), LONG)
+    alone = build_forecaster(SETTINGS.forecaster, SETTINGS.parameters, SETTINGS.seed).fit(known)
+    assert blended(SHORT, LONG).model.models[1].save() == alone.save()

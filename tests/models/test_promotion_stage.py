@@ -399,3 +399,24 @@ def test_trials_that_were_added_since_are_counted_before_a_decision(
     pipeline.lake.write("trials", "another", trials)
     promotion.promoted_model(pipeline)
     assert again == [[pipeline.settings.session.strategy]]
+
+
+def test_forecasts_of_a_strategy_without_a_model_are_not_evaluated(
+    pipeline: PipelineContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rule asks for them, no picture shows them, and other forecasts are no other evidence."""
+    assert "reliability" in promotion.promoted_model(pipeline).pictures
+    settings, name = pipeline.settings, pipeline.settings.session.strategy
+    plain = settings.strategies[name].model_copy(update={"uses_model": False})
+    alone = PipelineContext(
+        settings.model_copy(update={"strategies": settings.strategies | {name: plain}})
+    )
+    monkeypatch.setattr(promotion, "evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    decided = promotion.promoted_model(alone)
+    assert list(decided.pictures) == ["rules passed"]
+    assert decided.facts["promoted"]
+    assert decided.preview is not None
+    assert set(decided.preview["rule"]).isdisjoint({"brier_ratio", "periods", "own_predictions"})
+    predictions = alone.lake.read("predictions", ["2023-02"])
+    alone.lake.write("predictions", "2023-02", predictions.with_columns(probability=pl.lit(0.5)))
+    assert promotion.promoted_model(alone).unchanged_since is not None

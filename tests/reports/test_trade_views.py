@@ -21,6 +21,9 @@ from backtest.instrument_markets import (
     rules,
     signals,
 )
+from backtest.random_markets import Market, random_market, run
+from backtest.random_markets import rules as random_rules
+from backtest.test_label_is_the_trade import FREE, UNBOUND
 from backtest.test_simulator_examples import CALENDAR, FLAT, market, simulate
 from reports import report_samples as samples
 
@@ -201,6 +204,36 @@ def test_an_entry_is_shown_at_its_bar_and_price_and_the_horizon_from_there(entry
     watched = list(range(limit - 2, limit + 1))  # of an entry at a close its own bar is not
     assert [place for place, _level in view.upper] == watched
     assert [place for place, _level in view.lower] == watched
+
+
+@pytest.mark.parametrize("entry", ["open", "close"])
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_horizon_in_sessions_ends_at_the_first_bar_of_the_session_so_many_later(entry, sessions):
+    made = random_market(5, days=16)
+    bars = made.bars.with_columns(volume=pl.lit(1e9))
+    labels = {
+        "vertical": "sessions", "entry": entry, "profit_take": 9.0, "stop_loss": 9.0,
+    }  # fmt: skip
+    chosen = random_rules(UNBOUND, FREE, labels=labels, horizon=sessions)
+    result = run(Market(bars, made.signals, made.actions), chosen)
+    ended = result.trades.filter(pl.col("exit_reason") == "vertical")
+    assert ended.height > 10
+    places = set()
+    for trade in ended.iter_rows(named=True):
+        view = trade_view(
+            trade, ("latest",), bars.filter(symbol=trade["symbol"]), result.orders,
+            result.fills, Instrument(trade["symbol"]), CALENDAR, TIMEFRAME,
+            chosen.horizon, chosen.vertical_sessions,
+        )  # fmt: skip
+        # decided at that bar's close, the exit fills with the next bar
+        assert view.of_kind("exit")[0].place == view.limit + 1
+        dates = view.bars["session_date"]
+        entered = view.of_kind("entry")[0].place
+        between = dates[entered : view.limit + 1].unique()
+        assert between.len() == sessions + 1
+        assert dates[view.limit] != dates[view.limit - 1]
+        places.add(view.limit - entered)
+    assert len(places) > 2, "no number of bars"
 
 
 def test_a_level_is_one_line_until_a_split_makes_it_another():

@@ -21,6 +21,7 @@ from harmony_pipeline.execution.exchange import (
 )
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, apply_report, decide, mark
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
@@ -42,7 +43,6 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.breakers import check_breakers, open_session
-from harmony_pipeline.risk.sectors import Sectors
 from harmony_pipeline.risk.settings import SIZINGS, RiskSettings
 from harmony_pipeline.risk.strategy_limits import begin_strategies
 from harmony_pipeline.risk.strategy_terms import looser_limits

@@ -1,5 +1,6 @@
 """Rules of a strategy's own through the chain: labels, backtests, portfolios, trials and ids."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -22,8 +23,10 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import training_recipe
 from harmony_pipeline.stages.preparation import prepare
 from harmony_pipeline.stages.session_plans import open_ledger, plan_of, replay_account
+from harmony_pipeline.stages.trade_pages import latest_closed, trade_views
 from harmony_pipeline.stages.trials import configuration
 from harmony_pipeline.strategies.own_rules import BracketSettings
+from harmony_pipeline.strategies.rule_library import RuleLibrary
 from harmony_pipeline.testing.tiny import tiny_settings
 
 OWN = {
@@ -214,6 +217,27 @@ def test_a_replayed_day_of_the_portfolio_is_its_backtest(pipeline):
         assert ledger.sessions(replay_account(trading))[-1].strategy == "mix"
 
 
+def test_trades_are_drawn_with_the_horizon_of_their_own_strategy(pipeline):
+    """Of a portfolio too, whose other strategy has a longer one."""
+    lake = api.open_lake(pipeline.settings)
+    for strategy in ("bollinger_reversion", "mix"):
+        result = lake.backtest(strategy).result
+        mine = result.trades.filter(strategy="bollinger_reversion", exit_reason="vertical")
+        view = latest_closed(pipeline, strategy, replace(result, trades=mine))
+        assert view.limit == view.of_kind("entry")[0].place + 4 - 1
+    assert trade_views(pipeline, "mix")
+    settings = pipeline.settings
+    labels = settings.labels.model_dump() | {"vertical": "sessions", "horizons_bars": (1, 2)}
+    own = {"bollinger_reversion": {"horizon_bars": 1, "bracket": {}}}
+    by_sessions = with_own(settings, own, labels=labels)
+    result = api.open_lake(by_sessions.settings).backtest("bollinger_reversion").result
+    ended = result.trades.filter(pl.col("exit_reason") == "vertical")
+    view = latest_closed(by_sessions, "bollinger_reversion", replace(result, trades=ended))
+    dates, entered = view.bars["session_date"], view.of_kind("entry")[0].place
+    assert dates[entered : view.limit + 1].unique().len() == 2
+    assert dates[view.limit] != dates[view.limit - 1]
+
+
 def test_from_python_they_are_given_with_the_call(pipeline):
     lake = api.open_lake(pipeline.settings)
     before = lake.read("trials").height
@@ -232,6 +256,8 @@ def test_from_python_they_are_given_with_the_call(pipeline):
         lake.backtest("rsi_momentum", bracket={"stop_loss": 2.0})
     late = lake.backtest("moving_average_crossover", bracket={"entry": "close"}).orders
     assert set(late.filter(pl.col("parent_id").is_null())["time_in_force"]) == {"cls"}
+    with pytest.raises(ConfigError, match=r"parameters\.entry: rules are compared.*its close"):
+        lake.backtest(RuleLibrary, bracket={"entry": "close"})
     with pytest.raises(ConfigError, match="start and end are dates or moments, and 'text' is none"):
         lake.read("bars", start="text")
     with pytest.raises(ConfigError, match="'2024-01-03' is none"):

@@ -108,20 +108,21 @@ def test_scores_are_those_of_a_plain_loop(family):
                 assert found[start + i] == pytest.approx(wanted, abs=1e-12), (symbol, i, lookback)
 
 
-def test_a_days_profit_is_that_of_the_opens_it_was_held_between():
+@pytest.mark.parametrize("entry", ["open", "close"])
+def test_a_days_profit_is_that_of_the_prices_it_was_held_between(entry):
     frame = market(years=0.2)
     bars, dates = _rule_bars(frame)
     score = kernels.scores(bars, _KINDS["momentum"], 3)
-    found = kernels.daily_profit(bars, score, 0.001, len(dates))
+    found = kernels.daily_profit(bars, getattr(bars, entry), score, 0.001, len(dates))
     wanted = np.zeros((2, len(dates)))
     for (_name,), part in frame.with_columns(score=pl.Series(score)).group_by(
         "symbol", maintain_order=True
     ):
-        opened, scale = part["open"].to_numpy(), part["volatility_20"].to_numpy()
+        filled, scale = part[entry].to_numpy(), part["volatility_20"].to_numpy()
         side, before = np.sign(part["score"].to_numpy()), 0.0
         days = [dates.to_list().index(stamp.date()) for stamp in part["timestamp"]]
         for i in range(part.height - 2):
-            move = math.log(opened[i + 2] / opened[i + 1])
+            move = math.log(filled[i + 2] / filled[i + 1])
             paid = abs(side[i] - before) * 0.001
             wanted[0, days[i + 2]] += (side[i] * move - paid) / scale[i]
             wanted[1, days[i + 2]] += (-side[i] * move - paid) / scale[i]
@@ -142,6 +143,24 @@ def test_a_strong_planted_rule_is_found(edge, family, direction):
     rules = [found[0].rule for found in chosen.values()]
     assert {(rule.family, rule.direction) for rule in rules} == {(family, direction)}
     assert all(sum(one.weight for one in found) == pytest.approx(1.0) for found in chosen.values())
+
+
+def test_rules_are_compared_at_the_price_at_which_orders_fill():
+    rows = market("momentum", 4.0, years=1.6)
+    momentum = {"families": ("momentum",), "formation_days": 120}
+    at_opens, at_closes = library(**momentum), library(**momentum, entry="close")
+    chosen = at_closes.chosen_by_period(rows)
+    assert any(chosen.values())
+    assert chosen == at_opens.chosen_by_period(rows.with_columns(open="close"))
+    assert chosen != at_opens.chosen_by_period(rows)
+    # what a close of the period's own first day would tell is not read
+    begin = max(chosen)
+    later = pl.col("timestamp").dt.date() >= begin
+    other = rows.with_columns(
+        pl.when(later).then(pl.col("close") * 3.0).otherwise("close").alias("close")
+    )
+    assert at_closes.chosen_by_period(other)[begin] == chosen[begin]
+    assert "entry" not in RuleLibrary().model_dump(mode="json"), "plans keep their names"
 
 
 def test_a_rule_votes_with_the_odds_of_its_t_statistic():

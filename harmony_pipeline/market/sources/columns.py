@@ -1,9 +1,9 @@
 """Which column of a vendor's file is which of ours.
 
-Names are compared without regard to case, blanks, underscores, hyphens and angle brackets, so `Adj
-Close`, `ADJ_CLOSE` and `<adj-close>` are one name. The names listed are those of Alpaca, Yahoo,
-Polygon, Stooq, Binance, MetaTrader, IEX, FirstRate, Databento, MetaStock and pandas. Adjusted
-closes are never read: this lake holds raw prices and its own forward factor.
+Names are compared without regard to case, blanks, underscores, hyphens, angle brackets and a `#`
+before them, so `Adj Close`, `ADJ_CLOSE` and `<adj-close>` are one name. The names listed are those
+of Alpaca, Yahoo, Polygon, Stooq, Binance, MetaTrader, IEX, FirstRate, Databento, MetaStock and
+pandas. Adjusted closes are never read: this lake holds raw prices and its own forward factor.
 """
 
 import re
@@ -128,8 +128,14 @@ QUOTE_COLUMNS = Columns(
 
 
 def plain(name: str) -> str:
-    """A column name without its typography."""
-    return re.sub(r"[\s_\-<>\"'\ufeff]+", "", name).lower()
+    """A column name without its typography, and without the # that some put before a header."""
+    return re.sub(r"[\s_\-<>\"'\ufeff]+", "", name).removeprefix("#").lower()
+
+
+def names_prices(names: Sequence[str]) -> bool:
+    """Whether these are the names of a table of bars: one of them is that of each price."""
+    found = {plain(name) for name in names}
+    return all(found & {plain(word) for word in BAR_COLUMNS.spellings[ours]} for ours in PRICES)
 
 
 def match_columns(

@@ -1,6 +1,6 @@
 """Whether the first bytes of a text are those of a table of bars, rather than of a note."""
 
-from harmony_pipeline.market.sources.columns import BAR_COLUMNS, PRICES, plain
+from harmony_pipeline.market.sources.columns import names_prices
 from harmony_pipeline.market.sources.text_forms import find_delimiter, without_comments
 from harmony_pipeline.market.sources.vendors.nameless_tables import find_layout
 
@@ -16,6 +16,5 @@ def looks_like_bars(head: bytes) -> bool:
     if not lines[0]:
         return False
     delimiter = find_delimiter(lines[0])
-    names = {plain(name) for name in lines[0].split(delimiter)}
-    named = all(names & {plain(word) for word in BAR_COLUMNS.spellings[ours]} for ours in PRICES)
+    named = names_prices(lines[0].split(delimiter))
     return named or find_layout(lines, delimiter) is not None

@@ -8,6 +8,7 @@ import csv
 from dataclasses import dataclass
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.market.sources.columns import names_prices
 from harmony_pipeline.market.sources.vendors.nameless_tables import (
     LAYOUTS,
     LEAN_DATED,
@@ -67,7 +68,7 @@ def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
     if not data.strip():
         return TextForm(b"")
     comments = _comments(data)
-    commented, above = comments > 0, above + data[:comments].count(b"\n")
+    commented, above = b"#" in data[:comments], above + data[:comments].count(b"\n")
     data = data[comments:]
     if data.find(b"\n", 0, LONGEST_LINE) < 0 and len(data) > LONGEST_LINE:
         raise DataError(
@@ -93,24 +94,47 @@ def find_delimiter(line: str) -> str:
 
 
 def _comments(data: bytes) -> int:
-    """Bytes of the comments above the column names: of the lines that begin with #, and blank ones
-    among them. The last such line is the column names themselves where it has as many cells as the
-    line below it, which has numbers.
+    """Bytes of the comments above the column names: of the lines that begin with #, indented or
+    not, and blank ones among them. The last such line may be the column names themselves
+    (`_are_names`).
     """
-    at = last = 0
-    while data[at : at + 1] in (b"#", b"\n"):
-        end = data.find(b"\n", at)
-        if end < 0:
-            return 0
-        last = at if data[at : at + 1] == b"#" else last
+    at, last = 0, -1
+    while (end := data.find(b"\n", at)) >= 0:
+        begin = data[at : min(end, at + LONGEST_LINE)].lstrip(b" \t")[:1]
+        if begin not in (b"", b"#"):
+            break
+        last = at if begin else last
         at = end + 1
-    if at == 0:
+    if last < 0:
         return 0
-    first = data[at : at + LONGEST_LINE].split(b"\n", 1)[0].decode("utf-8", errors="replace")
-    delimiter = find_delimiter(first)
-    cells = data[last:at].count(delimiter.encode())
-    is_names = cells == first.count(delimiter) > 0 and _has_number(first.split(delimiter))
-    return last if is_names else at
+    names, below = (_line_at(data, each) for each in (last, at))
+    if below.lstrip(" \t").startswith("#"):  # no line follows: all of the text are comments
+        return 0
+    return last if _are_names(names, below) else at
+
+
+def _line_at(data: bytes, at: int) -> str:
+    line = data[at : at + LONGEST_LINE].split(b"\n", 1)[0]
+    return line.decode("utf-8", errors="replace")
+
+
+def _are_names(comment: str, below: str) -> bool:
+    """Whether a line behind a # has the names of the columns of the line below it: it names all
+    four prices, or has as many cells as the line below, which has numbers.
+    """
+    delimiter = find_delimiter(below)
+    row = _cells(below, delimiter)
+    own = find_delimiter(comment)
+    if names_prices(_cells(comment, own)) and not names_prices(row):
+        return True
+    return len(_cells(comment, delimiter)) == len(row) > 1 and _has_number(row)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return line.split(delimiter)
 
 
 def _has_number(cells: list[str]) -> bool:

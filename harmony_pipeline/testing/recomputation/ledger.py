@@ -12,6 +12,9 @@ backtest/, portfolio/ and analytics/, and it checks what they say of each step:
                dividend or price; no declared split or dividend of a held symbol is left out
     round trip every column of `trades`
 
+Strategies that share an account have a position of their own each in a symbol, which is followed by
+itself (`Slot`); cash is the account's.
+
 Money is a whole number of 1/10000 of the currency, where the value of a fill or a position is
 rounded half to even.
 """
@@ -24,6 +27,8 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
+Slot = tuple[str, str]
+"""Whose position it is, empty where one strategy has the account, and of which symbol."""
 UNIT = Decimal("0.0001")
 # what ends a listing, and from when on its actions are no longer the position's: that day or after
 _BEFORE = {
@@ -150,11 +155,11 @@ class Ledger:
     inputs: Inputs
     cash: int = 0
     peak: int = 0
-    quantity: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    price: dict[str, Decimal] = field(default_factory=dict)
-    value: dict[str, int] = field(default_factory=dict)
-    seen: dict[str, date] = field(default_factory=dict)
-    open_trades: dict[str, RoundTrip] = field(default_factory=dict)
+    quantity: dict[Slot, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    price: dict[Slot, Decimal] = field(default_factory=dict)
+    value: dict[Slot, int] = field(default_factory=dict)
+    seen: dict[Slot, date] = field(default_factory=dict)
+    open_trades: dict[Slot, RoundTrip] = field(default_factory=dict)
     trades: list[RoundTrip] = field(default_factory=list)
     session: date | None = None
     faults: list[str] = field(default_factory=list)
@@ -168,11 +173,14 @@ class Ledger:
             self._begin(bars, at)
             self._act_all(given.actions.get(at, []), bars)
             self._fill_all(given.fills.get(at, []), bars)
-            for symbol in self.open_trades.keys() & bars.keys():
-                bar = bars[symbol]
-                self.price[symbol], self.seen[symbol] = decimal_of(bar.close), bar.session
-                self._mark(symbol)
+            for slot, bar in self._met(bars):
+                self.price[slot], self.seen[slot] = decimal_of(bar.close), bar.session
+                self._mark(slot)
             yield self._moment(at)
+
+    def _met(self, bars: Mapping[str, Bar]) -> list[tuple[Slot, Bar]]:
+        """The positions that are held whose symbol has a bar, with it."""
+        return [(slot, bars[slot[1]]) for slot in self.open_trades if slot[1] in bars]
 
     def _begin(self, bars: Mapping[str, Bar], at: datetime) -> None:
         """The nights before a session."""
@@ -184,12 +192,12 @@ class Ledger:
     def _finance(self, nights: int) -> None:
         rates = self.inputs.financing
         shorts = 0
-        for symbol, value in self.value.items():
+        for slot, value in self.value.items():
             if value < 0:
                 shorts -= value
-                fee = _interest(-value, rates.of(symbol), nights)
+                fee = _interest(-value, rates.of(slot[1]), nights)
                 self.cash -= fee
-                self.open_trades[symbol].cash_flow -= fee
+                self.open_trades[slot].cash_flow -= fee
         own = self.cash - shorts
         self.cash += _interest(own, rates.cash if own > 0 else rates.debt, nights)
 
@@ -205,54 +213,54 @@ class Ledger:
             key
             for row in actions[:cut]
             if row["kind"] in _ENDINGS
-            for key in self._due(row["symbol"], row["date"] - _BEFORE[row["kind"]])
+            for key in self._due(_slot(row), row["date"] - _BEFORE[row["kind"]])
         }
         for row in actions[:cut]:
             self._act(row, None)
-        for symbol in self.open_trades.keys() & bars.keys():
-            due |= self._due(symbol, bars[symbol].session)
+        for slot, bar in self._met(bars):
+            due |= self._due(slot, bar.session)
         for row in actions[cut:]:
             self._act(row, bars[row["symbol"]])
-        due -= {(row["symbol"], row["date"], row["kind"]) for row in actions}
+        due -= {(_slot(row), row["date"], row["kind"]) for row in actions}
         self.faults += [
-            f"{kind} of {day} of {symbol}, which was held, is not booked"
-            for symbol, day, kind in sorted(due)
+            f"{kind} of {day} of {_name(slot)}, which was held, is not booked"
+            for slot, day, kind in sorted(due)
         ]
 
-    def _due(self, symbol: str, until: date) -> set[tuple[str, date, str]]:
+    def _due(self, slot: Slot, until: date) -> set[tuple[Slot, date, str]]:
         """Declared splits and dividends since the last bar that the position has seen."""
         return {
-            (symbol, day, kind)
-            for day, kind, _ in self.inputs.declared.get(symbol, ())
-            if symbol in self.seen and self.seen[symbol] < day <= until
+            (slot, day, kind)
+            for day, kind, _ in self.inputs.declared.get(slot[1], ())
+            if slot in self.seen and self.seen[slot] < day <= until
         }
 
     def _act(self, action: Row, bar: Bar | None) -> None:
         """bar: that which meets the action; None where it had none any more."""
-        symbol, kind = action["symbol"], action["kind"]
-        before = self.quantity[symbol]
+        slot, kind = _slot(action), action["kind"]
+        before = self.quantity[slot]
         cash, after = self._effect(action, bar)
         self.cash += cash
-        trade = self.open_trades[symbol]
+        trade = self.open_trades[slot]
         trade.cash_flow += cash
         self._expect(action, before, after, cash)
         if kind == "symbol_change":
-            self._rename(symbol, action["successor"], action["date"])
+            self._rename(slot, action["successor"], action["date"])
         elif not after:
-            self.quantity[symbol] = Decimal(0)
+            self.quantity[slot] = Decimal(0)
             left = abs(before) * (decimal_of(action["value"]) if kind == "split" else 1)
             trade.reason = "cash_in_lieu" if kind == "split" else kind
             trade.exit_cost += left * self._paid(action, bar)
             trade.left += left
-            self._close(symbol, action["timestamp"])
+            self._close(slot, action["timestamp"])
         else:
-            self.quantity[symbol] = after
-        self._mark(symbol)
+            self.quantity[slot] = after
+        self._mark(slot)
 
     def _effect(self, action: Row, bar: Bar | None) -> tuple[int, Decimal]:
         """Cash in money units and shares after the action."""
-        symbol, kind, before = action["symbol"], action["kind"], self.quantity[action["symbol"]]
-        terms = self.inputs.terms(symbol, self._today)
+        slot, kind = _slot(action), action["kind"]
+        before, terms = self.quantity[slot], self.inputs.terms(slot[1], self._today)
         if kind == "symbol_change":
             return 0, before
         value = decimal_of(action["value"])
@@ -263,35 +271,35 @@ class Ledger:
             sign = 1 if before > 0 else -1
             price = self._paid(action, bar)
             if bar is None:
-                self.price[symbol] = price
+                self.price[slot] = price
             return sign * money(price * terms.multiplier * (exact - whole)), sign * whole
         if kind == "dividend":
             self._expect_declared(action)
-            if bar is None and value < self.price[symbol]:
-                self.price[symbol] -= value
+            if bar is None and value < self.price[slot]:
+                self.price[slot] -= value
             return money(value * terms.multiplier * before), before
         self._expect_price(action, value)
         return money(value * terms.multiplier * before), Decimal(0)
 
     def _paid(self, action: Row, bar: Bar | None) -> Decimal:
         """What a share, or its fraction, is paid."""
-        symbol, value = action["symbol"], decimal_of(action["value"])
+        value = decimal_of(action["value"])
         if action["kind"] != "split":
             return value
-        return self.price[symbol] / value if bar is None else decimal_of(bar.open)
+        return self.price[_slot(action)] / value if bar is None else decimal_of(bar.open)
 
-    def _rename(self, symbol: str, successor: str, day: date) -> None:
-        trade = self.open_trades.pop(symbol)
+    def _rename(self, slot: Slot, successor: str, day: date) -> None:
+        trade, after = self.open_trades.pop(slot), (slot[0], successor)
         trade.symbol = successor
-        self.open_trades[successor] = trade
-        self.quantity[successor], self.quantity[symbol] = self.quantity[symbol], Decimal(0)
-        self.price[successor] = self.price[symbol]
-        self.seen[successor] = day - timedelta(days=1)
-        self._mark(successor)
+        self.open_trades[after] = trade
+        self.quantity[after], self.quantity[slot] = self.quantity[slot], Decimal(0)
+        self.price[after] = self.price[slot]
+        self.seen[after] = day - timedelta(days=1)
+        self._mark(after)
 
     def _expect(self, action: Row, before: Decimal, after: Decimal, cash: int) -> None:
         """The row of `position_actions` against the ledger."""
-        of = f"{action['kind']} of {action['date']} of {action['symbol']}"
+        of = f"{action['kind']} of {action['date']} of {_name(_slot(action))}"
         for name, own in (("quantity_before", before), ("quantity_after", after)):
             if abs(decimal_of(action[name]) - own) > abs(own) * Decimal("1e-12"):
                 self.faults.append(f"{of}: {name} is {action[name]}, recomputed {own}")
@@ -311,7 +319,7 @@ class Ledger:
 
     def _expect_price(self, action: Row, paid: Decimal) -> None:
         """A delisting that states no price pays the set part of the last one."""
-        last = self.price[action["symbol"]] * self.inputs.delisting_recovery
+        last = self.price[_slot(action)] * self.inputs.delisting_recovery
         stated = self.inputs.recoveries.get(action["symbol"], set())
         if abs(paid - last) > last * Decimal("1e-12") and paid not in stated:
             self.faults.append(
@@ -341,26 +349,26 @@ class Ledger:
         return self.inputs.orders[fill["order_id"]]
 
     def _belongs(self, fill: Row) -> bool:
-        trade = self.open_trades.get(fill["symbol"])
+        trade = self.open_trades.get(_slot(fill))
         order = self._order(fill)
         parent = order["parent_id"] or order["order_id"]
         return trade is not None and trade.entry["order_id"] == parent
 
     def _fill(self, fill: Row) -> None:
-        symbol, order = fill["symbol"], self._order(fill)
+        slot, order = _slot(fill), self._order(fill)
         quantity, price, fee = (decimal_of(fill[name]) for name in ("quantity", "price", "fee"))
         side = 1 if fill["side"] == "buy" else -1
-        multiplier = self.inputs.terms(symbol, self._today).multiplier
+        multiplier = self.inputs.terms(slot[1], self._today).multiplier
         value = money(price * multiplier * quantity)
         paid = -side * value - money(fee)
-        if symbol not in self.open_trades:
-            self.open_trades[symbol] = RoundTrip(order, symbol, side)
-        trade = self.open_trades[symbol]
+        if slot not in self.open_trades:
+            self.open_trades[slot] = RoundTrip(order, slot[1], side)
+        trade = self.open_trades[slot]
         self.cash += paid
         trade.cash_flow += paid
         trade.fees += money(fee)
         trade.slippage += decimal_of(fill["slippage"]) * multiplier * quantity
-        self.quantity[symbol] += side * quantity
+        self.quantity[slot] += side * quantity
         if order["parent_id"] is None:
             trade.entered += quantity
             trade.entry_cost += quantity * price
@@ -371,14 +379,14 @@ class Ledger:
             trade.exit_cost += quantity * price
             if order["reason"] not in _ENDED:
                 trade.reason = trade.reason or order["reason"]
-        if not self.quantity[symbol]:
-            self._close(symbol, fill["timestamp"])
+        if not self.quantity[slot]:
+            self._close(slot, fill["timestamp"])
 
-    def _close(self, symbol: str, at: datetime) -> None:
-        trade = self.open_trades.pop(symbol)
+    def _close(self, slot: Slot, at: datetime) -> None:
+        trade = self.open_trades.pop(slot)
         trade.exit_timestamp = at
         self.trades.append(trade)
-        self.value.pop(symbol, None)
+        self.value.pop(slot, None)
 
     def _check_fill(self, fill: Row, bar: Bar) -> None:
         order, reference = self._order(fill), decimal_of(fill["reference_price"])
@@ -415,19 +423,28 @@ class Ledger:
         assert self.session is not None
         return self.session
 
-    def _mark(self, symbol: str) -> None:
-        """Value what is held of the symbol at its last price."""
-        if quantity := self.quantity[symbol]:
-            multiplier = self.inputs.terms(symbol, self._today).multiplier
-            self.value[symbol] = money(self.price[symbol] * multiplier * quantity)
+    def _mark(self, slot: Slot) -> None:
+        """Value what is held there at its last price."""
+        if quantity := self.quantity[slot]:
+            multiplier = self.inputs.terms(slot[1], self._today).multiplier
+            self.value[slot] = money(self.price[slot] * multiplier * quantity)
         else:
-            self.value.pop(symbol, None)
+            self.value.pop(slot, None)
 
     def _moment(self, at: datetime) -> Moment:
         net, gross = sum(self.value.values()), sum(map(abs, self.value.values()))
         equity = self.cash + net
         self.peak = max(self.peak, equity)
         return Moment(at, equity, self.cash, gross, net, self.peak)
+
+
+def _slot(row: Row) -> Slot:
+    """Where a fill or a corporate action belongs."""
+    return row["strategy"] or "", row["symbol"]
+
+
+def _name(slot: Slot) -> str:
+    return "/".join(filter(None, slot))
 
 
 def money(amount: Decimal) -> int:

@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from harmony_pipeline.risk.sectors import UNKNOWN, Sectors
+from harmony_pipeline.market.sectors import UNKNOWN, Sectors
 
 TABLE = pl.DataFrame(
     {
