@@ -6,8 +6,12 @@ cut, too.
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
+
+_FLUSH_SECONDS, _FLUSH_BYTES = 0.01, 1 << 24
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
@@ -87,6 +91,33 @@ def flush(path: Path | str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def flushing(path: Path | str) -> Iterator[None]:
+    """Have what the block writes to a file on disk soon after, so that `publish` has to wait for
+    its last bytes alone.
+
+    Raises the OSError of a flush that failed: the system tells it once, and a later flush of the
+    same bytes succeeds.
+    """
+    done = Event()
+
+    def flush_until_done() -> None:
+        flushed = 0
+        while not done.wait(_FLUSH_SECONDS):
+            size = os.stat(path).st_size
+            if size - flushed >= _FLUSH_BYTES:
+                flush(path)
+                flushed = size
+
+    with ThreadPoolExecutor(1, thread_name_prefix="flush") as pool:
+        flusher = pool.submit(flush_until_done)
+        try:
+            yield
+        finally:
+            done.set()
+    flusher.result()
 
 
 def cache_root(subject: str) -> Path:

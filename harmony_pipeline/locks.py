@@ -2,21 +2,28 @@
 
 The kernel frees the lock when its holder ends, however it ends, so nothing has to be cleaned up
 after SIGKILL. The file stays.
+
+The lock is of an open file, and the same descriptor says who holds it: a file that is opened again,
+cut and closed for that is written to the disk at once by some file systems, several times in each
+write of a lake.
 """
 
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import lock_descriptor, unlock_descriptor
 
 from harmony_pipeline.text import printable
 
 _POLL_SECONDS = 0.005
+# descriptors of locks that this process holds; a child that is forked meanwhile closes its copies
+_held: set[int] = set()
 
 
 @contextmanager
@@ -28,29 +35,35 @@ def file_lock(
 
     Raises `refusal(holder)` when somebody else still holds it after the timeout.
     """
-    # a soft lock would outlive its holder
-    lock = FileLock(path, poll_interval=_POLL_SECONDS, fallback_to_soft=False)
+    descriptor = _opened(path)
+    _held.add(descriptor)
     try:
-        lock.acquire(timeout=timeout_seconds)
-    except Timeout:
-        raise refusal(_holder(path)) from None
-    try:
-        _write(path, json.dumps({**this_process(), **facts}))
-        yield
+        if not _acquired(descriptor, timeout_seconds):
+            raise refusal(_holder(path))
+        _say(descriptor, json.dumps({**this_process(), **facts}))
+        try:
+            yield
+        finally:
+            if descriptor in _held:
+                _say(descriptor, "")
+                unlock_descriptor(descriptor)
     finally:
-        _write(path, "")
-        lock.release()
+        _close(descriptor)
 
 
 def is_locked(path: Path) -> bool:
     """Whether somebody holds the lock at `path` now."""
-    if not path.exists():
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
         return False
     try:
-        with FileLock(path, blocking=False, fallback_to_soft=False):
-            return False
-    except Timeout:
-        return True
+        free = lock_descriptor(descriptor, blocking=False)
+        if free:
+            unlock_descriptor(descriptor)
+        return not free
+    finally:
+        os.close(descriptor)
 
 
 def this_process() -> dict[str, int | str]:
@@ -77,11 +90,42 @@ def _holder(path: Path) -> str:
         return "another process"
 
 
-def _write(path: Path, text: str) -> None:
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+def _acquired(descriptor: int, timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while not lock_descriptor(descriptor, blocking=False):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _say(descriptor: int, text: str) -> None:
     """Say who holds the lock; on a full disk it is held all the same."""
     with suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
+        if os.fstat(descriptor).st_size:  # its holder was killed, or is done
+            os.ftruncate(descriptor, 0)
+        if text:
+            os.pwrite(descriptor, text.encode(), 0)
+
+
+def _close(descriptor: int) -> None:
+    if descriptor in _held:
+        _held.remove(descriptor)
+        os.close(descriptor)
+
+
+def _let_go() -> None:
+    """In a forked child: the lock is its parent's, and ends with it."""
+    for descriptor in tuple(_held):
+        _close(descriptor)
+
+
+os.register_at_fork(after_in_child=_let_go)

@@ -7,7 +7,7 @@ footer and for the rows; a rename between the two made every other read fail or 
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -15,7 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.files import flush, publish, temporary_beside, write_bytes
+from harmony_pipeline.files import flush, flushing, publish, temporary_beside, write_bytes
 from harmony_pipeline.lake.manifest import parsed
 from harmony_pipeline.lake.store import (
     FileFacts,
@@ -29,6 +29,10 @@ from harmony_pipeline.locks import file_lock, is_locked
 
 _OPEN_AT_ONCE = 64  # files that one scan holds open; a process is usually allowed 1,024
 _SMALL_FILE = 16_384  # bytes; files without rows are smaller
+_FOOTERS = 1_024  # footers that are kept, of some kilobytes each
+
+# device, inode, bytes, and when the bytes and the names of a file last changed, in nanoseconds
+_Identity = tuple[int, int, int, int, int]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -47,6 +51,7 @@ class LocalStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder.as_posix()
+        self._footers: dict[str, tuple[_Identity, dict[str, str]]] = {}
 
     def address(self, name: str) -> str:
         """Its path."""
@@ -73,14 +78,27 @@ class LocalStore:
         return (self.folder / name).exists()
 
     def footer(self, name: str) -> dict[str, str] | None:
-        """Key-value pairs of a footer."""
+        """Key-value pairs of a footer, which is read once: a file that was published is never
+        written to, and its successor is another file.
+        """
         try:
-            with (self.folder / name).open("rb") as file:
-                return pl.read_parquet_metadata(file)
+            with open(f"{self.root}/{name}", "rb") as file:
+                state = os.fstat(file.fileno())
+                identity = (
+                    state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+                )  # fmt: skip
+                known = self._footers.get(name)
+                if known is not None and known[0] == identity:
+                    return known[1]
+                found = pl.read_parquet_metadata(file)
         except FileNotFoundError:
             return None
         except (pl.exceptions.PolarsError, OSError) as error:
             raise not_parquet(self.address(name), error) from None
+        if len(self._footers) >= _FOOTERS:
+            self._footers.clear()
+        self._footers[name] = (identity, found)
+        return found
 
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a file."""
@@ -165,6 +183,10 @@ class LocalStore:
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""
         return temporary_beside(self.folder / name)
+
+    def filling(self, temporary: Path) -> AbstractContextManager[None]:
+        """Its bytes go to the disk meanwhile."""
+        return flushing(temporary)
 
     def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
         """A rename; a schema file, which nobody locks, is made again when a power cut takes it."""

@@ -13,7 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
@@ -269,6 +269,10 @@ class ObjectStore:
         handle, temporary = tempfile.mkstemp(suffix=Path(name).suffix, dir=self._scratch)
         os.close(handle)
         return Path(temporary)
+
+    def filling(self, temporary: Path) -> AbstractContextManager[None]:
+        """The local file need not survive."""
+        return nullcontext()
 
     def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
         """One put; under a lock it succeeds only over the object that was there when the lock was

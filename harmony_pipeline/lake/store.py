@@ -101,6 +101,9 @@ class Store(Protocol):
     def scratch(self, name: str) -> Path:
         """A fresh local file in which `name` can be prepared."""
 
+    def filling(self, temporary: Path) -> AbstractContextManager[None]:
+        """Around the writing of a large file that is to be published."""
+
     def publish(self, temporary: Path, name: str, lock: LockHandle | None) -> None:
         """Make a finished local file the real one; `lock` is the partition's, None for a file of no
         rows.

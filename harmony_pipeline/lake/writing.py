@@ -34,6 +34,7 @@ from harmony_pipeline.lake.streaming import Stream, Written, span, write_whole
 from harmony_pipeline.schemas import Table
 
 _TICK = timedelta(microseconds=1)
+_LARGE_ROWS = 1 << 18  # rows whose bytes are flushed while they are written
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,12 @@ class Writer:
         learned = (
             (None, None) if table.known_by is None else span((None, None), rows[table.known_by])
         )
-        draft = _Draft(
-            rows.height,
-            content_hash(rows),
-            learned,
-            past_hash,
-            lambda path, manifest: write_whole(
-                rows, path, manifest, compressible=table.compressible
-            ),
-        )
+
+        def fill(path: Path, manifest: Mapping[str, Any]) -> None:
+            with self.store.filling(path) if rows.height >= _LARGE_ROWS else nullcontext():
+                write_whole(rows, path, manifest, compressible=table.compressible)
+
+        draft = _Draft(rows.height, content_hash(rows), learned, past_hash, fill)
         return self._commit(table, partition, draft, made_from, lock)
 
     @contextmanager

@@ -17,6 +17,7 @@ from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.regimes import compute_regimes
 from harmony_pipeline.labels import labelling
 from harmony_pipeline.labels.events import events_from_signals
+from harmony_pipeline.labels.reach import bars_in_reach
 from harmony_pipeline.market.instruments import Instruments
 from harmony_pipeline.market.lives import securities_begin
 from harmony_pipeline.market.periods import Period
@@ -385,15 +386,19 @@ def _labels_of(
     pipeline: PipelineContext, period: Period, instruments: Instruments, begins: pl.DataFrame
 ) -> tuple[pl.DataFrame, str]:
     """Labels of one period, from bars that reach far enough on both sides, wider when an outcome
-    needs it; and the last period that was read.
+    needs it; and the last period that was read. What is read and not in reach is left out, two
+    thirds of three periods.
     """
     end_of_lake = pipeline.trading_periods()[-1].end
     margin = _margin(pipeline)
     while True:
         start, end = period.start - margin, period.end + margin
         keys = pipeline.overlapping(start, end)
-        events = label_events(pipeline, keys)
-        bars = pipeline.lake.read("bars", keys)
+        with pipeline.lake.reading("bars", keys):
+            bars = pipeline.lake.scan("bars", keys).collect(engine="in-memory")
+        reach = bars_in_reach(bars, pipeline.settings.event_labels, period.start, period.end)
+        bars = bars.filter(pl.col("timestamp").is_between(*reach))
+        events = label_events(pipeline, keys, reach)
         table = labelling.label_events(
             bars, events, pipeline.settings.event_labels, pipeline.calendar, pipeline.timeframe,
             keep_from=period.start, keep_until=period.end,
@@ -404,17 +409,24 @@ def _labels_of(
         margin *= 4
 
 
-def label_events(pipeline: PipelineContext, keys: Sequence[str]) -> pl.DataFrame:
-    """Events of the traded strategy in those trading periods: regular bars where it takes a
-    side.
+def label_events(
+    pipeline: PipelineContext,
+    keys: Sequence[str],
+    span: tuple[datetime, datetime] | None = None,
+) -> pl.DataFrame:
+    """Events of the traded strategy in those trading periods, or from the first to the last moment
+    of `span` in them: regular bars where it takes a side.
     """
+    within = pl.lit(value=True) if span is None else pl.col("timestamp").is_between(*span)
     chosen = (
         pipeline.lake.scan("signals", keys)
+        .filter(within)
         .filter((pl.col("strategy") == pipeline.settings.session.strategy) & (pl.col("side") != 0))
         .collect(engine="in-memory")
     )
     scale = (
         pipeline.lake.scan("features", keys)
+        .filter(within)
         .select("symbol", "timestamp", "volatility_20")
         .collect(engine="in-memory")
     )

@@ -13,6 +13,7 @@ from labels.markets import STEP, micros, random_bars, random_events
 from labels.naive import SESSIONS, label, uniqueness
 
 from harmony_pipeline.labels.labelling import label_events
+from harmony_pipeline.labels.reach import bars_in_reach
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 
@@ -34,14 +35,18 @@ OPTIONS = st.fixed_dictionaries(
 METHODS = st.sampled_from(["triple_barrier", "triple_barrier", "trend_scanning", "horizon"])
 
 
-def labelled(bars, events, horizons=(8, 32), options=None, method="triple_barrier", **keep):
+def settings_of(horizons, options=None, method="triple_barrier"):
     if method == "trend_scanning":
         horizons = tuple(max(one, 5) for one in horizons)
-    chosen = LabelSettings(
+    return LabelSettings(
         method=method,
         horizons_bars=horizons, profit_take=1.5, stop_loss=1.0, minimum_barrier_bps=15.0,
         **options or {},
     )  # fmt: skip
+
+
+def labelled(bars, events, horizons=(8, 32), options=None, method="triple_barrier", **keep):
+    chosen = settings_of(horizons, options, method)
     return label_events(bars, events, chosen, XNYS, "15Min", **keep).table
 
 
@@ -208,6 +213,33 @@ def test_period_by_period_equals_one_go_bit_for_bit(seed, horizons, missing, met
         )
     whole = labelled(bars, events, horizons, {"entry": entry}, method=method)
     assert pl.concat(pieces).sort("horizon", "symbol", "timestamp").equals(whole)
+
+
+@FEW
+@given(
+    seed=SEEDS,
+    horizons=st.sampled_from([(1,), (8,), (3, 12), (30,)]),
+    missing=st.sampled_from([0.0, 0.1, 0.6]),
+    options=OPTIONS,
+    method=METHODS,
+)
+def test_bars_in_reach_of_a_period_give_its_labels_bit_for_bit(
+    seed, horizons, missing, options, method
+):
+    bars = random_bars(seed, missing=missing)
+    events = random_events(seed, bars, 0.8)
+    whole = labelled(bars, events, horizons, options, method)
+    starts = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (*SESSIONS, "2024-07-10")]
+    chosen, stamp = settings_of(horizons, options, method), pl.col("timestamp")
+    read = []
+    for start, end in pairwise(starts):
+        near = stamp.is_between(*bars_in_reach(bars, chosen, start, end))
+        period = {"keep_from": start, "keep_until": end}
+        some = labelled(bars.filter(near), events.filter(near), horizons, options, method, **period)
+        assert some.equals(whole.filter((stamp >= start) & (stamp < end)))
+        read.append(bars.filter(near).height)
+    if horizons == (1,) and options["vertical"] == "bars" and method != "trend_scanning":
+        assert max(read) < 0.6 * bars.height
 
 
 def test_rows_in_any_order_give_the_same_table():

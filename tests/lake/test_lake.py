@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
+from harmony_pipeline.lake import writing
 from harmony_pipeline.lake.lake import Lake, content_hash
 from harmony_pipeline.schemas import TABLES, features_table
 
@@ -53,6 +54,32 @@ def test_the_manifest_says_what_made_the_partition(lake):
     assert manifest["made_from"] == {"source": "files"}
     assert manifest["content_hash"] == lake.content_hashes("corporate_actions")["all"]
     assert (lake.path("corporate_actions", "all").parent / "manifest.json").exists()
+
+
+def test_a_footer_is_read_once_and_again_when_another_lake_wrote_the_partition(lake, monkeypatch):
+    reads, read = [], pl.read_parquet_metadata
+    monkeypatch.setattr(pl, "read_parquet_metadata", lambda file: reads.append(1) or read(file))
+    other = Lake(lake.root)
+    for value in (2.0, 3.0):  # the file is of the same size
+        other.write("corporate_actions", "all", actions(value))
+        written = content_hash(actions(value))
+        reads.clear()
+        assert lake.content_hashes("corporate_actions") == {"all": written}
+        assert lake.content_hashes("corporate_actions") == {"all": written}
+        assert len(reads) == 1
+    lake.path("corporate_actions", "all").unlink()
+    assert lake.manifest("corporate_actions", "all") is None
+
+
+def test_the_bytes_of_a_large_frame_are_flushed_while_it_is_written(lake, monkeypatch):
+    seen, filling = [], lake.store.filling
+    monkeypatch.setattr(lake.store, "filling", lambda path: seen.append(path) or filling(path))
+    monkeypatch.setattr(writing, "_LARGE_ROWS", 3)
+    lake.write("corporate_actions", "few", actions(2.0, 3.0))
+    assert not seen
+    written = lake.write("corporate_actions", "many", actions(2.0, 3.0, 4.0))
+    assert [path.parent for path in seen] == [written.path.parent]
+    assert lake.read("corporate_actions", ["many"]).equals(actions(2.0, 3.0, 4.0))
 
 
 def test_the_content_hash_is_blind_to_wall_clock_columns_only():

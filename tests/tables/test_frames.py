@@ -50,6 +50,25 @@ def test_order_is_seen_as_sorting_sees_it(rows):
     assert is_sorted(by, ("symbol", "at"))
     assert is_sorted(given_rows, ("symbol", "at")) == given_rows.equals(by)
     assert sort_rows(given_rows, ("symbol", "at")).equals(by)
+    if len(set(rows)) == len(rows):
+        assert sort_rows(by, ("symbol", "at")) is by, "no second sort"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(*3 * [st.none() | st.sampled_from("AB")], st.none() | st.integers(0, 2)),
+        max_size=6,
+    ),
+    st.lists(st.sampled_from("abcd"), min_size=1, max_size=4, unique=True),
+)
+def test_any_keys_are_sorted_as_polars_sorts_them_also_where_some_are_nothing(rows, keys):
+    given_rows = pl.DataFrame(
+        rows, schema={"a": pl.String, "b": pl.String, "c": pl.String, "d": pl.Int64}, orient="row"
+    ).with_columns(pl.col("d").cast(pl.Datetime("us", "UTC")), row=pl.int_range(pl.len()))
+    by = given_rows.sort(keys, maintain_order=True)
+    assert sort_rows(given_rows, keys).equals(by)
+    assert is_sorted(given_rows, keys) == given_rows.equals(by)
 
 
 def test_polars_alone_goes_wrong_in_silence():
