@@ -10,9 +10,8 @@ import gc
 import importlib
 
 MODULES = (
-    "alembic.config", "arch.bootstrap", "lightgbm", "matplotlib.backends.backend_agg",
-    "matplotlib.figure", "pandas", "pandera.polars", "pyarrow.parquet", "scipy.optimize",
-    "scipy.stats", "sklearn.isotonic", "sklearn.linear_model", "harmony_pipeline.features.averages",
+    "alembic.config", "matplotlib.backends.backend_agg", "matplotlib.figure", "pandera.polars",
+    "pyarrow.parquet", "scipy.optimize", "scipy.stats", "harmony_pipeline.features.averages",
     "harmony_pipeline.features.cusum", "harmony_pipeline.features.lag_window",
     "harmony_pipeline.features.returns", "harmony_pipeline.features.stochastic",
     "harmony_pipeline.features.volume", "harmony_pipeline.features.wilder",

@@ -184,7 +184,7 @@ def _by_library(error: BaseException) -> str | None:
         )
     number = (
         _number_in(str(error))
-        if library in ("polars", "duckdb", "_duckdb", "pyarrow", "lightgbm")
+        if library in ("polars", "duckdb", "_duckdb", "pyarrow", "harmony_lightgbm")
         else None
     )
     if number in _OS:

@@ -113,7 +113,8 @@ def _package(name: str) -> Finding:
 def _load_lightgbm() -> str:
     from harmony_pipeline.models.openmp import lightgbm
 
-    return f"yes ({lightgbm().__version__})"
+    lightgbm()
+    return f"yes ({importlib.metadata.version('lightgbm')})"
 
 
 def _attempt(what: str, look: Callable[[], str], cure: str) -> Finding:

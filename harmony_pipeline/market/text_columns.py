@@ -142,11 +142,9 @@ class NameParts(NamedTuple):
 
 def name_views(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
     """The string view of each name, and last that of an empty text; and what longer ones point
-    into.
+    into. Polars makes them: `pyarrow.array` imports pandas.
     """
-    import pyarrow as pa
-
-    known = pa.array([*names, ""], pa.string_view())
+    known = pl.Series([*names, ""], dtype=pl.String).to_arrow(compat_level=pl.CompatLevel.newest())
     return np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2), known.buffers()[2:]
 
 

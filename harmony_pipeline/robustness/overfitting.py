@@ -11,9 +11,9 @@ answer.
 Sources: Bailey & Lopez de Prado 2012, "The Sharpe ratio efficient frontier" (PSR, minimum track
 record length); 2014, "The deflated Sharpe ratio"; Bailey, Borwein, Lopez de Prado & Zhu 2014,
 "Pseudo-mathematics and financial charlatanism" (minimum backtest length) and 2015, "The probability
-of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA, with
-the stationary bootstrap of `arch`); Romano & Wolf 2005, "Stepwise multiple testing as formalized
-data snooping" (StepM).
+of backtest overfitting" (CSCV); Hansen 2005, "A test for superior predictive ability" (SPA);
+Romano & Wolf 2005, "Stepwise multiple testing as formalized data snooping" (StepM); Politis &
+Romano 1994, "The stationary bootstrap".
 """
 
 import math
@@ -256,8 +256,7 @@ def superior_ability(matrix: FloatArray, reps: int, seed: int) -> float | None:
 
     Every trial is first divided by its own long-run deviation, so that the largest t-statistic is
     tested and not the largest mean. Otherwise the most volatile trial decides, whatever it earned.
-    arch 8.0.0 takes `studentize=True`, computes the variances, and compares plain means all the
-    same. None when no trial varies.
+    None when no trial varies.
     """
     test = _superiority(matrix, reps, seed)
     return None if test is None else test.pvalue(matrix.shape[1])
@@ -312,19 +311,34 @@ class _Superiority:
 
 def _superiority(matrix: FloatArray, reps: int, seed: int) -> _Superiority | None:
     """The bootstrap of these trials; None when none varies."""
-    from arch.bootstrap import StationaryBootstrap
-
     returns, varying = _studentized(matrix)
     if returns is None:
         return None
     days = returns.shape[0]
     block = math.isqrt(days)
-    draws = StationaryBootstrap(block, returns, seed=seed).bootstrap(reps)
-    resampled = np.array([values[0].mean(axis=0) for values, _ in draws])
+    drawn = _resampled_rows(days, block, reps, seed)
+    resampled = np.array([returns[rows].mean(axis=0) for rows in drawn])
     means = returns.mean(axis=0)
     error = long_run_deviations(returns, block) / math.sqrt(days)
     is_close = means >= -error * math.sqrt(2.0 * math.log(math.log(days)))
     return _Superiority(varying, means, resampled - np.where(is_close, means, 0.0))
+
+
+def _resampled_rows(rows: int, block: int, reps: int, seed: int) -> IntArray:
+    """[reps, rows] numbers of rows in resamples of the stationary bootstrap: blocks of `block` rows
+    in the mean, which go on from the last row to the first.
+
+    The draws are those of `arch.bootstrap.StationaryBootstrap`, whose import takes a second.
+    """
+    generator = np.random.default_rng(seed)
+    place, fresh = np.arange(rows), 1.0 / block
+    drawn = np.empty((reps, rows), np.int64)
+    for resample in drawn:
+        first = generator.integers(rows, size=rows)
+        begins = np.where(generator.random(rows) <= fresh, place, 0)
+        begin = np.maximum.accumulate(begins)  # of the block that a row belongs to
+        resample[:] = (first[begin] + place - begin) % rows
+    return drawn
 
 
 def _studentized(matrix: FloatArray) -> tuple[FloatArray | None, IntArray]:

@@ -15,7 +15,6 @@ from harmony_pipeline.hashing import hash_of_parts, short_hash
 
 _OWN_PACKAGE = "harmony_pipeline"
 _LIBRARIES = (
-    "arch",
     "exchange-calendars",
     "lightgbm",
     "numba",

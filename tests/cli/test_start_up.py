@@ -63,3 +63,27 @@ def test_a_scan_imports_neither_dagster_nor_what_draws(market):
     assert {"numba", "polars"} <= found
     brought = {"numba", "scipy", "structlog"}  # by the kernels and the log
     assert not found & ({*ALWAYS_HEAVY, "duckdb", "pyarrow"} - brought)
+
+
+WRITTEN = """
+import sys
+import numpy as np
+from harmony_pipeline.market.text_columns import name_column
+from harmony_pipeline.robustness.overfitting import superior_ability, superior_trials
+
+assert name_column(np.array([1, 0, -1]), ["A", "a name of more than twelve"]).to_list()[1] == "A"
+returns = np.random.default_rng(1).normal(0.001, 0.01, (40, 3))
+assert 0.0 <= superior_ability(returns, 20, 1) <= 1.0
+assert superior_trials(returns, 20, 1) is not None
+print(sorted({name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def test_ids_and_tests_of_trials_import_no_frames_and_no_statistics_of_others():
+    """pyarrow's own arrays of texts import pandas, and the bootstrap of arch all of statsmodels."""
+    done = subprocess.run(
+        [sys.executable, "-c", WRITTEN], capture_output=True, text=True, check=True
+    )
+    found = set(json.loads(done.stdout.replace("'", '"')))
+    assert "numba" in found
+    assert not found & {"arch", "pandas", "patsy", "sklearn", "statsmodels"}

@@ -1,5 +1,6 @@
 """Machine code in the cache is never older than what it was compiled from."""
 
+import importlib
 import os
 import pickle
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import harmony_pipeline
@@ -167,6 +169,68 @@ def test_an_edited_constant_is_used_by_the_next_process(tmp_path: Path) -> None:
     text = records.read_text(encoding="utf-8")
     records.write_text(text.replace("MONEY = 10_000.0", "MONEY = 100_000.0"), encoding="utf-8")
     assert notional() == "600000"
+
+
+RULES = """
+import numpy as np
+from harmony_pipeline.kernel import kernel
+
+@kernel
+def mean(values):
+    total = 0.0
+    for value in values:
+        total += value
+    return total / values.size
+
+@kernel
+def copied(values):
+    made = np.empty(values.size)
+    made[:] = values
+    return made
+
+@kernel
+def hash_of(text):
+    return hash(text)
+
+@kernel
+def highest_mean(values):
+    return max(mean(values), np.sort(values)[0])
+"""
+FROM_THE_CACHE = """
+import sys
+import numpy as np
+import kept_rules as rules
+
+values = np.array([1.0, 2.0, 6.0])
+assert rules.mean(values) == 3.0
+assert rules.copied(values).tolist() == values.tolist()
+assert not {"numba.np.arraymath", "scipy.linalg"} & set(sys.modules), "it is ready to compile"
+assert rules.hash_of("harmony") == hash("harmony")
+loaded = [rules.mean, rules.copied, rules.hash_of]
+assert [sum(each.stats.cache_hits.values()) for each in loaded] == [1, 1, 1]
+assert rules.highest_mean(values) == 3.0, "a kernel that calls one from the cache is compiled"
+assert sum(rules.highest_mean.stats.cache_misses.values()) == 1
+"""
+
+
+def test_kernels_from_the_cache_run_without_what_compiles_and_are_compiled_into_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hashes of texts are the hardest: they need a secret of each process."""
+    monkeypatch.setenv("HARMONY_KERNEL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "kept_rules.py").write_text(RULES, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    rules = importlib.import_module("kept_rules")
+    monkeypatch.delitem(sys.modules, "kept_rules")
+    rules.mean(np.ones(2))
+    rules.copied(np.ones(2))
+    rules.hash_of("a")
+    path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
+    command = [sys.executable, "-c", FROM_THE_CACHE]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_kernels_are_compiled_with_the_flags() -> None:

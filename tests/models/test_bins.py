@@ -12,6 +12,7 @@ import pytest
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import period_from_key
+from harmony_pipeline.models import openmp
 from harmony_pipeline.models.base import build_forecaster
 from harmony_pipeline.models.bins import BinnedRows, training_data
 from harmony_pipeline.models.first_window import first_window
@@ -210,7 +211,7 @@ def test_inputs_that_were_mostly_one_value_do_not_break_the_fit():
         data = training_data(later, bins, samples.labels(), samples.weights(), parameters)
         assert parameters["force_col_wise"]
         assert not parameters["force_row_wise"]
-        lightgbm.train(parameters, data, num_boost_round=rounds)
+        openmp.lightgbm().train(parameters, data, num_boost_round=rounds)
 
 
 @pytest.mark.parametrize("kind", ["boosted_returns:BoostedQuantiles", "bagging:SequentialBagging"])
