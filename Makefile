@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# as many workers as tests/conftest.py says: one more than cores
+WORKERS := -n auto --dist worksteal
 READY := $(VENV)/.ready
 # byte code is kept: where it is not, every start compiles the library and the tests again
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,16 +36,16 @@ demo: setup ## paper-trade a day offline, against the simulated exchange
 	@$(BIN)/harmony demo
 
 test: setup ## run every test
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest $(WORKERS)
 
 cover: setup ## the same, and the share of lines that tests run, file by file; fails under 90 %
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term:skip-covered
 
 fast: setup ## the quick tests only
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 explore: setup ## let hypothesis look for new examples, many and different at each run
-	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis
+	@HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest $(WORKERS) -m hypothesis
 
 lint: setup ## ruff, format, import directions
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

@@ -9,19 +9,22 @@ every fork. That was a fifth of the time, and shares less of the memory.
 import gc
 import importlib
 
+from harmony_pipeline.models.openmp import lightgbm
+
 MODULES = (
     "alembic.config", "matplotlib.backends.backend_agg", "matplotlib.figure", "pandera.polars",
     "pyarrow.parquet", "scipy.optimize", "scipy.stats", "harmony_pipeline.features.averages",
     "harmony_pipeline.features.cusum", "harmony_pipeline.features.lag_window",
     "harmony_pipeline.features.returns", "harmony_pipeline.features.stochastic",
     "harmony_pipeline.features.volume", "harmony_pipeline.features.wilder",
-    "harmony_pipeline.market.sources.files", "harmony_pipeline.models.openmp",
+    "harmony_pipeline.market.sources.files",
 )  # fmt: skip
 
 gc.disable()
 try:
     for _name in ("assets.definitions", *MODULES):
         importlib.import_module(_name)
+    lightgbm()
     gc.freeze()
 finally:
     gc.enable()

@@ -41,6 +41,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # all has been told; others' clean-up c
     atexit.register(_end_worker, os.getpid())
 
 
+@pytest.hookimpl(optionalhook=True)  # xdist may be off
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores: tests that wait for a clock, a stream or another process leave
+    theirs to it, a sixth of the time. A worker takes 0.7 GB, and imports everything.
+    """
+    return min(os.cpu_count() or 1, 8) + 1
+
+
 def _in_memory() -> str | None:
     """A folder of files in memory where there is room for those of the tests: they make some
     hundred thousand files, and wait for a disk at each commit. A killed process leaves the same
@@ -105,13 +113,18 @@ _SECONDS |= {
 }
 
 
-# files with a test of ten seconds and more
+# files with a test of three seconds and more
 _LONGEST = {
     name: place
     for place, name in enumerate(
-        ("test_all_services", "test_multiprocess", "test_demo", "test_killed", "test_whole_chain")
+        (
+            "test_all_services", "test_multiprocess", "test_demo", "test_killed",
+            "test_chain_in_an_object_store", "test_whole_chain", "test_guides", "test_scaffold",
+            "test_alpaca_crashes", "test_seconds", "test_user_project", "test_session_day",
+            "test_portfolio_day", "test_gate_on_simulated_markets", "test_example_markets",
+        )
     )
-}
+}  # fmt: skip
 
 
 @pytest.hookimpl(trylast=True)

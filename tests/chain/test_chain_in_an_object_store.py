@@ -2,9 +2,8 @@
 hold.
 """
 
-from datetime import date
-
 import pytest
+from chain.retrained_market import END
 from lake.s3_server import BUCKET, s3_environment
 
 from assets.chain import run_stages
@@ -15,13 +14,9 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
-END = date(2024, 3, 1)  # a month to train on, and one to predict
 
 
-def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_path):
-    folder = tiny_market(tmp_path / "folder", end=END)
-    run_stages(folder, RETRAIN)
-    assert folder.lake.read("predictions").height
+def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_path, retrained):
     settings = tiny_market(tmp_path / "remote", end=END).settings
     with s3_environment():
         remote = PipelineContext(
@@ -32,10 +27,10 @@ def test_a_chain_in_an_object_store_makes_the_same_tables_as_in_a_folder(tmp_pat
         run_stages(remote, RETRAIN)
         run_stages(remote, RETRAIN)
         for table in TABLES:
-            assert remote.lake.content_hashes(table) == folder.lake.content_hashes(table), table
+            assert remote.lake.content_hashes(table) == retrained.lake.content_hashes(table), table
         asked = (
             "select symbol, count(*) as bars, sum(volume) as volume from bars group by symbol order"
             " by symbol"
         )
-        assert sql.query(remote.lake, asked).equals(sql.query(folder.lake, asked))
+        assert sql.query(remote.lake, asked).equals(sql.query(retrained.lake, asked))
         assert remote.lake.store.files("_history/bars/partition=2024-01") == []

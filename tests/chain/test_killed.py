@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-from datetime import date
 
 import pytest
+from chain.retrained_market import END
 
 from assets.chain import run_stages
 from assets.groups import RETRAIN
@@ -18,7 +18,6 @@ from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.testing.tiny import tiny_market
 
 pytestmark = pytest.mark.slow
-END = date(2024, 3, 1)  # a month to train on, and one to predict
 
 # The process kills itself in the n-th publication of a file, before or after the rename: the two
 # sides of every commit.
@@ -47,19 +46,11 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    pipeline = tiny_market(tmp_path_factory.mktemp("whole"), end=END)
-    run_stages(pipeline, RETRAIN)
-    assert pipeline.lake.read("predictions").height
-    return pipeline
-
-
 # the publication of each run, from its own start; about the 3rd, 14th and 25th of them all
 KILLS = ((3, "before"), (12, "before"), (12, "after"))
 
 
-def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tmp_path, whole):
+def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tmp_path, retrained):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for moment, side in KILLS:  # each run goes on from what the one before left
         died = subprocess.run(
@@ -76,4 +67,4 @@ def test_a_materialisation_killed_at_any_moment_is_completed_by_running_again(tm
     pipeline = tiny_market(tmp_path, end=END)
     run_stages(pipeline, RETRAIN)
     for table in TABLES:
-        assert pipeline.lake.content_hashes(table) == whole.lake.content_hashes(table), table
+        assert pipeline.lake.content_hashes(table) == retrained.lake.content_hashes(table), table

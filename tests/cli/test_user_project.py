@@ -77,7 +77,8 @@ def test_the_code_location_of_the_ui_finds_it_too(project, tmp_path):
     program = (
         "import json, sys, importlib\ndefs ="
         " importlib.import_module('assets.definitions').defs()\nprint(json.dumps(sorted(key.to_user_string()"
-        " for key in defs.resolve_asset_graph().get_all_asset_keys())))\n"
+        " for key in defs.resolve_asset_graph().get_all_asset_keys())), flush=True)\n"
+        "import os; os._exit(0)\n"  # objects of Dagster take a second to take apart
     )
     environment = {
         **os.environ,
@@ -173,7 +174,8 @@ def test_an_installed_package_brings_its_graph_and_sql_under_one_name(project, t
         " import project_paths\nimport assets.runner\nfrom assets.definitions import defs\nimport assets,"
         " resources, yaml\nkeys = defs().resolve_asset_graph().get_all_asset_keys()\nplace ="
         " yaml.safe_load(project_paths.WORKSPACE_FILE.read_text())['load_from'][0]['python_module']\nprint(json.dumps([assets.__file__,"
-        " resources.__file__, str(project_paths.SQL_FOLDER), place['module_name'], len(keys)]))\n"
+        " resources.__file__, str(project_paths.SQL_FOLDER), place['module_name'], len(keys)]),"
+        " flush=True)\nimport os; os._exit(0)\n"
     )
     environment = {
         **os.environ,
