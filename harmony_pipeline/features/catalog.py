@@ -130,9 +130,10 @@ class FeatureSet:
                 f" volatility_{CUSUM_VOLATILITY_BARS})"
             )
         chosen, computed, start = tuple(dict.fromkeys(names)), list[FeatureColumn](), 1
-        _refuse_without_sectors(chosen, peers)
+        every = list(dict.fromkeys(each for asked in chosen for each in _with_reads(asked)))
+        _refuse_without_sectors(every, peers)
         known_after = dict[str, int]()
-        for name in dict.fromkeys(each for asked in chosen for each in _with_reads(asked)):
+        for name in every:
             indicator, numbers = parse_name(name)
             end = start + indicator.state_size(*numbers)
             threshold = (float(cusum_threshold),) if name == CUSUM_EVENT else ()
@@ -172,7 +173,9 @@ class FeatureSet:
         """Whether a column compares within sectors as known on each day: then the sectors come with
         the bars. Which they are is no part of the set, as headlines are none.
         """
-        return self.peers.sectors_as_known and any(map(_is_of_a_sector, self.names))
+        return self.peers.sectors_as_known and any(
+            _is_of_a_sector(column.name) for column in self.computed
+        )
 
     @cached_property
     def rounds(self) -> tuple[tuple[FeatureColumn, ...], ...]:

@@ -72,8 +72,8 @@ class Sectors:
         return Sectors(tuple(row for row in self.rows if row[0] in wanted))
 
     def known_on(self, day: date) -> "Sectors":
-        """The last row of each symbol that was known on `day`."""
-        known = {row[0]: row for row in self.rows if row[1] <= day}
+        """The sector of each symbol on `day`, with the day from which it is that one."""
+        known = {row[0]: row for row in self._changes if row[1] <= day}
         return Sectors(tuple(known.values()))
 
     def changes(self, symbols: Iterable[str]) -> list[date]:
@@ -89,6 +89,13 @@ class Sectors:
         does. A row that repeats the sector of the symbol's row before changes nothing.
         """
         first, end = (bisect_left(self._by_day, (day, "", "")) for day in (since, until))
-        if first == end:
-            return ""
-        return short_hash(repr([(str(day), *what) for day, *what in self._by_day[first:end]]), 16)
+        known = self._hashes.get((first, end))
+        if known is None:
+            changed = [(str(day), *what) for day, *what in self._by_day[first:end]]
+            known = self._hashes[first, end] = short_hash(repr(changed), 16) if changed else ""
+        return known
+
+    @cached_property
+    def _hashes(self) -> dict[tuple[int, int], str]:
+        """Those that were asked for: features ask for each period again with every later one."""
+        return {}

@@ -169,21 +169,11 @@ def trade_view(
     candles = shown.select(
         "timestamp", "open", "high", "low", "close", "adjustment_factor"
     ).with_columns(session_date=dated)
-    steps = _steps(
-        trade,
-        signal,
-        candles,
-        mine,
-        fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list())),
-    )
+    own_fills = fills.filter(pl.col("order_id").is_in(mine["order_id"].to_list()))
+    steps = _steps(trade, signal, candles, mine, own_fills)
     limit = None
     if horizon and skipped is None:
-        entered = int(candles["timestamp"].search_sorted(trade["entry_timestamp"]))
-        limit = (
-            _first_of_session(candles, entered, sessions)
-            if sessions
-            else _bars_later(candles, entered, horizon + late)
-        )
+        limit = _limit(trade, candles, horizon + late, sessions)
     upper, lower = _levels(trade, candles, mine, limit, late)
     limit = limit if upper or lower else None
     return TradeView(
@@ -201,25 +191,19 @@ def trade_view(
     )
 
 
-def _bars_later(bars: pl.DataFrame, entered: int, horizon: int) -> int | None:
-    """Place of the last bar of the horizon, counted from the entry's bar, which an entry at a close
-    has before its horizon; None when it is not shown.
+def _limit(trade: Mapping[str, Any], bars: pl.DataFrame, horizon: int, sessions: int) -> int | None:
+    """Place of the last bar of the horizon; None when it is not shown. Bars are counted from the
+    entry's bar, which an entry at a close has before its horizon. So many sessions end with the
+    first bar of the last of them after the entry's, at whose close the exit is decided.
     """
-    place = entered + horizon - 1
-    return place if place < bars.height else None
-
-
-def _first_of_session(bars: pl.DataFrame, entered: int, sessions: int) -> int | None:
-    """Place of the first bar of the session so many after the entry's, at whose close the exit is
-    decided; None when it is not shown.
-    """
+    entered = int(bars["timestamp"].search_sorted(trade["entry_timestamp"]))
+    if not sessions:
+        place = entered + horizon - 1
+        return place if place < bars.height else None
     dates = bars["session_date"][entered:]
     after = dates.unique(maintain_order=True).slice(sessions, 1)
-    if after.is_empty():
-        return None
-    first = dates.index_of(after[0])
-    assert first is not None
-    return entered + first
+    first = None if after.is_empty() else dates.index_of(after[0])
+    return None if first is None else entered + first
 
 
 def _window(

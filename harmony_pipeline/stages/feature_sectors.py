@@ -66,7 +66,8 @@ def _sectors_of(universe: pl.DataFrame, pipeline: PipelineContext, chosen: Featu
     found = Sectors.of_table(universe)
     if found.rows:
         return found
-    name = next(each for each in chosen.names if each.startswith(f"{SECTOR_RELATIVE}_"))
+    computed = (column.name for column in chosen.computed)
+    name = next(each for each in computed if each.startswith(f"{SECTOR_RELATIVE}_"))
     if universe.is_empty() and not pipeline.lake.partitions("universe"):
         raise NotReady(
             f"feature '{name}' takes sectors from the universe, which is not in the lake yet; read"

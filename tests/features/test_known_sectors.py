@@ -17,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.errors import ConfigError, DataError
-from harmony_pipeline.features.catalog import FeatureSet, Peers
+from harmony_pipeline.features import catalog
+from harmony_pipeline.features.catalog import FeatureSet, Indicator, Peers
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.features.incremental import PeriodSectors, chains_of, update_features
 from harmony_pipeline.features.live import LiveFeatures
 from harmony_pipeline.features.settings import FeatureSettings
 from harmony_pipeline.features.state import state_frame
+from harmony_pipeline.kernel import kernel
 from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.sectors import Sectors
@@ -224,6 +226,39 @@ def test_moment_by_moment_gives_the_bits_of_the_whole():
         rows.append(shuffled.select("symbol", "timestamp").hstack(frame))
     assert same(pl.concat(rows).sort("symbol", "timestamp"), whole.table)
     assert state_frame(live.snapshot(), KNOWN).equals(whole.states)
+
+
+@kernel
+def _summed(bars, x, state, parameters, values):
+    for i in range(values.size):
+        if not math.isnan(x[i]):
+            state[0] += x[i]
+        values[i] = state[0]
+
+
+def test_a_column_of_ones_own_may_read_one_of_a_sector_and_remember_it(monkeypatch):
+    """Which is read, and is no column of the set itself."""
+    own = Indicator(
+        "ahead_so_far", (), _summed, lambda: 1, "sum of what it ran ahead of its sector",
+        reads=lambda: ("sector_relative_momentum_3",),
+    )  # fmt: skip
+    monkeypatch.setitem(catalog._BY_KIND, "ahead_so_far", own)
+    chosen = FeatureSet.of(["ahead_so_far"], peers=Peers(sectors_as_known=True))
+    assert chosen.reads_sectors
+    with pytest.raises(ConfigError, match="no symbol has a sector"):
+        FeatureSet.of(["ahead_so_far"])
+    whole = computed(BARS, feature_set=chosen)
+    read = computed(BARS).table["sector_relative_momentum_3"].fill_null(0.0)
+    table = (
+        computed(BARS)
+        .table.select("symbol", x=read)
+        .with_columns(total=pl.col("x").cum_sum().over("symbol"))
+    )
+    np.testing.assert_allclose(whole.table["ahead_so_far"], table["total"], rtol=1e-9, atol=1e-12)
+    moment = at("2024-03-05", "16:00")
+    before = computed(BARS.filter(pl.col("timestamp") < moment), feature_set=chosen)
+    after = computed(BARS.filter(pl.col("timestamp") >= moment), before.states, feature_set=chosen)
+    assert same(pl.concat([before.table, after.table]).sort("symbol", "timestamp"), whole.table)
 
 
 @given(edge=st.integers(1, BARS["timestamp"].n_unique() - 1), seed=st.integers(0, 50))

@@ -183,7 +183,8 @@ def test_a_plan_knows_the_sectors_of_its_day_and_no_later_ones(copied, tmp_path)
     assert max(since for _, since, _ in plan.sectors.rows) < CHANGE
     assert [each for each, *_ in plan.sectors.rows] == list(plan.symbols)
     account = replay_account(copied)
-    stated(copied, (CHANGE, 0, "y"), (date(2024, 3, 5), 1, "x"))
+    # a later one, and one that repeats what was known
+    stated(copied, (CHANGE, 0, "y"), (date(2024, 3, 5), 1, "x"), (day, 2, "x"))
     assert plan_of(copied, ledger, day, "paper")[0].hash == plan.hash
     assert replay_account(copied) != account
     stated(copied, (day, 0, "y"))
