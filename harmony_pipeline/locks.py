@@ -112,8 +112,8 @@ def _say(descriptor: int, text: str) -> None:
     with suppress(OSError):
         if os.fstat(descriptor).st_size:  # its holder was killed, or is done
             os.ftruncate(descriptor, 0)
-        if text:
-            os.pwrite(descriptor, text.encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, text.encode())
 
 
 def _close(descriptor: int) -> None:
@@ -128,4 +128,5 @@ def _let_go() -> None:
         _close(descriptor)
 
 
-os.register_at_fork(after_in_child=_let_go)
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(after_in_child=_let_go)

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import polars as pl
 
+from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import why_no_model
 from harmony_pipeline.stages.quote_runs import has_quotes
@@ -35,37 +36,33 @@ def nothing_to_trade(pipeline: PipelineContext, strategy: str) -> str:
         return "; ".join(dict.fromkeys(reasons)) if all(reasons) else ""
     if acts_on_quotes(pipeline.settings.strategies[strategy]):
         return "" if has_quotes(pipeline) else NO_QUOTES
-    if not _any_row(lake.scan("bars").filter(pl.col("session") == "regular")):
-        return NO_REGULAR_BARS if _any_row(lake.scan("bars")) else NO_BARS
+    if not _any_row(lake, "bars", pl.col("session") == "regular"):
+        return NO_REGULAR_BARS if _any_row(lake, "bars") else NO_BARS
     if not lake.partitions("signals"):
         return f"there are no signals of {strategy} yet; make them with: harmony backfill research"
-    taken = lake.scan("signals").filter((pl.col("strategy") == strategy) & (pl.col("side") != 0))
-    if not _any_row(taken):
+    taken = (pl.col("strategy") == strategy) & (pl.col("side") != 0)
+    if not _any_row(lake, "signals", taken):
         return _no_side(pipeline, strategy)
     if not pipeline.settings.strategies[strategy].uses_model:
         return ""
-    if not _any_row(
-        lake.scan("predictions").filter(pl.col("horizon") == pipeline.settings.trade_horizon)
-    ):
+    if not _any_row(lake, "predictions", pl.col("horizon") == pipeline.settings.trade_horizon):
         why = why_no_model(pipeline)
         return (
             f"no model: {why}"
             if why
             else "there are no predictions yet; make them with: harmony backfill retrain"
         )
-    if not _any_row(taken.filter(pl.col("timestamp") >= first_prediction(pipeline))):
+    if not _any_row(lake, "signals", taken & (pl.col("timestamp") >= first_prediction(pipeline))):
         return f"{strategy} takes no side since the first model"
     return ""
 
 
 def _no_side(pipeline: PipelineContext, strategy: str) -> str:
-    if not _any_row(pipeline.lake.scan("signals").filter(pl.col("strategy") == strategy)):
+    if not _any_row(pipeline.lake, "signals", pl.col("strategy") == strategy):
         needed = build_strategy(pipeline.settings.strategies[strategy]).required_features()
         if needed and set(needed) <= set(pipeline.lake.scan("features").collect_schema().names()):
-            known = pipeline.lake.scan("features").filter(
-                pl.all_horizontal(pl.col(*needed).is_not_null())
-            )
-            if not _any_row(known):
+            known = pl.all_horizontal(pl.col(*needed).is_not_null())
+            if not _any_row(pipeline.lake, "features", known):
                 return TOO_FEW_BARS
         return (
             f"there are no signals of {strategy}: it was added since; make them with: harmony"
@@ -77,6 +74,14 @@ def _no_side(pipeline: PipelineContext, strategy: str) -> str:
     )
 
 
-def _any_row(rows: pl.LazyFrame) -> bool:
-    # counting reads the columns of the conditions alone
-    return bool(rows.select(pl.len()).collect(engine="in-memory").item())
+def _any_row(lake: Lake, table: str, condition: pl.Expr | None = None) -> bool:
+    """Whether a row of the table meets the condition. The newest partition nearly always has one;
+    only where it has none all others are read.
+    """
+    for keys in (lake.partitions(table)[-1:], None):
+        rows = lake.scan(table, keys)
+        found = rows if condition is None else rows.filter(condition)
+        # counting reads the columns of the conditions alone
+        if found.select(pl.len()).collect(engine="in-memory").item():
+            return True
+    return False
