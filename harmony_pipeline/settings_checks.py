@@ -6,7 +6,7 @@ Each check raises a ValueError that begins with the key and says what to write i
 from collections.abc import Mapping
 from typing import Any
 
-from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE
+from harmony_pipeline.market.session_tables import FIRST_DATE, LAST_DATE
 from harmony_pipeline.portfolio.settings import SharedAccountSettings
 from harmony_pipeline.risk.strategy_terms import looser_limits
 from harmony_pipeline.settings_model import SettingsModel

@@ -12,7 +12,7 @@ from harmony_pipeline.config import load_settings
 from harmony_pipeline.error_messages import is_failure
 from harmony_pipeline.log import record_failure
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.live import run_session_here
+from harmony_pipeline.stages.session_runs import run_session_here
 
 
 def main(file: str, day: str) -> int:

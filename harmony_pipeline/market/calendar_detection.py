@@ -16,8 +16,9 @@ from datetime import date, timedelta
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.calendars import CURRENCIES, METALS, ROUND_THE_CLOCK, Calendar
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.file_clock import file_clock
+from harmony_pipeline.market.session_tables import CURRENCIES, METALS, ROUND_THE_CLOCK
 from harmony_pipeline.market.timeframe_detection import Spacing, guess_timeframe
 from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 

@@ -58,6 +58,6 @@ def _made_from() -> str:
         except metadata.PackageNotFoundError:
             version = "none"
         found.update(f"{package} {version}\n".encode())
-    for source in ("calendars.py", "calendar_exceptions.py"):
+    for source in ("session_tables.py", "calendar_exceptions.py"):
         found.update(Path(__file__).with_name(source).read_bytes())
     return found.hexdigest()[:16]

@@ -11,8 +11,9 @@ that were settled by the start of the first of them, and nothing later (Lopez de
 
 from datetime import UTC, datetime, timedelta
 
-from harmony_pipeline.market.calendars import FIRST_DATE, LAST_DATE, Calendar
+from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import find_slots
+from harmony_pipeline.market.session_tables import FIRST_DATE, LAST_DATE
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 

@@ -377,7 +377,7 @@ def test_a_session_process_that_is_killed_is_told_by_its_supervisor(
         SessionProcessFailed,
         run_session_process,
     )
-    from harmony_pipeline.stages import live
+    from harmony_pipeline.stages import session_runs
     from harmony_pipeline.stages.context import PipelineContext
 
     def killed(state: Path, day: date, _command: object, *_hung: object) -> None:
@@ -387,10 +387,10 @@ def test_a_session_process_that_is_killed_is_told_by_its_supervisor(
 
     with hook() as server:
         monkeypatch.setenv("HARMONY_ALERT_WEBHOOK", server.url)
-        monkeypatch.setattr(live, "run_session_process", killed)
+        monkeypatch.setattr(session_runs, "run_session_process", killed)
         pipeline = PipelineContext(with_alerts(tmp_path, channels=["webhook"]))
         with pytest.raises(SessionProcessFailed, match="code -9"):
-            live._in_own_process(pipeline, DAYS[0])
+            session_runs.run_session_in_process(pipeline, DAYS[0])
         assert [body["kind"] for _, body in server.got] == ["process_died"]
 
 

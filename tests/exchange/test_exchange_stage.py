@@ -25,7 +25,7 @@ from harmony_pipeline.session.exchange_books import ExchangeComparison, compare_
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import Reconciliation, reconcile
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.stages import ingest, live, market, research
+from harmony_pipeline.stages import ingest, market, research, session_runs
 from harmony_pipeline.stages.alpaca_session import connect
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.exchange import exchange_over
@@ -146,7 +146,7 @@ def paced_session(
         driver = threading.Thread(target=pacing.run)
         driver.start()
         try:
-            result = live.run_session_here(there, day.isoformat(), require_promoted=False)
+            result = session_runs.run_session_here(there, day.isoformat(), require_promoted=False)
         finally:
             over.set()
             driver.join()
@@ -181,7 +181,7 @@ def test_a_session_of_the_live_stage_trades_at_the_exchange(
     assert books.differences == ()
     assert books.orders == len(exchange.venue.orders) > 6
     assert reconciled.differences == ()
-    here = live.run_session_here(pipeline, "2024-03-05", require_promoted=False)
+    here = session_runs.run_session_here(pipeline, "2024-03-05", require_promoted=False)
     assert here is not None
     same = ("order", "timestamp", "side", "quantity", "price", "fee", "liquidity")
     assert rows_of(result.fills, same) == rows_of(here.fills, same)
@@ -204,7 +204,7 @@ def test_a_day_that_is_over_at_the_exchange_is_not_begun(
         exchange.step(6)
         there = PipelineContext(settings_at(pipeline, exchange))
         with pytest.raises(NotReady, match="2024-03-05 is over: it ended at 21:00 UTC") as raised:
-            live.run_session_here(there, "2024-03-05", require_promoted=False)
+            session_runs.run_session_here(there, "2024-03-05", require_promoted=False)
     assert "2024-03-05 is over" in (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
     assert "the exchange's clock says 2024-03-05 21:00." in str(raised.value)
     with open_ledger(there) as ledger:
@@ -267,7 +267,7 @@ def test_a_recorded_session_is_replayed_by_its_id(
     lake_of_a_market: PipelineContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = lake_of_a_market
-    result = live.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
+    result = session_runs.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
     assert result is not None
     context: Any = SimpleNamespace(obj=pipeline.settings)
     _replay_recorded(context, result.session_id, alone=True)
@@ -297,11 +297,11 @@ def test_wrong_keys_and_no_keys_are_one_line_and_no_session(
             monkeypatch.delenv(name, raising=False)
         pipeline = PipelineContext(settings)
         with pytest.raises(ConfigError, match="neither in the environment nor in a file"):
-            live.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
+            session_runs.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
         monkeypatch.setenv("ALPACA_API_KEY", "PKWRONG")
         monkeypatch.setenv("ALPACA_SECRET_KEY", "wrong")
         with pytest.raises(ConfigError, match="refused the keys"):
-            live.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
+            session_runs.run_session_here(pipeline, DAY.isoformat(), require_promoted=False)
         assert exchange.venue.orders == {}
 
 
@@ -351,5 +351,5 @@ def test_addresses_are_settings_under_both_spellings(tmp_path: Path) -> None:
 
 
 def test_the_factory_is_the_one_that_the_word_names() -> None:
-    assert live._factory("alpaca") is connect
+    assert session_runs.connection_factory("alpaca") is connect
     assert "ALPACA_API_KEY" not in os.environ or os.environ["ALPACA_API_KEY"]

@@ -25,7 +25,7 @@ from harmony_pipeline.log import (
 )
 from harmony_pipeline.stages import ingest, instruments, market, research
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.live import run_session_here
+from harmony_pipeline.stages.session_runs import run_session_here
 from harmony_pipeline.testing.tiny import tiny_settings
 
 CANARIES = {

@@ -24,11 +24,11 @@ from harmony_pipeline.session.stream import ReplayStream
 from harmony_pipeline.stages import (
     data_checks,
     ingest,
-    live,
     look_ahead_checks,
     market,
     news,
     research,
+    session_runs,
 )
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.models import training_recipe
@@ -240,7 +240,7 @@ def test_a_live_session_is_refused_in_one_line(spoken, tmp_path):
     other = PipelineContext(settings.model_copy(update={"session": session}))
     plan, bars = plan_of(other, Ledger(tmp_path / "l.sqlite"), spoken.sessions()[-2], "paper")
     with pytest.raises(ConfigError, match="no stream of headlines") as refusal:
-        live._run(other, plan, bars, Ledger(tmp_path / "l.sqlite"))
+        session_runs._run(other, plan, bars, Ledger(tmp_path / "l.sqlite"))
     assert "\n" not in str(refusal.value)
 
 

@@ -12,7 +12,7 @@ import math
 
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
 from harmony_pipeline.kernel import kernel
-from harmony_pipeline.market.validation.history import Limits
+from harmony_pipeline.market.validation.judged_bar import Limits
 from harmony_pipeline.market.validation.symbol_state import (
     BARS,
     CLOSE,

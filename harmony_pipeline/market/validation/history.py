@@ -1,7 +1,8 @@
 """Rules that compare a bar with what came before it.
 
-Each rule is a function of (state, bar). Only `remember` and `remember_scale` change the state. No
-rule uses a later bar: the two late rules report at a later bar about an earlier one.
+Each rule is a function of (state, bar). Only `remember` (and `remember_scale` of price_scale.py)
+changes the state. No rule uses a later bar: the two late rules report at a later bar about an
+earlier one. Prices on another scale are the subject of price_scale.py.
 
 Bad prints. A price is a bad print when it departs by more than `max_bar_return` from the previous
 regular close *and* from the bar's own close, while those two agree within a quarter of it and no
@@ -9,33 +10,18 @@ split explains it. A high alone must depart by half as much again. IBM's open of
 2002-12-23, between closes of 79.82 and 80.46, is one. A bar that *closes* far away is kept, since
 only later bars could separate an error from a crash: AIG lost 61 % on 2008-09-15.
 
-Wrong scale. A price is refused when it is 10, 100 or 1000 times (or that part of) the prices beside
-it, within 25 %:
-    a high or low against both the open and the close, which lie within a factor of 2;
-    an open against both the close before and the bar's own close, which lie within a factor of 2;
-    a close against the close before, unless the volume explains it (below), the symbol was absent
-    for `reuse_sessions`, or `scale_bars` bars in a row were refused at that level. Such a level has
-    lasted and is reported as `wrong_unit` and `changed_unit` are.
-
-A split or a new issuer moves the volume the other way: at 1/10 of the price, 10 times the shares.
-News bring a volume far above any before. Let v be the bar's volume over the usual one and r the
-power of ten. A fall is accepted when v >= 1 / sqrt(r). A rise is accepted when the volume is at
-least 3 times the largest bar, or when the bar is the first regular one of a session with v <= 1 /
-sqrt(r). Without volumes no move is accepted. Before a symbol's first regular close no close is
-refused. At the bar itself no more can be known. The first bars at a level that lasts are lost, at
-most `scale_bars` of them, and never a later one.
-
 Jumps. A jump is the open of a regular bar over the last regular close, in today's shares. The first
 match counts: ticker_reuse, wrong_unit, split_like_jump. News differ from a split by a wide bar and
 a turnover far above any bar before (AAPL 2000-09-29, AIG 2008-09-16).
 """
 
 import math
-from typing import NamedTuple
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.market.validation.catalog import NUMBER
+from harmony_pipeline.market.validation.judged_bar import JudgedBar, Limits
+from harmony_pipeline.market.validation.price_scale import UNIT, power_of_ten, wrong_scale
 from harmony_pipeline.market.validation.symbol_state import (
     BARS,
     CLOSE,
@@ -54,7 +40,6 @@ from harmony_pipeline.market.validation.symbol_state import (
     SAME_OPEN,
     SAME_VOLUME,
     SCALE_BARS,
-    SCALE_CLOSE,
     SEEN,
     SESSION_DAY,
     SPIKE_BASE,
@@ -68,7 +53,6 @@ from harmony_pipeline.market.validation.symbol_state import (
     remember_return,
     remember_volume,
     return_z,
-    usual_volume,
     volume_level_change,
     volume_z,
 )
@@ -92,15 +76,12 @@ _AGREEMENT = 0.25
 # times max_bar_return for a high alone: small stocks do run up 60 % and fade within a day
 _SPIKE = 1.5
 _CAME_BACK = 0.25  # of a spike that may be left when it counts as taken back
-_UNIT = 1.25  # how far a jump may be from a power of ten
-_VOLUME_UNIT = 1.6  # the same for a level of volume, which is never the same twice
+# how far a level of volume, which is never the same twice, may be from a power of ten
+_VOLUME_UNIT = 1.6
 _STAYED = 2.0  # and how far the level may wander while a changed unit is being watched
 # a symbol of which more bars than this part have no volume has a feed without volumes, which has
 # one note
 _OFTEN_IDLE = 0.5
-_FAR = 5.0  # a price within this factor of another is of its scale
-_BESIDE = 2.0  # and prices within this factor of one another are neighbours
-_NEWS = 3.0  # times the largest volume before, from which a rise of the price is believed
 _RETURN_FLOOR, _VOLUME_FLOOR = 1e-6, 0.25
 # New shares per old one in the splits that companies do declare; reverse ones are the same upside
 # down.
@@ -124,54 +105,6 @@ _SPLIT_RATIOS = (
     50.0,
 )
 _SMALLEST_SPLIT_JUMP = 1.4  # below every ratio by more than its tolerance
-
-
-class Limits(NamedTuple):
-    """The numbers of QualitySettings that kernels compare with.
-
-    The least log return of an outlier is stored as price relatives, so that most bars need no
-    logarithm.
-    """
-
-    max_bar_return: float
-    outlier_z: float
-    outlier_up: float
-    outlier_down: float
-    volume_spike_z: float
-    volume_spike_ratio: float
-    stale_bars: float
-    stale_flat_bars: float
-    split_tolerance: float
-    split_calm: float
-    split_turnover: float
-    reuse_sessions: float
-    reuse_price_factor: float
-    reuse_sessions_alone: float
-    unit_bars: float
-    min_price: float
-    max_price: float
-    max_volume: float
-    scale_bars: float
-    frozen_bars: float
-    frozen_flat_bars: float
-
-
-class JudgedBar(NamedTuple):
-    """One candidate: its values and its position. `day` counts from 1970, `session` is a row of the
-    calendar.
-    """
-
-    stamp: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    vwap: float
-    day: int
-    session: int
-    regular: bool
-    daily: bool
 
 
 @kernel
@@ -206,17 +139,6 @@ def _is_far(
         and (price / now > up or price / now < down)
         and (price / close > up or price / close < down)
     )
-
-
-@kernel
-def power_of_ten(ratio: float, within: float) -> float:
-    """The nearest of 10, 100, 1000 and their inverses, when `ratio` is near one; else 0."""
-    if not (ratio > 5.0 or ratio < 0.2):
-        return 0.0
-    for power in (10.0, 100.0, 1000.0, 0.1, 0.01, 0.001):
-        if power / within <= ratio <= power * within:
-            return power
-    return 0.0
 
 
 @kernel
@@ -276,7 +198,7 @@ def judge_by_history(
         evidence[BAD_PRINT, 1] = state[CLOSE]
         evidence[BAD_PRINT, 0] = max(bar.high / bar.close, bar.close / bar.low)
     if active >> WRONG_SCALE & 1:
-        scale, beside = _wrong_scale(state, limits, bar)
+        scale, beside = wrong_scale(state, limits, bar)
         if scale != 0.0:
             broken |= 1 << WRONG_SCALE
             evidence[WRONG_SCALE, 0], evidence[WRONG_SCALE, 1] = scale, beside
@@ -327,88 +249,6 @@ def _same_prices(state: FloatArray, bar: JudgedBar) -> bool:
 
 
 @kernel
-def _differ_by(price: float, other: float, factor: float) -> bool:
-    """Whether one price is more than `factor` times the other."""
-    return price > factor * other or price * factor < other
-
-
-@kernel
-def _wrong_scale(state: FloatArray, limits: Limits, bar: JudgedBar) -> tuple[float, float]:
-    """(power of ten of a price's error, the neighbouring price that shows it), or (0.0, nan)."""
-    near = state[SAME_CLOSE]
-    if not (bar.high > _FAR * bar.low or _differ_by(bar.close, near, _FAR)):
-        return 0.0, math.nan
-    if not _differ_by(bar.open, bar.close, _BESIDE):
-        for price in (bar.high, bar.low):
-            if _differ_by(price, bar.open, _FAR) and _differ_by(price, bar.close, _FAR):
-                scale = power_of_ten(price / bar.close, _UNIT)
-                scale = scale if scale != 0.0 else power_of_ten(price / bar.open, _UNIT)
-                if scale != 0.0:
-                    return scale, bar.close
-    if math.isnan(near):
-        return 0.0, math.nan
-    now = near / state[SPLITS]
-    if not _differ_by(bar.close, near, _BESIDE) or not _differ_by(bar.close, now, _BESIDE):
-        scale = power_of_ten(bar.open / bar.close, _UNIT)
-        return (
-            (scale, bar.close)
-            if scale != 0.0 and _differ_by(bar.open, near, _FAR) and _differ_by(bar.open, now, _FAR)
-            else (0.0, math.nan)
-        )
-    scale = power_of_ten(bar.close / now, _UNIT)
-    if (
-        scale == 0.0
-        or not _differ_by(bar.close, near, _FAR)
-        or _is_known_level(state, limits, bar, scale)
-        or _is_explained_by_volume(state, bar, scale)
-    ):
-        return 0.0, math.nan
-    return scale, now
-
-
-@kernel
-def _is_known_level(state: FloatArray, limits: Limits, bar: JudgedBar, scale: float) -> bool:
-    """Whether a close on another scale was seen before, has lasted, or follows an absence."""
-    if state[SCALE_BARS] >= limits.scale_bars and not _differ_by(
-        bar.close, state[SCALE_CLOSE], _BESIDE
-    ):
-        return True
-    if math.isnan(state[CLOSE]):  # a few prints before hours are no level
-        return True
-    taken_back = state[UNIT_BARS] > 0.0 and scale * state[UNIT_RATIO] == 1.0
-    absent = bar.session - state[CLOSE_SESSION] - 1.0
-    return (
-        taken_back
-        or absent >= limits.reuse_sessions
-        or not _differ_by(bar.close, state[CLOSE] / state[SPLITS], _FAR)
-    )
-
-
-@kernel
-def _is_explained_by_volume(state: FloatArray, bar: JudgedBar, scale: float) -> bool:
-    """Whether the volume is that of a split or of news."""
-    usual = usual_volume(state)
-    if not (bar.volume > 0.0 and usual > 0.0):
-        return False
-    ratio = bar.volume / usual
-    if scale < 1.0:
-        return ratio >= 1.0 / math.sqrt(scale)
-    if ratio >= _NEWS and bar.volume >= _NEWS * state[LARGEST_VOLUME]:
-        return True
-    return bar.regular and state[CLOSE_DAY] != bar.day and ratio <= 1.0 / math.sqrt(scale)
-
-
-@kernel
-def remember_scale(state: FloatArray, close: float) -> None:
-    """Count a bar that was refused for its scale: how many in a row at one level."""
-    if not _differ_by(close, state[SAME_CLOSE], _FAR):
-        return
-    again = state[SCALE_BARS] > 0.0 and not _differ_by(close, state[SCALE_CLOSE], _BESIDE)
-    state[SCALE_BARS] = state[SCALE_BARS] + 1.0 if again else 1.0
-    state[SCALE_CLOSE] = close
-
-
-@kernel
 def _jump_rules(
     state: FloatArray, limits: Limits, active: int, bar: JudgedBar, evidence: FloatArray
 ) -> int:
@@ -419,16 +259,16 @@ def _jump_rules(
     if (absent >= limits.reuse_sessions and elsewhere) or absent >= limits.reuse_sessions_alone:
         evidence[TICKER_REUSE, 0], evidence[TICKER_REUSE, 1] = absent, previous
         return active & 1 << TICKER_REUSE
-    unit = power_of_ten(jump, _UNIT)
+    unit = power_of_ten(jump, UNIT)
     taken_back = state[UNIT_BARS] > 0.0 and unit * state[UNIT_RATIO] == 1.0
     if (
         (unit > 50.0 or 0.0 < unit < 0.05)
-        and power_of_ten(bar.close / previous, _UNIT) == unit
+        and power_of_ten(bar.close / previous, UNIT) == unit
         and not taken_back
     ):
         evidence[WRONG_UNIT, 0], evidence[WRONG_UNIT, 1] = unit, previous
         return active & 1 << WRONG_UNIT
-    unit = power_of_ten(bar.vwap / bar.close, _UNIT) if bar.vwap > 0.0 else 0.0
+    unit = power_of_ten(bar.vwap / bar.close, UNIT) if bar.vwap > 0.0 else 0.0
     if unit != 0.0:
         evidence[WRONG_UNIT, 0], evidence[WRONG_UNIT, 1] = unit, math.nan
         return active & 1 << WRONG_UNIT
@@ -542,8 +382,8 @@ def _watch_unit(state: FloatArray, limits: Limits, bar: JudgedBar, reused: bool)
     A reused ticker is no changed unit.
     """
     previous = state[CLOSE] / state[SPLITS]
-    unit = 0.0 if reused else power_of_ten(bar.open / previous, _UNIT)
-    if unit != 0.0 and power_of_ten(bar.close / previous, _UNIT) == unit:
+    unit = 0.0 if reused else power_of_ten(bar.open / previous, UNIT)
+    if unit != 0.0 and power_of_ten(bar.close / previous, UNIT) == unit:
         taken_back = state[UNIT_BARS] > 0.0 and unit * state[UNIT_RATIO] == 1.0
         state[UNIT_BASE], state[UNIT_RATIO], state[UNIT_BARS], state[UNIT_STAMP] = (
             previous,

@@ -35,12 +35,11 @@ from harmony_pipeline.market.validation.fast_path import is_uneventful, keep_une
 from harmony_pipeline.market.validation.history import (
     TICKER_REUSE,
     WRONG_SCALE,
-    JudgedBar,
-    Limits,
     judge_by_history,
     remember,
-    remember_scale,
 )
+from harmony_pipeline.market.validation.judged_bar import JudgedBar, Limits
+from harmony_pipeline.market.validation.price_scale import remember_scale
 from harmony_pipeline.market.validation.symbol_state import (
     CLOSE_DAY,
     CLOSE_SESSION,

@@ -11,7 +11,7 @@ from harmony_pipeline.market.periods import DayCut
 from harmony_pipeline.market.quality_settings import QualitySettings
 from harmony_pipeline.market.settings import MarketSettings
 from harmony_pipeline.market.validation.catalog import NUMBER, RULES
-from harmony_pipeline.market.validation.history import Limits
+from harmony_pipeline.market.validation.judged_bar import Limits
 from harmony_pipeline.market.validation.kernel import RuleSelection
 
 

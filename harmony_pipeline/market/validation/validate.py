@@ -33,7 +33,7 @@ from harmony_pipeline.market.timezone_detection import zone_hints
 from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.batch import Batch, Piece, arrange_rows, split_in_halves
 from harmony_pipeline.market.validation.catalog import NUMBER
-from harmony_pipeline.market.validation.history import Limits
+from harmony_pipeline.market.validation.judged_bar import Limits
 from harmony_pipeline.market.validation.kernel import (
     KEPT,
     Rows,
