@@ -8,7 +8,7 @@ functions in the same order; there is no second definition of anything here.
     begin      once a session: securities that ended since the last one
                (session/corporate_actions.py)
     settle     corporate actions, orders at the open, brackets in the range: the exchange's news,
-               symbol by symbol (a real broker's news all at once)
+               symbol by symbol (a real broker's news all at once); then entries at their closes
     mark       positions at the close, breakers, the equity row
     signals    features, signal, probability, of each strategy; with a machine with on_fill only
                now, since it hears what was filled
