@@ -83,20 +83,35 @@ def _check_session(settings: SettingsModel) -> None:
             f"session.portfolio: '{settings.session.portfolio}' is no active portfolio; choose of"
             f" {', '.join(settings.active_portfolios) or 'none: add one under [portfolios]'}"
         )
-    trades = settings.session.broker != "simulated" or settings.session.replay_days > 0
-    for name in settings.session_strategies if trades else ():
-        if settings.labels_of(name).entry == "close":
-            raise ValueError(
-                f'{_entry_key(settings, name)} = "close": entries at closes are backtested alone,'
-                f" since no session has an order for a bar's close, and sessions trade {name}: set"
-                ' it to "open", or session.replay_days = 0 and session.broker = "simulated"'
-            )
+    _check_entries_of_sessions(settings)
     for name in settings.session_strategies if settings.session.portfolio else ():
         if settings.strategies[name].uses_model and name != settings.session.strategy:
             raise ValueError(
                 f"session.portfolio: {name} uses the model, which is that of session.strategy"
                 f" '{settings.session.strategy}': set session.strategy = '{name}', or uses_model ="
                 " false"
+            )
+
+
+def _check_entries_of_sessions(settings: SettingsModel) -> None:
+    """Raises ValueError for entries at closes that no exchange has an order for."""
+    session, market = settings.session, settings.market
+    trades = session.broker != "simulated" or session.replay_days > 0
+    for name in settings.session_strategies if trades else ():
+        if settings.labels_of(name).entry != "close":
+            continue
+        key = f'{_entry_key(settings, name)} = "close"'
+        if market.timeframe != "1Day":
+            raise ValueError(
+                f"{key}: exchanges have an order for the close of a day, and none for that of a"
+                f" bar of {market.timeframe}, and sessions trade {name}: set it to"
+                ' "open", or market.timeframe = "1Day", or session.replay_days = 0 and'
+                ' session.broker = "simulated"'
+            )
+        if session.broker == "alpaca" and market.calendar == "24/7":
+            raise ValueError(
+                f"{key}: a market around the clock has no closing auction, and sessions trade"
+                f' {name} at Alpaca: set it to "open", or session.broker = "simulated"'
             )
 
 

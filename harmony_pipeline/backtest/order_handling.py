@@ -19,6 +19,7 @@ from harmony_pipeline.execution.exchange import (
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.portfolio.decisions import apply_report
 from harmony_pipeline.portfolio.kernel_types import (
+    EXPIRE,
     FILL,
     NO_REASON,
     ORDER_OPEN,
@@ -105,8 +106,10 @@ def _log_report(books: Books, report: Record) -> None:
         books.fill_log[at[FILLS]] = report
         at[FILLS] += 1
     else:
-        # what the range of a bar and its close did is known at its end
-        is_late = report["role"] == STOP or report["role"] == TAKE or order["at_close"] == 1
+        # what the range of a bar and its close did is known at its end; an order for the close that
+        # is canceled before it, as that is done
+        is_late = report["role"] == STOP or report["role"] == TAKE
+        is_late |= order["at_close"] == 1 and report["kind"] == EXPIRE
         known_at = max(report["at"], at[LAST_END]) if is_late else report["at"]
         kind, reason = report["kind"], report["reason"]
         log_event(books, report["ticket"], kind, report["at"], known_at, 0.0, reason)

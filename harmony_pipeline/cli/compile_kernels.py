@@ -320,6 +320,20 @@ def _look_at_a_trade() -> None:
     policy_kernels.drawdown_signal(1.0, 1.0, 0.25)
 
 
+def _meet_a_close() -> None:
+    """An entry at a close in a session, of which a market may have none."""
+    from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
+    from harmony_pipeline.execution.exchange import ExchangeState
+    from harmony_pipeline.portfolio.kernel_types import BAR, RULES, records
+    from harmony_pipeline.portfolio.moments import mark_entry_at
+    from harmony_pipeline.portfolio.state import TradingState
+
+    bars, rules = records(1, BAR), records(1, RULES)
+    books = TradingState.opening(["A"], 0.0).portfolio
+    SimulatedBroker(ExchangeState.empty(["A"]), rules).match_close(bars[0])
+    mark_entry_at(books.positions, books.account, rules, bars, 0)
+
+
 STEPS = {
     "bars": Step(partial(_on_the_market, (_make_bars,))),
     "indicators": Step(partial(_alone, (_fold_every_indicator,))),
@@ -351,6 +365,7 @@ STEPS = {
                 _predict_a_sequence,
                 _predict_by_trees,
                 _look_at_a_trade,
+                _meet_a_close,
             ),
         )
     ),

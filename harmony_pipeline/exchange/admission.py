@@ -14,6 +14,7 @@ from harmony_pipeline.exchange.order_requests import OrderRequest
 from harmony_pipeline.exchange.orders import VenueOrder, exact, plain
 from harmony_pipeline.exchange.refusals import denied, invalid
 from harmony_pipeline.exchange.venue_state import VenueState
+from harmony_pipeline.execution.closing_auction import CUTOFF
 from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY
@@ -172,8 +173,17 @@ def _check_auction(venue: VenueState, request: OrderRequest) -> None:
     evening = timedelta(hours=19)
     if request.time_in_force == "opg" and timedelta(hours=9, minutes=28) <= clock < evening:
         raise denied("opg orders must be submitted after 7:00pm and before 9:28am")
-    if request.time_in_force == "cls" and timedelta(hours=15, minutes=50) <= clock < evening:
-        raise denied("cls orders must be submitted after 7:00pm and before 3:50pm")
+    if request.time_in_force != "cls":
+        return
+    if request.type not in {"market", "limit"}:
+        raise invalid("cls orders must be market or limit orders")
+    calendar, day = venue.market.calendar, local.date()
+    if calendar.is_session(day):
+        until = calendar.session_close(day) - CUTOFF  # 3:50pm, earlier on a shortened day
+        if until <= venue.now and clock < evening:
+            last = until.astimezone(_NEW_YORK)
+            hour = f"{last.hour % 12 or 12}:{last:%M}{'am' if last.hour < 12 else 'pm'}"
+            raise denied(f"cls orders must be submitted after 7:00pm and before {hour}")
 
 
 def _check_opposite(venue: VenueState, request: OrderRequest, closes: bool) -> None:

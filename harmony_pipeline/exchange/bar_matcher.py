@@ -10,7 +10,9 @@ was reached ends with it. Other orders:
     stop            at its price, or at the open behind it; then goes on at the next opens
     stop_limit      like the stop, never beyond its limit; then rests as a limit
     trailing_stop   a stop behind the best price of the bars before
-    opg, cls        at the open of the session's first bar, at the close of its last
+    opg             at the next open
+    cls             at the close of the session's last bar, market orders first; a symbol without
+                    that bar had no auction
 
 An order that came while the bar was under way did not see its open, and a limit of that kind
 trades if the bar closes at or beyond it.
@@ -113,7 +115,7 @@ class BarMatcher:
         self._begin(bar)
         open_orders = {order.id: order for order in orders if order.is_open}
         done: set[str] = set()
-        for order in sorted(open_orders.values(), key=lambda each: each.created_at):
+        for order in sorted(open_orders.values(), key=_turn):
             pair = _pair(order, open_orders)
             if pair is not None:
                 if pair[0].id not in done:
@@ -148,7 +150,7 @@ class BarMatcher:
 
     def _alone(self, order: VenueOrder, bar: MarketBar, moment: int) -> Iterator[Outcome]:
         if order.time_in_force == "cls":
-            if order.type == "market" and bar.regular:
+            if bar.closes and _meets_auction(order, bar.close):
                 yield from self._take(order, bar.close, bar)
             return
         if order.type == "market" or (order.triggered and order.type != "stop_limit"):
@@ -206,7 +208,7 @@ class BarMatcher:
         if quantity > 0.0:
             yield self._fill(order, quantity, reference, maker=False)
         if order.is_open and order.time_in_force in _IMMEDIATE | _AUCTIONS:
-            yield End(order, "expired" if order.time_in_force in _AUCTIONS else "canceled")
+            yield End(order, "canceled")
 
     # --- the compiled functions -------------------------------------------------------------------
 
@@ -273,6 +275,19 @@ def _role(order: VenueOrder) -> int:
     if order.siblings:
         return int(TAKE if order.type == "limit" else STOP)
     return int(EXIT if order.reduces else ENTRY)
+
+
+def _turn(order: VenueOrder) -> tuple[bool, bool, int]:
+    """Whose turn it is in a bar: the close comes last, and there limits do."""
+    at_close = order.time_in_force == "cls"
+    return at_close, at_close and order.limit_price is not None, order.created_at
+
+
+def _meets_auction(order: VenueOrder, price: float) -> bool:
+    """Whether an order takes part in an auction that ends at this price."""
+    if order.limit_price is None:
+        return True
+    return (float(order.limit_price) - price) * order.sign >= 0.0
 
 
 def _at_open(order: VenueOrder, bar: MarketBar) -> bool:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.coins import is_pair, position_name
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.market.calendars import Calendar
 
 _NEEDED = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
@@ -21,7 +22,9 @@ OPENS, ENDS = 0, 1
 
 
 class MarketBar(NamedTuple):
-    """One bar; times in microseconds UTC, `trades` and `vwap` as far as the frame tells them."""
+    """One bar; times in microseconds UTC, `trades` and `vwap` as far as the frame tells them.
+    `closes`: it ends with the session, so that its close is that of the closing auction.
+    """
 
     symbol: str
     at: int
@@ -36,6 +39,7 @@ class MarketBar(NamedTuple):
     factor: float
     volatility: float
     regular: bool
+    closes: bool
 
 
 class Event(NamedTuple):
@@ -77,9 +81,16 @@ class ReplayMarket:
         self._by_name = {position_name(symbol): symbol for symbol in self.symbols}
         stamps = self.frame["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
         ends = self.frame["bar_end"].to_numpy().astype("datetime64[us]").astype(np.int64)
+        self._closes = self._closes_of(stamps, ends)
         self._firsts = np.flatnonzero(np.r_[True, stamps[1:] != stamps[:-1]])
         self._starts = stamps[self._firsts]
         self._ends = np.maximum.reduceat(ends, self._firsts)
+
+    def _closes_of(self, stamps: IntArray, ends: IntArray) -> frozenset[int]:
+        """The closes of the sessions that the bars are of, microseconds UTC."""
+        first, last = (moment(int(each)).date() for each in (stamps.min(), ends.max()))
+        days = self.calendar.schedule(first - timedelta(days=1), last + timedelta(days=2))
+        return frozenset(map(micros, days["close"]))
 
     def symbol_of(self, name: str) -> str:
         """The symbol that a name means: BTC/USD is asked for as BTCUSD, too; other names stay."""
@@ -110,7 +121,7 @@ class ReplayMarket:
             int(self._firsts[moment + 1]) if moment + 1 < len(self._firsts) else self.frame.height
         )
         for row in self.frame.slice(first, stop - first).iter_rows(named=True):
-            yield _bar(row)
+            yield _bar(row, closes=micros(row["bar_end"]) in self._closes)
 
     def begun(self, next_event: int) -> pl.DataFrame:
         """Bars that have opened before event `next_event`."""
@@ -132,10 +143,11 @@ class ReplayMarket:
         return timedelta(microseconds=int(self._ends[0] - self._starts[0]))
 
 
-def _bar(row: dict[str, Any]) -> MarketBar:
+def _bar(row: dict[str, Any], *, closes: bool) -> MarketBar:
     return MarketBar(
         row["symbol"], micros(row["timestamp"]), micros(row["bar_end"]), row["open"], row["high"],
         row["low"], row["close"], row["volume"], int(row["trade_count"] or 1),
         row["close"] if row["vwap"] is None else row["vwap"],
         row["adjustment_factor"], row["volatility"] or 0.0, row["session"] == "regular",
+        closes and row["session"] == "regular",
     )  # fmt: skip

@@ -34,6 +34,7 @@ from harmony_pipeline.portfolio.parameters import TradingRules
 NO_MOMENT = -1
 Trick = Literal["reject", "partial_then_cancel"]
 _NANOS = 1000
+_ENDS = {"day": "expired", "cls": "canceled"}
 
 
 class Venue(VenueState):
@@ -58,6 +59,7 @@ class Venue(VenueState):
         self.next_event = 0
         self.open_moment = NO_MOMENT  # bars that have opened and not ended
         self._stamp = 0
+        self._ended_with: datetime | None = None  # the last close whose orders were ended
         self._made = 0
         self._names: dict[str, str] = {}
         self._dirty: set[str] = set()
@@ -96,6 +98,7 @@ class Venue(VenueState):
         self._time, self.next_event = max(self._time, event.time), event.number + 1
         place = event.number // 2
         bars = list(self.market.bars_of(event.number))
+        self._end_orders_of_the_day()
         if event.kind != ENDS:
             self.open_moment = place
             for bar in bars:
@@ -108,7 +111,7 @@ class Venue(VenueState):
             self._mark(bar.symbol, bar.close, bar.end)
             self.volatility[bar.symbol] = bar.volatility
         self.open_moment = NO_MOMENT
-        self._expire_day_orders()
+        self._end_orders_of_the_day(with_this_close=True)
         self.commit()
         return bars
 
@@ -128,23 +131,26 @@ class Venue(VenueState):
         for outcome in outcomes:
             self._dirty.add(outcome.order.id)
             if isinstance(outcome, Fill):
-                self._fill(outcome, bar.at)
+                at_close = outcome.order.time_in_force == "cls"
+                self._fill(outcome, bar.end if at_close else bar.at)
             elif isinstance(outcome, End):
                 self._end(outcome.order, outcome.status)
         self._dirty.update(order.id for order in found)
 
-    def _expire_day_orders(self) -> None:
+    def _end_orders_of_the_day(self, *, with_this_close: bool = False) -> None:
+        """End what lives until a close that is over: day orders expire, and those for its auction
+        are canceled. `with_this_close`: the bars that end now have met their orders.
+        """
         close = admission.last_close(self.market.calendar, self.now)
-        if (
-            close is None
-            or self._time < micros(close)
-            or admission.in_session(self.market.calendar, self.now)
-        ):
+        if close is None or close == self._ended_with:
             return
-        until = micros(close) * _NANOS
+        if micros(close) == self._time and not with_this_close:
+            return
+        self._ended_with, until = close, micros(close) * _NANOS
         for order in list(self._working()):
-            if order.time_in_force == "day" and order.created_at < until and order.is_open:
-                self._end(order, "expired")
+            ending = _ENDS.get(order.time_in_force)
+            if ending is not None and order.created_at < until and order.is_open:
+                self._end(order, ending)
 
     # --- orders -----------------------------------------------------------------------------------
 

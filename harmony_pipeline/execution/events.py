@@ -19,7 +19,7 @@ import msgspec
 Side = Literal["buy", "sell"]
 Role = Literal["entry", "exit", "stop", "take"]
 OrderKind = Literal["market", "limit", "stop", "stop_limit"]
-TimeInForce = Literal["ioc", "day", "gtc"]
+TimeInForce = Literal["ioc", "day", "gtc", "cls"]
 RiskState = Literal["ACTIVE", "REDUCING", "HALTED"]
 ReconciliationRule = Literal["take", "cancel", "ask", "adopt", "report"]
 

@@ -202,15 +202,21 @@ def mark(position: Record, account: Record, rules: Record, bar: Record) -> None:
     """Value the position at the bar's close and count the bar. Exactly once for each regular bar of
     the symbol.
     """
+    mark_flat(position, rules, bar)
+    if position["quantity"] != 0.0:
+        hold(position, account, rules, bar["close"], bar["date"], bar["factor"])
+    account["equity"] = account["cash"] + account["net_value"]
+
+
+@inlined_kernel
+def mark_flat(position: Record, rules: Record, bar: Record) -> None:
+    """The part of `mark` that is of the symbol's prices alone."""
     if rules["tracks_prices"] == 1:
         track_bar(position, bar)
     position["last_price"] = bar["close"]
     position["last_date"] = bar["date"]
     if position["entry_working"] == 1:  # it waits for a later bar: the symbol is not silent
         position["silent"] = 0
-    if position["quantity"] != 0.0:
-        hold(position, account, rules, bar["close"], bar["date"], bar["factor"])
-    account["equity"] = account["cash"] + account["net_value"]
 
 
 @kernel_without_allocation
@@ -218,8 +224,13 @@ def mark_entry(position: Record, account: Record, rules: Record, bar: Record) ->
     """Value what was entered at the bar's close, if anything was, after `mark`. The session of the
     bar counts as held, the bar does not.
     """
-    if position["quantity"] == 0.0 or position["entry_bar"] != bar["at"]:
-        return
+    if position["quantity"] != 0.0 and position["entry_bar"] == bar["at"]:
+        begin_holding(position, account, rules, bar)
+
+
+@inlined_kernel
+def begin_holding(position: Record, account: Record, rules: Record, bar: Record) -> None:
+    """The first mark of what was entered at the bar's close."""
     position["held_on"] = bar["date"]
     position["sessions_held"] = 1
     position["last_factor"] = bar["factor"]

@@ -7,7 +7,14 @@ than call the protocol's kernels in its order. `accounts` and `reports` have one
 """
 
 from harmony_pipeline.kernel import kernel_without_allocation
-from harmony_pipeline.portfolio.decisions import apply_report, decide, mark
+from harmony_pipeline.portfolio.decisions import (
+    apply_report,
+    begin_holding,
+    decide,
+    mark,
+    mark_entry,
+    mark_flat,
+)
 from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import Records
 from harmony_pipeline.risk.account_rules import begin_account_session
@@ -34,10 +41,28 @@ def begin_moment(positions: Records, accounts: Records, rules: Records, date: in
 def mark_bars(
     positions: Records, accounts: Records, rules: Records, bars: Records, start: int, stop: int
 ) -> None:
-    """`mark` of the bars `bars[start:stop]`, in their order."""
+    """`mark` of the bars `bars[start:stop]`, in their order. What a broker has filled at the close
+    of its bar by now counts as in `mark_entry`: the bar was not held.
+    """
     for i in range(start, stop):
         symbol = bars[i]["symbol"]
-        mark(positions[symbol], accounts[0], rules[symbol], bars[i])
+        position = positions[symbol]
+        after = rules[symbol]["entry_at_close"] == 1 and position["entry_bar"] >= bars[i]["end"]
+        if after and position["quantity"] != 0.0:
+            mark_flat(position, rules[symbol], bars[i])
+            position["silent"] = 0
+            begin_holding(position, accounts[0], rules[symbol], bars[i])
+        else:
+            mark(position, accounts[0], rules[symbol], bars[i])
+
+
+@kernel_without_allocation
+def mark_entry_at(
+    positions: Records, accounts: Records, rules: Records, bars: Records, i: int
+) -> None:
+    """`mark_entry` of the bar `bars[i]`."""
+    symbol = bars[i]["symbol"]
+    mark_entry(positions[symbol], accounts[0], rules[symbol], bars[i])
 
 
 @kernel_without_allocation

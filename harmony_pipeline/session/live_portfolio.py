@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.market.lives import actions_by_new_symbol, symbols_of
+from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
 from harmony_pipeline.portfolio.corporate_actions import (
     apply_action,
     apply_unseen_action,
@@ -65,6 +69,7 @@ from harmony_pipeline.portfolio.moments import (
     decide_moment,
     judge_equity,
     mark_bars,
+    mark_entry_at,
     take_report,
 )
 from harmony_pipeline.portfolio.portfolio_state import PortfolioState
@@ -314,6 +319,10 @@ class LivePortfolio:
         """Value the symbols of `bars[start:stop]` at their close, in that order."""
         mark_bars(self.positions, self.portfolio.account, self._rules, bars, start, stop)
 
+    def mark_entry(self, bars: Records, place: int) -> None:
+        """Value what was entered at the close of `bars[place]`, after its `mark`."""
+        mark_entry_at(self.positions, self.portfolio.account, self._rules, bars, place)
+
     def watch_levels(self, bars: Records) -> None:
         """Where the broker takes no brackets: have positions closed that these bars took to their
         profit, or past their stop.
@@ -424,16 +433,46 @@ class LivePortfolio:
 
     # --- orders -----------------------------------------------------------------------------------
 
-    def apply_fact(self, fact: AnyOrderFact, before: Order, after: Order) -> list[OrderRequest]:
-        """Apply what became of an order; returns the bracket of an entry that is done."""
+    def in_shares_of_today(self, terms: OrderTerms) -> float:
+        """What an order that was decided before the session is for, after the splits since: whole
+        shares, or lots of a divisible unit.
+        """
+        quantity, row = terms.quantity, self.index[terms.slot]
+        unit = whole_unit(self._rules[row]["lot_size"])
+        decided = terms.decided_at.astimezone(ZoneInfo(self._plan.calendar.zone)).date()
+        due = (pl.col("date") > decided) & (pl.col("date") <= self._plan.date)
+        splits = self._plan.actions.filter(due, symbol=terms.symbol, kind="split").sort("date")
+        for ratio in splits["value"]:
+            quantity = float(floor_to_lot(quantity * ratio, unit))
+        return quantity
+
+    def apply_fact(
+        self,
+        fact: AnyOrderFact,
+        before: Order,
+        after: Order,
+        auction: ClosingAuction | None = None,
+    ) -> list[OrderRequest]:
+        """Apply what became of an order; returns the bracket of an entry that is done. auction: of
+        the day, at a broker that has one.
+        """
         if not put_report(self._report, fact, before, after, self.index, self._factor):
             return []
         report = self._report[0]
         position = self.positions[report["symbol"]]
+        at_close = after.terms.time_in_force == "cls" and report["kind"] == FILL
+        if auction is not None and at_close and auction.is_for(after.terms.decided_at):
+            # no earlier than the close, whatever its stamp: its bar is not held
+            report["at"] = max(int(report["at"]), micros(auction.close))
         is_leg = after.terms.role in ("stop", "take")
         if report["kind"] == FILL and is_leg and position["exit_reason"] == BY_UNPROTECTED:
             position["exit_reason"] = NO_REASON  # it was reached; the news of its twin came first
         count, closed = self._take_report()
+        if auction is not None and at_close and position["sessions_held"] == 0:
+            day = auction.session_of(after.terms.decided_at, fact.happened_at).toordinal()
+            position["held_on"], position["sessions_held"] = day - _EPOCH_DAY, 1
+            # it is in the shares of that day: its split is behind it, its dividend is another's
+            position["last_date"] = max(int(position["last_date"]), day - _EPOCH_DAY)
         self._keep_trades(closed)
         return self._requests(count)
 

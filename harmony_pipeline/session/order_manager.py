@@ -9,7 +9,8 @@ event. After a crash the same `step` is fed from the ledger (`session/event_repl
 - The gate (`session/order_gate.py`) decides whether an order may leave. It is asked when the order
   is decided, and again when it is sent, because it may have waited, or the books may have come into
   dispute since.
-- An order waits for those that stand in its way at the broker (`session/crossing_orders.py`).
+- An order waits for those that stand in its way at the broker (`session/crossing_orders.py`), one
+  for a closing auction for its day and hours (`session/closing_orders.py`).
 - A position whose bracket ended without a fill is closed (`session/bracket_orders.py`).
 - A broker's fact passes `execution/lifecycle.py` before it changes anything. A fact that the
   lifecycle does not allow is a dispute, and a dispute halts the session.
@@ -25,6 +26,7 @@ import msgspec
 
 from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.closing_auction import Answer, ClosingAuction
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
@@ -40,6 +42,11 @@ from harmony_pipeline.session.bracket_orders import (
     is_leg,
     legs_of,
     of_canceled_leg,
+)
+from harmony_pipeline.session.closing_orders import (
+    ClosingOrders,
+    is_at_close,
+    waits_for_auction,
 )
 from harmony_pipeline.session.crossing_orders import crossing_orders, due_at, is_blocked
 from harmony_pipeline.session.event_replay import OWN_FACTS
@@ -80,6 +87,7 @@ from harmony_pipeline.session.single_stops import kept_here, take_of
 class OrderManager:
     """Orders of one session. `in_process`: the exchange lives in this process and is driven by
     bars. `takes_brackets` False: of a bracket the stop leaves alone (`session/single_stops.py`).
+    `auction`: of the session's day; None: no order for a closing auction leaves.
     """
 
     def __init__(
@@ -89,7 +97,9 @@ class OrderManager:
         in_process: bool,
         stale_after: timedelta,
         takes_brackets: bool = True,
+        auction: ClosingAuction | None = None,
     ) -> None:
+        self._closing = ClosingOrders(auction, portfolio)
         self._takes_brackets = takes_brackets
         self._portfolio = portfolio
         self._in_process = in_process
@@ -268,13 +278,15 @@ class OrderManager:
             both = tuple(terms for terms in both if terms not in answered)
         if not both:
             return
-        reason = self._gate(both[0])
+        reason, hour = self._gate(both[0]), self._hour_of(both[0])
         if reason is not None:
             self._end_unsent(both, reason)
-        elif not self._in_process and self._now - due_at(both[0]) > self._stale_after:
+        elif hour == "late":
             # Decided before a crash or an outage: sent only if the broker has it already.
             self._late[both[0].client_order_id] = both
             self._actions.append(LookUp(both[0].client_order_id))
+        elif hour == "early":
+            self.waiting.append(both[0].client_order_id)
         else:
             self._submit(both)
 
@@ -285,9 +297,23 @@ class OrderManager:
         for terms in both:
             self._take(ev.OrderCanceled(**fact_head(terms, self._now), reason=reason))
 
+    def _hour_of(self, terms: OrderTerms) -> Answer:
+        """Whether an order's moment has not come, is there, or has passed."""
+        if self._in_process:
+            return "open"
+        if is_at_close(terms):
+            return self._closing.answer(terms, self._now)
+        return "late" if self._now - due_at(terms) > self._stale_after else "open"
+
     def _is_blocked(self, terms: OrderTerms) -> bool:
         if not self._takes_brackets and kept_here((terms,)):
             return True
+        if is_at_close(terms) and not self._past.has_answer(terms.client_order_id):
+            answer = self._closing.answer(terms, self._now)
+            if answer == "late":
+                return False  # nothing that it waits for can help it
+            if answer == "early" or not self._is_streaming:
+                return True
         return is_blocked(terms, self.orders.values(), self.waiting, self._now)
 
     def _clear_way(self, terms: OrderTerms) -> None:
@@ -312,7 +338,21 @@ class OrderManager:
             elif order.terms.after_exit and held != 0.0:
                 self._end_unsent([order.terms], "the old position could not be closed")
             else:  # what it waited for is done
-                self._send((msgspec.structs.replace(order.terms, after_exit=False),))
+                self._send_waited(order)
+
+    def _send_waited(self, order: Order) -> None:
+        """Send what has waited; what waited for its day, in the shares of that day."""
+        terms, quantity = order.terms, order.quantity
+        if is_at_close(terms):
+            reason = self._closing.refusal(terms)
+            if reason is not None:
+                self._end_unsent([terms], reason)
+                return
+            if order.adjusted_quantity is None:
+                quantity = self._portfolio.in_shares_of_today(terms)
+            if quantity != order.quantity:
+                self._take(ev.OrderAdjusted(**fact_head(terms, self._now), quantity=quantity))
+        self._send((msgspec.structs.replace(terms, after_exit=False, quantity=quantity),))
 
     def _settle(self) -> None:
         for order in self.orders.values():
@@ -354,6 +394,8 @@ class OrderManager:
         """
         is_needed = is_leg(both[0]) and self._portfolio.is_protected_by(both[0])
         reason = self._gate(both[0]) if is_needed else "its moment has passed"
+        if is_at_close(both[0]):
+            reason = self._closing.too_late(both[0])
         if reason is None:
             self._submit(both)
         else:
@@ -409,6 +451,8 @@ class OrderManager:
         entry = Entry(_key(fact), fact, fact.happened_at, fact.known_at, after, execution)
         self._actions.append(Write((entry,)))
         self.orders[name] = after
+        if name in self.waiting and after.is_open and after.status is not Status.INTENDED:
+            self.waiting.remove(name)  # a process that died had sent it
         self._answer(fact, before, after)
         protects = is_leg(after.terms) and after.terms.symbol not in self._portfolio.in_transit
         if isinstance(fact, ev.OrderCanceled) and protects:
@@ -434,7 +478,7 @@ class OrderManager:
                 self._cancel(order, "the other leg of its bracket ended at the broker")
 
     def _answer(self, fact: AnyOrderFact, before: Order, after: Order) -> None:
-        for request in self._portfolio.apply_fact(fact, before, after):
+        for request in self._portfolio.apply_fact(fact, before, after, self._closing.auction):
             self._request(request)
 
     # --- restart ----------------------------------------------------------------------------------
@@ -465,7 +509,8 @@ class OrderManager:
         for order in orders:
             name = order.client_order_id
             self.orders[name] = self.carried[name] = order
-            if not self._takes_brackets and kept_here((order.terms,)):
+            is_kept = not self._takes_brackets and bool(kept_here((order.terms,)))
+            if is_kept or (not self._in_process and waits_for_auction(order)):
                 self.waiting.append(name)
 
     def working(self) -> list[Order]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from harmony_pipeline.execution.events import OrderTerms, moment
 from harmony_pipeline.execution.order_ids import intent_name, order_id
 from harmony_pipeline.portfolio.kernel_types import (
+    AT_CLOSE,
     ENTRY,
     NO_MODEL,
     ORDER_KINDS,
@@ -50,6 +51,7 @@ def order_terms(
     role_name, is_leg = ROLE_NAMES[role], role in (STOP, TAKE)
     decided_at, entry_at = moment(order["decided_at"]), moment(order["entry_at"])
     name = intent_name(slot, decided_at, role_name)
+    force = AT_CLOSE if role == ENTRY and order["at_close"] == 1 else role
     return OrderTerms(
         client_order_id=client_order_id(plan.session_id, name),
         order_id=order_id(plan.account, name),
@@ -60,7 +62,7 @@ def order_terms(
         kind=ORDER_KINDS[role],  # type: ignore[arg-type]
         limit_price=float(order["level"]) if role == TAKE else None,
         stop_price=float(order["level"]) if role == STOP else None,
-        time_in_force=TIMES_IN_FORCE[role],  # type: ignore[arg-type]
+        time_in_force=TIMES_IN_FORCE[force],  # type: ignore[arg-type]
         parent_id=(
             None
             if role == ENTRY

@@ -43,6 +43,10 @@ class PastOrders:
         self._intended.discard(name)
         return intended
 
+    def has_answer(self, name: str) -> bool:
+        """Whether the broker has answered it."""
+        return name in self._answered
+
     def answered(self, orders: Iterable[OrderTerms]) -> list[OrderTerms]:
         """Those that the broker has answered."""
         found = [terms for terms in orders if terms.client_order_id in self._answered]

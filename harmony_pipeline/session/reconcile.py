@@ -13,6 +13,7 @@ from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.broker_requests import BrokerRequests
+from harmony_pipeline.session.closing_orders import waits_for_auction
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.single_stops import is_kept
@@ -99,6 +100,8 @@ def _orders(working: Iterable[Order], broker: Broker | BrokerRequests) -> list[D
         here, there = ours.get(name), theirs.get(name)
         if there is None and here is not None:
             known = broker.order(name)
+            if known is None and waits_for_auction(here):
+                continue
             word = f"{known.status} with {known.filled_quantity:g} filled" if known else "unknown"
             found.append(
                 Difference(

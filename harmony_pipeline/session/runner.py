@@ -25,6 +25,7 @@ from harmony_pipeline.execution.events import RiskState, RiskStateChanged, micro
 from harmony_pipeline.log import log
 from harmony_pipeline.session.bar_log import BarLog, bar_log_path
 from harmony_pipeline.session.clock import Clock
+from harmony_pipeline.session.closing_orders import check_closing_orders
 from harmony_pipeline.session.freshness import BAR_STREAM, ORDER_STREAM, QUOTE_STREAM, Freshness
 from harmony_pipeline.session.hot_state import HotState
 from harmony_pipeline.session.ledger import Ledger
@@ -48,6 +49,7 @@ from harmony_pipeline.session.trader import Trader
 from harmony_pipeline.session.watch_list import quoted_first
 
 _CANCEL_SECONDS = 10.0
+_AUCTION_SECONDS = 60.0  # between the end of the last bar and what the auction filled
 _LOOK_SECONDS = 0.25  # between two looks at streams and broker while quotes come
 
 
@@ -94,8 +96,10 @@ def run_session(
     supervision: Supervision | None = None,
 ) -> SessionResult:
     """Run, or continue, the plan's session. Raises SessionRunning when another process trades here,
-    NotReady while the kill switch is on.
+    NotReady while the kill switch is on, ConfigError for entries at closes that the broker does not
+    take.
     """
+    check_closing_orders(plan, broker)
     watch = supervision or Supervision()
     with (
         _guarded(plan, watch),
@@ -229,6 +233,7 @@ class _Loop:
             if isinstance(item, Batch):
                 self._freshness = self._freshness.heard(BAR_STREAM, item.end)
                 self._judge()
+                self._await_auction(item)
                 if self._process(item) and hot is not None:
                     trader = self._trader
                     hot.show(item, trader.portfolio.position_rows(), trader.manager.working())
@@ -247,6 +252,23 @@ class _Loop:
             self._telemetry.look(now, self._risk_state)
             self._beat()
         return self._interrupted() or (COMPLETED, None)
+
+    def _await_auction(self, batch: Batch) -> None:
+        """Hear what the closing auction filled before its bar is decided on, as in the backtest: a
+        broker may tell it later than the bar ends. What it tells later still is booked then.
+        """
+        until = time.monotonic() + _AUCTION_SECONDS
+        while (
+            self._watch.is_live
+            and batch.end >= self._close
+            and self._trader.awaits_auction(self._close)
+            and time.monotonic() < until
+            and not self._is_to_end()
+        ):
+            self._trader.poll()
+            self._beat()
+            if self._trader.awaits_auction(self._close):
+                time.sleep(_LOOK_SECONDS)
 
     def _wanted(self) -> tuple[frozenset[str] | None, frozenset[str]]:
         """Symbols whose bars (None: of all) and whose quotes still matter."""
@@ -285,6 +307,11 @@ class _Loop:
         """The heartbeat of the end."""
         self._beat_at = -math.inf
         self._beat()
+
+    def _is_to_end(self) -> bool:
+        """Whether somebody asks the session to stop, or pulled the kill switch."""
+        state = self._watch.state
+        return self._watch.stop.asked or (state is not None and kill_reason(state) is not None)
 
     def _interrupted(self) -> tuple[str, str | None] | None:
         pulled = kill_reason(self._watch.state) if self._watch.state is not None else None

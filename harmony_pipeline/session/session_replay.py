@@ -22,6 +22,7 @@ import polars as pl
 from harmony_pipeline.errors import BrokerUnavailable, NotReady
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
+from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, Event, SubmitOrder
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.session.clock import ReplayClock
@@ -245,6 +246,7 @@ class _RecordedTrader(Trader):
             in_process=False,
             stale_after=self.plan.bar,
             takes_brackets=self.plan.stop_limit_bps is None,
+            auction=ClosingAuction.of(self.plan.calendar, self.plan.date),
         )
         return _ComparingGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self._records

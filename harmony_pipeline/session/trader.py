@@ -8,7 +8,7 @@ functions in the same order; there is no second definition of anything here.
     begin      once a session: securities that ended since the last one
                (session/corporate_actions.py)
     settle     corporate actions, orders at the open, brackets in the range: the exchange's news,
-               symbol by symbol (a real broker's news all at once)
+               symbol by symbol (a real broker's news all at once); then entries at their closes
     mark       positions at the close, breakers, the equity row
     signals    features, signal, probability, of each strategy; with a machine with on_fill only
                now, since it hears what was filled
@@ -26,6 +26,7 @@ from typing import Any
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
+from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import SessionFact, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.portfolio.kernel_types import (
@@ -33,6 +34,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
+from harmony_pipeline.session.closing_orders import is_at_close, takes_closing_orders
 from harmony_pipeline.session.corporate_actions import CorporateActions
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
@@ -133,12 +135,14 @@ class Trader:
             self.quotes.decide_again()
 
     def _make_gateway(self) -> OrderGateway:
-        in_process = isinstance(self.broker, BarDriven)
+        in_process, plan = isinstance(self.broker, BarDriven), self.plan
+        has_auction = not in_process and takes_closing_orders(self.broker)
         manager = OrderManager(
             self.portfolio,
             in_process=in_process,
-            stale_after=self.plan.bar,
-            takes_brackets=self.plan.stop_limit_bps is None,
+            stale_after=plan.bar,
+            takes_brackets=plan.stop_limit_bps is None,
+            auction=ClosingAuction.of(plan.calendar, plan.date) if has_auction else None,
         )
         return OrderGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self.telemetry
@@ -366,6 +370,17 @@ class Trader:
                 self._exchange.match_range(row)
                 self.gateway.receive_reports()
         self.portfolio.mark(bars, marked, len(bars))
+        if self._exchange is not None:
+            self._meet_closes(self._exchange, bars)
+
+    def _meet_closes(self, exchange: BarDriven, bars: Records) -> None:
+        """Entries that wait for a close meet those of the bars, after every open and range."""
+        waits = exchange.awaits_close()
+        for place, symbol in enumerate(bars["symbol"].tolist()):
+            if waits[symbol]:
+                exchange.match_close(bars[place])
+                self.gateway.receive_reports()
+                self.portfolio.mark_entry(bars, place)
 
     def _mark_equity(self, batch: Batch) -> None:
         row = self.portfolio.equity_row()
@@ -396,6 +411,16 @@ class Trader:
         self.gateway.send(self.portfolio.decide(bars))
         if closing:
             self.gateway.send(self.portfolio.flatten(micros(batch.start), micros(batch.end)))
+
+    def awaits_auction(self, until: datetime) -> bool:
+        """Whether an order for a closing auction that is over by then has left and has no end
+        yet.
+        """
+        return self._exchange is None and any(
+            is_at_close(order.terms) and order.terms.decided_at < until
+            for order in self.manager.working()
+            if order.client_order_id not in self.manager.waiting
+        )
 
     # --- between batches --------------------------------------------------------------------------
 

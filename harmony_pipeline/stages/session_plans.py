@@ -306,10 +306,10 @@ def _member(
             " away, or on_fill"
         )
     rules = trading_rules(pipeline, name)
-    if rules.entry_at_close:
+    if rules.entry_at_close and pipeline.timeframe != "1Day":
         raise ConfigError(
-            f"session.strategy = '{name}': entries at closes are backtested alone, as no session"
-            ' has an order for a bar\'s close: set labels.entry = "open" (or'
+            f"session.strategy = '{name}': exchanges have an order for the close of a day, and"
+            f' none for that of a bar of {pipeline.timeframe}: set labels.entry = "open" (or'
             f" strategies.{name}.bracket.entry) to replay or trade it"
         )
     filters = filters_now(pipeline, name, pipeline.calendar.session_open(day))

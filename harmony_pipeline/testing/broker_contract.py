@@ -14,9 +14,9 @@ import pytest
 
 from harmony_pipeline.errors import BrokerRejected
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.brokers.base import Broker
+from harmony_pipeline.execution.brokers.base import Broker, TakesClosingOrders
 from harmony_pipeline.execution.events import CancelOrder, OrderTerms, ReplaceOrder, SubmitOrder
-from harmony_pipeline.execution.lifecycle import Order, Status, apply
+from harmony_pipeline.execution.lifecycle import FINAL, Order, Status, apply
 
 DECIDED = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 
@@ -111,6 +111,16 @@ class BrokerContract:
         assert [(position.symbol, position.quantity) for position in broker.positions()] == [
             (self.symbol, 10.0)
         ]
+
+    def test_an_order_for_the_closing_auction_does_not_trade_before(self, broker: Broker) -> None:
+        if not (isinstance(broker, TakesClosingOrders) and broker.takes_closing_orders()):
+            pytest.skip("this broker takes no orders for closing auctions")
+        broker.submit(SubmitOrder(self.terms(time_in_force="cls")))
+        self.let_trade(broker, self.price)
+        assert not any(isinstance(fact, ev.OrderPartiallyFilled) for fact in broker.updates())
+        found = broker.order("c-1")
+        assert found is not None
+        assert (found.status in FINAL, found.filled_quantity) == (False, 0.0)
 
     def test_a_purchase_costs_cash(self, broker: Broker) -> None:
         if not self.keeps_cash:

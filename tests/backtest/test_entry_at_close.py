@@ -138,6 +138,22 @@ def test_a_bar_without_volume_gives_nothing_and_a_thin_one_a_part():
     assert thin.orders["status"].to_list()[0] == "partially_filled"
 
 
+def test_one_that_is_canceled_before_its_close_is_known_to_be_canceled_then():
+    """By a split that leaves nothing of it, and since the position before could not be left."""
+    halved = [("AAA", DAYS[1], "split", 0.001)]
+    bars = [FLAT, *[(100_000.0, 101_000.0, 99_000.0, 100_000.0)] * 2]
+    split = at_close(market(bars, {0: 1}, factors=[1.0, 0.001, 0.001], actions=halved))
+    kept = at_close(
+        market([FLAT] * 5, {0: 1, 1: 1, 2: -1, 3: -1}, volumes=[1e6, 1e6, 1e6, 100.0, 1e6]),
+        exits="signal",
+        risk={**WIDE, "max_position": 0.2},
+    )
+    for result, at in ((split, day(1)), (kept, day(3))):
+        ended = result.order_events.filter(pl.col("event") == "canceled")
+        (row,) = ended.filter(pl.col("order_id").str.ends_with("entry")).rows(named=True)
+        assert (row["timestamp"], row["known_at"]) == (at, at)
+
+
 def test_an_order_that_is_late_waits_for_the_next_close():
     flat = market([FLAT, BUSY, FLAT, FLAT], {0: 1})
     trade = only_trade(at_close(flat, luck={"latency_bars": 1}))

@@ -76,9 +76,11 @@ def test_a_strategy_has_what_it_says_and_the_rest_of_all(tmp_path):
         (f'{FOLLOW}.risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "strategies.rsi_momentum.risk.sizing: bandit learns the size of one strategy"),
         ('[risk]\nsizing = "bandit"\n[portfolios.two]\nstrategies = ["rsi_momentum"]', "risk.sizing: bandit learns the size of one strategy"),
         ('[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"\n[strategies.maker.risk]\nmax_daily_loss = 0.01', "set risk.max_daily_loss instead"),
-        ('[labels]\nentry = "close"', 'toml: labels.entry = "close": entries at closes are backtested alone'),
-        ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\nbroker = "alpaca"', 'set it to "open", or session.replay_days = 0 and session.broker = "simulated"'),
-        ('[strategies.meta_labelled.bracket]\nentry = "close"', 'strategies.meta_labelled.bracket.entry = "close": entries at closes'),
+        ('[labels]\nentry = "close"', 'toml: labels.entry = "close": exchanges have an order for the close of a day, and none for that of a bar of 15Min, and sessions trade meta_labelled'),
+        ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\nbroker = "alpaca"', 'set it to "open", or market.timeframe = "1Day", or session.replay_days = 0 and session.broker = "simulated"'),
+        ('[labels]\nentry = "close"\n[market]\nsource = "files"\ntimeframe = "1Week"\n[market.files]\npaths = ["x.csv"]', "none for that of a bar of 1Week"),
+        ('[labels]\nentry = "close"\n[session]\nbroker = "alpaca"\n[market]\ntimeframe = "1Day"\ncalendar = "24/7"', 'a market around the clock has no closing auction, and sessions trade meta_labelled at Alpaca: set it to "open", or session.broker = "simulated"'),
+        ('[strategies.meta_labelled.bracket]\nentry = "close"', 'strategies.meta_labelled.bracket.entry = "close": exchanges have'),
         ('[labels]\nentry = "close"\n[session]\nreplay_days = 0\n[strategies.maker]\nuse = "tests:Any"\ndata = "quotes"', 'labels.entry: a bar has a close, and maker acts on quotes: set strategies.maker.bracket.entry = "open"'),
         (f'[session]\nreplay_days = 0\n[strategies.meta_labelled.bracket]\nentry = "close"\n{FOLLOW}]\nuses_model = true', "rsi_momentum uses the model, whose labels have the bracket of session.strategy"),
     ],
@@ -138,7 +140,16 @@ def test_rules_that_are_compared_at_other_fills_than_they_get_are_noted(tmp_path
     assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
 
 
-def test_entries_at_closes_are_for_whoever_no_session_trades(tmp_path):
+@pytest.mark.parametrize("broker", ["simulated", "alpaca", "tests:broker"])
+def test_of_daily_bars_sessions_enter_at_closes(tmp_path, broker):
+    daily = '[market]\ntimeframe = "1Day"\n'
+    text = f'{daily}[labels]\nentry = "close"\n[session]\nbroker = "{broker}"'
+    assert settings_from(tmp_path, text).labels_of("meta_labelled").entry == "close"
+    around = '[market]\ntimeframe = "1Day"\ncalendar = "24/7"\n[labels]\nentry = "close"'
+    assert settings_from(tmp_path, around).labels.entry == "close"
+
+
+def test_of_bars_within_a_day_they_are_for_whoever_no_session_trades(tmp_path):
     of_one = settings_from(tmp_path, f'{FOLLOW}.bracket]\nentry = "close"')
     assert of_one.labels_of("rsi_momentum").entry == "close"
     assert of_one.event_labels.entry == "open"

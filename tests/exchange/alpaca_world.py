@@ -67,7 +67,9 @@ def at_exchange(
     """An exchange with its first minute open, and a broker at it."""
     from exchange.exchange_world import bars
 
-    frame = bars() if prices is None else bars(prices)
+    frame = changes.pop("frame", None)
+    if frame is None:
+        frame = bars() if prices is None else bars(prices)
     with server(frame, **(options or {})) as exchange:
         exchange.step(1)
         made = broker_at(exchange, **changes)

@@ -17,12 +17,12 @@ from harmony_pipeline.execution.events import (
     SubmitOrder,
     micros,
 )
-from harmony_pipeline.portfolio.kernel_types import BAR, records
+from harmony_pipeline.portfolio.kernel_types import BAR, Record, records
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Execution
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
+from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream, SessionBar
 from harmony_pipeline.testing.crashes import Crash, CrashingLedger, Fuse
 
 __all__ = ["Crash", "CrashingLedger", "Fuse"]
@@ -37,6 +37,7 @@ class RemoteExchange:
         self.broker = broker
         self._plan = plan
         self._seen: set[int] = set()
+        self._rows: dict[int, list[tuple[Record, SessionBar]]] = {}
         self.mail: list[AnyOrderFact] = []
         # the world's: it does not start again with us
         self.clock = ReplayClock(plan.calendar.session_open(plan.date))
@@ -46,25 +47,32 @@ class RemoteExchange:
         if micros(batch.start) in self._seen:
             return
         self._seen.add(micros(batch.start))
-        for bar in batch.bars:
-            if bar.session == "regular":
-                row = records(1, BAR)[0]
-                row["at"], row["end"], row["symbol"] = (
-                    micros(bar.start),
-                    micros(bar.end),
-                    self._plan.symbols.index(bar.symbol),
-                )
-                row["open"], row["high"], row["low"], row["close"], row["volume"], row["factor"] = (
-                    bar.open,
-                    bar.high,
-                    bar.low,
-                    bar.close,
-                    bar.volume,
-                    bar.factor,
-                )
-                self.broker.match_open(row)
-                self.broker.match_range(row)
+        for row, _ in self.rows(batch):
+            self.broker.match_open(row)
+            self.broker.match_range(row)
         self.mail.extend(self.broker.updates())
+
+    def rows(self, batch: Batch) -> list[tuple[Record, SessionBar]]:
+        """The regular bars of a batch as records, once for each strategy; the same ones, however
+        often they are asked for.
+        """
+        if micros(batch.start) not in self._rows:
+            count = len(self._plan.symbols)
+            self._rows[micros(batch.start)] = [
+                (self._row(bar, first), bar)
+                for first in range(0, len(self._plan.slots), count)
+                for bar in batch.bars
+                if bar.session == "regular"
+            ]
+        return self._rows[micros(batch.start)]
+
+    def _row(self, bar: SessionBar, first: int) -> Record:
+        row = records(1, BAR)[0]
+        row["at"], row["end"] = micros(bar.start), micros(bar.end)
+        row["symbol"] = first + self._plan.symbols.index(bar.symbol)
+        for name in ("open", "high", "low", "close", "volume", "factor"):
+            row[name] = getattr(bar, name)
+        return row
 
 
 class RemoteBroker:

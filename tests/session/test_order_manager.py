@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from session.days import DAYS, market, plan_of, rules
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BrokerOrder
+from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import OrderTerms, micros
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.session.clock import ReplayClock
@@ -23,9 +25,11 @@ from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_events import (
     Action,
+    BooksCompared,
     Cancel,
     CancelAll,
     CancelUnanswered,
+    CashDoubted,
     Flattening,
     IntentsKept,
     LookUp,
@@ -33,9 +37,12 @@ from harmony_pipeline.session.order_events import (
     OrderEvent,
     OrderLookedUp,
     OrderReported,
+    Restarted,
     SettleDue,
+    StrategyEnded,
     StreamsJudged,
     Submit,
+    SymbolHalted,
     Write,
     fact_head,
 )
@@ -61,7 +68,9 @@ PLANS = {
     "signal": plan_with("signal", reject_probability=0.1, partial_fill_probability=0.2),
     "barriers": plan_with("barriers", reject_probability=0.1, partial_fill_probability=0.2),
     "queue": plan_with("barriers", max_orders_per_minute=1),
+    "closes": plan_with("barriers", entry="close", partial_fill_probability=0.2),
 }
+AUCTION = ClosingAuction.of(PLANS["closes"].calendar, DAY)
 
 
 def batches(plan: SessionPlan, clock: ReplayClock) -> list[Batch]:
@@ -99,7 +108,7 @@ class Orders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.portfolio = LivePortfolio(self.plan, self.plan.opening.portfolio)
-        self.manager = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
+        self.manager = self.make_manager()
         self.batches = iter(BATCHES)
         self.now = self.plan.calendar.session_open(DAY)
         self.streaming = True
@@ -114,6 +123,11 @@ class Orders(RuleBasedStateMachine):
         self.facts: list[Any] = []
 
     # --- the world --------------------------------------------------------------------------------
+
+    def make_manager(self) -> OrderManager:
+        return OrderManager(
+            self.portfolio, in_process=False, stale_after=self.plan.bar, auction=AUCTION
+        )
 
     def feed(self, event: OrderEvent) -> bool:
         actions = self.manager.step(event, self.now, self.streaming)
@@ -160,6 +174,9 @@ class Orders(RuleBasedStateMachine):
             assert name not in self.terms, "an order was submitted twice"
             assert self.written[name].is_open
             assert terms.release_at is None or self.now >= terms.release_at, "it left the queue"
+            if terms.time_in_force == "cls":
+                assert AUCTION.answer(terms.decided_at, self.now) == "open", "no auction takes it"
+                assert self.streaming
             assert self.manager.risk_state(self.streaming) != "HALTED"
             assert self.manager.risk_state(self.streaming) == "ACTIVE" or terms.role != "entry"
         heads = [fact_head(terms, self.now) for terms in action.orders]
@@ -315,7 +332,7 @@ class Orders(RuleBasedStateMachine):
         """A manager restored from its checkpoint goes on as the one that was saved."""
         self.manager.forget_ended()
         saved = self.manager.checkpoint()
-        fresh = OrderManager(self.portfolio, in_process=False, stale_after=self.plan.bar)
+        fresh = self.make_manager()
         fresh.restore(saved)
         assert fresh.checkpoint() == saved
         fresh.step(
@@ -365,6 +382,30 @@ class QueuedOrders(Orders):
         self.receive_reports()
 
 
+class ClosingOrders(Orders):
+    """The same with entries for the closing auction of the day: each waits for the others of its
+    slot, and leaves before the cutoff or never.
+    """
+
+    plan = PLANS["closes"]
+
+    @rule(minutes=st.sampled_from([5, 30]))
+    def wait(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+        self.receive_reports()
+
+    @invariant()
+    def what_is_late_has_ended(self) -> None:
+        if self.streaming and self.now >= AUCTION.cutoff:
+            self.receive_reports()
+        for name in self.manager.waiting:
+            order = self.manager.orders[name]
+            if order.is_open and AUCTION.is_for(order.terms.decided_at) and self.streaming:
+                assert order.terms.time_in_force != "cls" or self.now < AUCTION.cutoff
+
+
+TestClosingOrders = ClosingOrders.TestCase
+TestClosingOrders.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
 TestOrders = Orders.TestCase
 TestOrders.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestQueuedOrders = QueuedOrders.TestCase
@@ -593,3 +634,96 @@ def test_a_bracket_that_somebody_else_takes_away_closes_the_position() -> None:
     world.now = later.end
     roles = [each.role for each in decided(world.portfolio, later, [None, None, None])]
     assert roles == ["exit"]
+
+
+# --- the closing auction --------------------------------------------------------------------------
+
+MORNING = AUCTION.opens + timedelta(hours=12)
+
+
+def waiting_for_its_auction() -> tuple[OrderManager, OrderTerms]:
+    """A manager that took an entry at a close over from the evening before."""
+    plan = PLANS["closes"]
+    portfolio = LivePortfolio(plan, plan.opening.portfolio)
+    manager = OrderManager(portfolio, in_process=False, stale_after=plan.bar, auction=AUCTION)
+    terms = decided(portfolio, BATCHES[0], [1, None, None])[0].terms
+    terms = msgspec.structs.replace(terms, decided_at=AUCTION.previous_close)
+    manager.adopt([Order(terms)])
+    assert manager.waiting == [terms.client_order_id]
+    return manager, terms
+
+
+def sent(actions: list[Action]) -> list[str]:
+    return [
+        terms.client_order_id
+        for action in actions
+        if isinstance(action, Submit)
+        for terms in action.orders
+    ]
+
+
+def test_an_order_for_the_auction_waits_for_its_hour_and_for_the_order_stream() -> None:
+    manager, terms = waiting_for_its_auction()
+    assert manager.step(NewsEnded(), AUCTION.opens - timedelta(microseconds=1)) == []
+    assert manager.step(NewsEnded(), MORNING, is_streaming=False) == []
+    assert sent(manager.step(NewsEnded(), AUCTION.opens)) == [terms.client_order_id]
+    assert manager.waiting == []
+    assert manager.step(NewsEnded(), MORNING) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (StreamsJudged("HALTED", "no bars"), "halted: no bars"),
+        (StreamsJudged("REDUCING", "no bars"), "reducing: no bars"),
+        (SymbolHalted("AAA", "its books"), "AAA is halted: its books"),
+        (BooksCompared(("AAA: 1, 2",)), "halted: the books are not reconciled"),
+        (CashDoubted(doubted=True), "reducing: the broker's cash differs from the ledger's"),
+        (StrategyEnded("other", "it raised"), None),
+        (CancelAll("kill switch"), "kill switch"),
+    ],
+)
+def test_what_the_gate_says_in_the_morning_holds(event: OrderEvent, reason: str | None) -> None:
+    manager, terms = waiting_for_its_auction()
+    told = manager.step(event, MORNING)
+    actions = [*told, *manager.step(NewsEnded(), MORNING)]
+    assert sent(actions) == ([] if reason else [terms.client_order_id])
+    ended = [
+        entry.event
+        for action in actions
+        if isinstance(action, Write)
+        for entry in action.entries
+        if isinstance(entry.event, ev.OrderCanceled)
+    ]
+    assert [fact.reason for fact in ended] == ([reason] if reason else [])
+    entry_working = manager._portfolio.positions[0]["entry_working"]
+    assert entry_working == (reason is None)
+
+
+def test_one_that_the_broker_tells_of_has_left_and_is_not_sent_again() -> None:
+    """A process that died had sent it: it is no longer one that waits, and none to be canceled."""
+    manager, terms = waiting_for_its_auction()
+    manager.step(OrderReported(ev.OrderAccepted(**fact_head(terms, MORNING))), MORNING)
+    assert manager.waiting == []
+    assert sent(manager.step(NewsEnded(), MORNING)) == []
+    assert [order.status for order in manager.working()] == [Status.ACCEPTED]
+
+
+def test_what_the_journal_has_answered_does_not_wait_for_the_stream_again() -> None:
+    manager, terms = waiting_for_its_auction()
+    answered = ev.OrderSubmitted(**fact_head(terms, MORNING))
+    manager.step(Restarted((answered,)), MORNING)
+    assert sent(manager.step(NewsEnded(), MORNING, is_streaming=False)) == [terms.client_order_id]
+
+
+def test_without_an_auction_none_leaves() -> None:
+    plan = PLANS["closes"]
+    portfolio = LivePortfolio(plan, plan.opening.portfolio)
+    manager = OrderManager(portfolio, in_process=False, stale_after=plan.bar)
+    (kept,) = manager.step(decided(portfolio, BATCHES[0], [1, None, None])[0], BATCHES[0].end)
+    assert isinstance(kept, Write)
+    (asked,) = manager.step(IntentsKept(kept.intents), BATCHES[0].end)
+    assert isinstance(asked, LookUp)
+    actions = manager.step(OrderLookedUp(asked.client_order_id, None), BATCHES[0].end)
+    assert not sent(actions)
+    assert not manager.working()

@@ -116,10 +116,31 @@ CASES: dict[str, TradingRules] = {
     "margin account": rules("signal", **BIG, account=CALLED),
     "too many day trades": rules("signal", **BIG, initial_cash=20_000.0, account=COUNTED),
     "sized by the stop": rules("barriers", sizing="stop_distance", cash_buffer=0.8),
+    "closes, brackets": rules("barriers", entry="close"),
+    "closes, reversals": rules("signal", entry="close"),
+    "closes, bad luck": rules(
+        "barriers",
+        entry="close",
+        reject_probability=0.15,
+        partial_fill_probability=0.3,
+        latency_bars=1,
+        late_bar_probability=0.2,
+    ),
+    "closes that touch, one session": rules(
+        "barriers", entry="close", touch="close", vertical="sessions", horizons_bars=(1,)
+    ),
+    "closes, thin": rules("signal", entry="close", max_participation=0.01),
+    "closes, queue": rules("barriers", entry="close", max_orders_per_minute=1),
+    "closes, breakers": rules("signal", entry="close", max_daily_loss=0.002, max_drawdown=0.01),
+    "closes, cash account": rules(
+        "signal", entry="close", **BIG, account={"kind": "cash", "settlement_days": 2}
+    ),
 }
 
 
-SELDOM = ("breakers", "cash account", "too many day trades")
+SELDOM = (
+    "breakers", "cash account", "too many day trades", "closes, breakers", "closes, cash account",
+)  # fmt: skip
 Lived = Callable[[str], tuple[Ledger, list[SessionResult]]]
 
 
@@ -211,6 +232,10 @@ def test_limits_answer_in_the_ledger_and_a_breaker_that_is_lifted_is_told(lived:
         "cash account",
         "margin account",
         "too many day trades",
+        "closes, brackets",
+        "closes, reversals",
+        "closes, bad luck",
+        "closes that touch, one session",
     ],
 )
 def test_the_chain_of_sessions_is_one_long_backtest(

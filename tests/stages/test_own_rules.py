@@ -116,7 +116,9 @@ def test_the_label_of_the_traded_strategy_is_the_trade_by_its_own_bracket(pipeli
     assert ratio.median() == pytest.approx(2.0, rel=0.05)  # 1.6 to 0.8
 
 
-def test_an_entry_at_closes_is_another_configuration_that_no_session_trades(pipeline, tmp_path):
+def test_an_entry_at_closes_within_a_day_is_a_configuration_that_no_session_trades(
+    pipeline, tmp_path
+):
     settings, name = pipeline.settings, "bollinger_reversion"
     chosen = settings.strategies[name]
     own = chosen.model_copy(update={"bracket": BracketSettings(entry="close")})
@@ -136,7 +138,7 @@ def test_an_entry_at_closes_is_another_configuration_that_no_session_trades(pipe
     )
     assert training_recipe(known, 4) != training_recipe(pipeline, 4)
     day = known.sessions()[5]
-    with pytest.raises(ConfigError, match="entries at closes are backtested alone"):
+    with pytest.raises(ConfigError, match="and none for that of a bar of 30Min"):
         plan_of(known, Ledger(tmp_path / "ledger.db"), day, "paper")
 
 

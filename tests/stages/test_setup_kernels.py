@@ -32,6 +32,7 @@ ALONE = {
     "_predict_a_sequence": ("models.gated_recurrence",),
     "_look_at_a_trade": ("risk.policy_kernels",),
     "_predict_by_trees": ("models.tree_margins",),
+    "_meet_a_close": ("execution.exchange", "portfolio.moments"),
 }
 
 

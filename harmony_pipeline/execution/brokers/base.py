@@ -124,6 +124,16 @@ class CountsRequests(Protocol):
 
 
 @runtime_checkable
+class TakesClosingOrders(Protocol):
+    """A broker of an exchange with closing auctions. An order with the time in force `cls` trades
+    in the next auction alone, or not at all: it is never sent on as another order.
+    """
+
+    def takes_closing_orders(self) -> bool:
+        """Whether it does so for every symbol of the session."""
+
+
+@runtime_checkable
 class BarDriven(Protocol):
     """The other half of an exchange that lives in this process: whoever drives it shows it each
     regular bar, in the order of execution/exchange.py.
@@ -137,6 +147,12 @@ class BarDriven(Protocol):
 
     def match_range(self, bar: Record) -> None:
         """Bracket legs meet the bar."""
+
+    def awaits_close(self) -> BoolArray:
+        """By symbol, whether an entry waits for the close of a bar (time in force `cls`)."""
+
+    def match_close(self, bar: Record) -> None:
+        """Such an entry meets the close of the symbol's bar, after opens and ranges of all."""
 
     def split(self, ratio: float, bar: Record) -> None:
         """Before the bar's open: shares and working orders of its symbol become `ratio` times as

@@ -39,6 +39,7 @@ from harmony_pipeline.execution.exchange import (
     MAX_REPORTS,
     ExchangeState,
     dividend_orders,
+    match_close,
     match_open,
     match_range,
     split_orders,
@@ -50,6 +51,7 @@ from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot, whole_
 from harmony_pipeline.portfolio.kernel_types import (
     CANCEL,
     CANCELED,
+    ENTRY,
     EXPIRE,
     FILL,
     MONEY,
@@ -241,6 +243,28 @@ class SimulatedBroker:
             moment(bar["end"]),
         )
 
+    def awaits_close(self) -> BoolArray:
+        """By symbol, whether an entry waits for the close of a bar."""
+        entries = self._exchange.orders[:, ENTRY]
+        return np.asarray((entries["status"] == ORDER_OPEN) & (entries["at_close"] == 1))
+
+    def match_close(self, bar: Record) -> None:
+        """An entry at the close that was there when the bar began meets it, after `match_open` and
+        `match_range` of every symbol.
+        """
+        self._count_others(bar)
+        self._take_reports(
+            match_close(
+                self._exchange.orders,
+                self._exchange.keys,
+                self._rules[bar["symbol"]],
+                bar,
+                self._reports,
+                0,
+            ),
+            moment(bar["end"]),
+        )
+
     def split(self, ratio: float, bar: Record) -> None:
         """Working orders and shares become `ratio` times as many, in whole shares; what is left of
         a share is paid at the bar's open.
@@ -419,6 +443,7 @@ class SimulatedBroker:
         intent["entry_at"] = _micros(terms.entry_decided_at)
         intent["since"] = _micros(terms.entry_bar)
         intent["after_exit"] = int(terms.after_exit)
+        intent["at_close"] = int(self._is_at_close(terms))
         intent["verdict"] = VERDICT_NAMES.index(terms.verdict or "")
         intent["limit"] = REASON_NAMES.index(terms.limit or "")
         intent["release_at"] = _micros(terms.release_at)
@@ -430,6 +455,14 @@ class SimulatedBroker:
             REASON_NAMES.index(terms.reason) if terms.reason in REASON_NAMES else NO_REASON
         )
         return intent
+
+    def _is_at_close(self, terms: OrderTerms) -> bool:
+        """Whether an order is an entry at a close, or a leg that follows such a fill."""
+        if terms.role == "entry":
+            return terms.time_in_force == "cls"
+        rules = self._rules[self._index[terms.slot]]
+        follows = terms.role in ("stop", "take") and terms.decided_at == terms.entry_decided_at
+        return follows and bool(rules["entry_at_close"] == 1)
 
     def _take_reports(self, count: int, known_at: datetime, reason: str | None = None) -> None:
         """Turn the exchange's reports into facts and book them."""

@@ -230,6 +230,8 @@ class AlpacaBroker:
         order = self._latest[self._ids[fact.client_order_id]]
         if order["type"] not in {"market", "stop", "stop_limit"}:
             return fact
+        if order.get("time_in_force") == "cls":  # the auction's price is everybody's
+            return fact
         price = self._reference(fact.symbol, fact.happened_at)
         if price is None:
             return fact
@@ -243,6 +245,10 @@ class AlpacaBroker:
     def reread(self) -> None:
         """The next `updates` reads every order and execution by REST."""
         self._has_gap = True
+
+    def takes_closing_orders(self) -> bool:
+        """Shares have a closing auction, which Alpaca calls `cls`; an order in coins is refused."""
+        return True
 
     def requests_sent(self) -> int:
         """Requests that the calling thread has sent so far, repeated ones too."""

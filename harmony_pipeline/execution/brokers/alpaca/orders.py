@@ -72,6 +72,8 @@ def _simple(terms: OrderTerms, *, is_open: bool, is_short: bool) -> Json:
     whole = float(terms.quantity).is_integer()
     if not whole and is_short:
         raise _refusal(terms, "a fraction of a share cannot be sold short: use whole shares")
+    if terms.time_in_force == "cls":
+        _check_closing(terms, whole=whole)
     body = {
         "symbol": terms.symbol,
         "qty": text_of(terms.quantity),
@@ -85,6 +87,16 @@ def _simple(terms: OrderTerms, *, is_open: bool, is_short: bool) -> Json:
     if terms.kind == "stop":
         body["stop_price"] = text_of(_price(terms, "stop_price"))
     return body
+
+
+def _check_closing(terms: OrderTerms, *, whole: bool) -> None:
+    """Raises BrokerRejected for what Alpaca has no closing order for. Nothing is sent in its place:
+    a fraction would otherwise become a day order, which trades at once.
+    """
+    if not whole:
+        raise _refusal(terms, "closing auctions take whole shares: set costs.lot_size = 1")
+    if terms.kind not in {"market", "limit"}:
+        raise _refusal(terms, f"closing auctions take market and limit orders, not a {terms.kind}")
 
 
 def _of_pair(command: SubmitOrder, *, is_short: bool) -> Json:
@@ -226,6 +238,8 @@ def check_accepted(body: Json, order: Json) -> None:
     expected = {name: body[name] for name in ("symbol", "side", "type", "client_order_id")}
     if "order_class" in body:
         expected["order_class"] = body["order_class"]
+    if body["time_in_force"] == "cls":  # any other would trade before the auction
+        expected["time_in_force"] = "cls"
     wrong = [name for name, value in expected.items() if order.get(name) != value]
     amounts = {
         "qty": body["qty"],
