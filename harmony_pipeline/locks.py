@@ -128,5 +128,5 @@ def _let_go() -> None:
         _close(descriptor)
 
 
-if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+if os.name == "posix":  # there is no fork on Windows
     os.register_at_fork(after_in_child=_let_go)
