@@ -23,7 +23,7 @@ def main() -> None:
     print(f"a fold of ten thousand rows   {time.perf_counter() - started:.3f} s (target 0.5)")
     started = time.perf_counter()
     for row in range(PREDICTIONS):
-        model.predict_one(samples.X[row % samples.X.shape[0]])
+        model.predict(samples.X[[row % samples.X.shape[0]]])
     print(
         f"a prediction of one row       {(time.perf_counter() - started) / PREDICTIONS * 1e6:.0f}"
         " us (target 200)"

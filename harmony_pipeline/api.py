@@ -135,14 +135,14 @@ class OpenLake:
         end: date | datetime | None = None,
     ) -> pl.DataFrame:
         """The rows of a table, of some symbols, with `start <= timestamp < end`; dates are midnight
-        UTC. Bars and what stands beside each bar come by symbol and time, and of them only the
-        partitions that can hold such rows are read. Raises ConfigError for a table, or a column to
-        choose by, that is not there, DataError for a file that cannot be read.
+        UTC. Of bars and what stands beside each bar only the partitions that can hold such rows
+        are read. Raises ConfigError for a table, or a column to choose by, that is not there,
+        DataError for a file that cannot be read.
         """
         import polars as pl
 
         from harmony_pipeline.errors import ConfigError
-        from harmony_pipeline.lake.bar_reader import is_cut_by_time, read_bars
+        from harmony_pipeline.lake.bar_reader import is_cut_by_time, overlapping_keys
         from harmony_pipeline.suggestions import unknown_name
 
         lake = self.pipeline.lake
@@ -155,17 +155,17 @@ class OpenLake:
         names = [symbols] if isinstance(symbols, str) else symbols
         first = None if start is None else _instant(start)
         after = None if end is None else _instant(end)
+        keys = lake.partitions(table)
         if is_cut_by_time(schema):
-            with lake.reading(table):
-                return read_bars(lake, names, first, after, table=table)
-        rows = lake.scan(table)
+            keys = overlapping_keys(keys, first, after)
+        rows = lake.scan(table, keys)
         if names is not None:
             rows = rows.filter(pl.col("symbol").is_in(names))
         if first is not None:
             rows = rows.filter(pl.col("timestamp") >= first)
         if after is not None:
             rows = rows.filter(pl.col("timestamp") < after)
-        with lake.reading(table):
+        with lake.reading(table, keys):
             return rows.collect(engine="in-memory")
 
     def sql(self, query: str, **variables: object) -> pl.DataFrame:

@@ -136,13 +136,6 @@ class TrainedModel:
     def _is_answerable(self, X: FloatArray) -> BoolArray:
         return np.asarray(~(np.isnan(X) & self.card.required_inputs).any(axis=1))
 
-    def predict_one(self, values: FloatArray) -> float:
-        """Calibrated probability of one event from its inputs [inputs], or NaN.
-
-        It has the same bits as in a batch and takes tens of microseconds.
-        """
-        return float(self.predict(np.asarray(values, dtype=np.float64).reshape(1, -1))[0])
-
     def files(self) -> dict[str, bytes]:
         """The artifact: file name -> content. The same model gives the same bytes."""
         return {

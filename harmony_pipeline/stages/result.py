@@ -65,13 +65,6 @@ class StageResult:
             parts=dict(parts),
         )
 
-    def drawn(self) -> dict[str, bytes]:
-        """The pictures, every one of them drawn now."""
-        return {
-            name: picture if isinstance(picture, bytes) else picture()
-            for name, picture in self.pictures.items()
-        }
-
     def part(self, key: str) -> "StageResult":
         """The result of one partition; its counts alone where the stage told no more of it."""
         return self.parts.get(key) or StageResult(

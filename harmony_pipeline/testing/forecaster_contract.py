@@ -216,7 +216,7 @@ class ForecasterContract:
         probability = trained.predict(holes)
         assert np.isfinite(probability[:2]).all()
         assert np.isnan(probability[2])
-        assert np.isnan(trained.predict_one(holes[2]))
+        assert np.isnan(trained.predict(holes[2:])[0])
         assert trained.refusals(holes) == [
             None,
             None,

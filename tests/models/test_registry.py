@@ -50,7 +50,7 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path, forecaster):
     assert loaded.model_id == model.model_id
     assert loaded.card == model.card
     assert np.array_equal(loaded.predict(SAMPLES), model.predict(SAMPLES))
-    assert loaded.predict_one(SAMPLES.X[7]) == model.predict(SAMPLES)[7]
+    assert loaded.predict(SAMPLES.X[7:8])[0] == model.predict(SAMPLES)[7]
 
 
 def test_models_are_listed_in_order(tmp_path, trained):

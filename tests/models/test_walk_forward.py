@@ -410,7 +410,7 @@ def test_a_model_refuses_inputs_that_it_was_not_trained_on():
     with pytest.raises(DataError, match="was trained on the inputs input_0"):
         model.predict(swapped)
     with pytest.raises(DataError, match=r"needs inputs of shape \[rows, 6\]"):
-        model.predict_one(np.zeros(5))
+        model.predict(np.zeros((1, 5)))
 
 
 def test_a_model_remembers_how_its_inputs_are_made():

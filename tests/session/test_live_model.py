@@ -111,7 +111,7 @@ def test_one_event_at_a_time_gives_the_bits_of_the_batch(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
+def test_one_event_alone_has_the_probability_of_the_batch(kind: str, tmp_path: Path) -> None:
     model = trained(kind, regimes=True)
     plan = plan_of(DAYS[1], fresh_ledger(tmp_path), BARS, rules("barriers"))
     from harmony_pipeline.features.compute import compute_features
@@ -132,12 +132,8 @@ def test_predict_one_is_the_session_path(kind: str, tmp_path: Path) -> None:
     }
     for symbol, timestamp, probability, _, _ in batch.iter_rows():
         regime = RegimeHistory.of(REGIMES).at([timestamp])[0]
-        assert (
-            model.predict_one(
-                model.inputs.row(known[symbol, timestamp], sides[symbol, timestamp], regime)
-            )
-            == probability
-        )
+        row = model.inputs.row(known[symbol, timestamp], sides[symbol, timestamp], regime)
+        assert model.predict(row.reshape(1, -1))[0] == probability
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,6 +16,7 @@ from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.model_explanations import permutation_picture
 from harmony_pipeline.stages.model_verification import retrain
 from harmony_pipeline.stages.models import training_recipe
+from harmony_pipeline.stages.result import StageResult
 
 
 def with_model(pipeline, **changes):
@@ -42,19 +43,27 @@ def trained(pipeline):
     return [pipeline.registry.load(each) for each in ids], result
 
 
+def drawn_now(result: StageResult) -> dict[str, bytes]:
+    """The pictures, every one of them drawn."""
+    return {
+        name: picture if isinstance(picture, bytes) else picture()
+        for name, picture in result.pictures.items()
+    }
+
+
 def test_a_regression_trades_through_the_same_stages(copied):
     pipeline = with_model(copied, forecaster="harmony_pipeline.models.ridge:Ridge")
     found, result = trained(pipeline)
     assert all(model.model_id.startswith("ridge-h4-") for model in found)
     assert pipeline.lake.read("predictions")["probability"].is_between(0.0, 1.0).all()
-    drawn = result.drawn()
+    drawn = drawn_now(result)
     assert "permutation importance" in drawn
     assert "SHAP values" not in drawn
 
 
 def test_the_default_is_explained_by_permutation_and_by_shap(copied):
     result = models.model(PipelineContext(copied.settings, again=True), copied.retraining_periods())
-    drawn = result.drawn()
+    drawn = drawn_now(result)
     assert {"feature importance", "permutation importance", "SHAP values"} <= set(drawn)
     assert all(drawn[name].startswith(b"\x89PNG") for name in drawn)
     settings, model_id, read = result.pictures["permutation importance"].given()
@@ -74,7 +83,7 @@ def test_horizons_are_blended_for_the_traded_one_alone(copied):
     assert {tuple(model.card.parameters["horizons"]) for model in found} == {(4, 12)}
     others = pipeline.lake.read("models").filter(horizon=12)
     assert (others["forecaster"] == copied.settings.model.forecaster).all()
-    assert "permutation importance" in result.drawn()
+    assert "permutation importance" in drawn_now(result)
     for horizon, changes in ((4, True), (12, False)):
         # the recipe holds the setting for every horizon, and the other horizons for the traded one
         labels = pipeline.settings.labels.model_copy(update={"horizons_bars": (4, 8, 12)})
@@ -127,7 +136,7 @@ def test_bins_of_the_first_window_are_the_same_alone_and_in_a_backfill(copied):
     horizon = pipeline.settings.trade_horizon
     (recipe,) = set(made.filter(horizon=horizon)["recipe"])
     assert recipe != training_recipe(pipeline, horizon)
-    assert {"permutation importance", "SHAP values"} <= set(result.drawn())
+    assert {"permutation importance", "SHAP values"} <= set(drawn_now(result))
     periods = pipeline.retraining_periods()
     assert look_ahead_checks.scores_vanish_with_shifted_labels(pipeline, periods).is_empty()
     alone = PipelineContext(pipeline.settings, again=True)
