@@ -8,6 +8,7 @@ original order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _FEW = 5_000  # rows that are sorted faster than they are compared in every way
 _SMALL = 20_000  # rows of which all values of a column are compared, or counted, at little cost
+_RUN_ROWS = 100  # of a run on average, from which on runs are put together
 _PLACE, _BEFORE = "_place", "_before"
 
 
@@ -95,7 +97,31 @@ def sort_rows(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     check = _is_plainly_sorted if frame.height <= _FEW else is_sorted
     if frame.height < 2 or check(frame, keys):
         return frame
-    return frame.sort(keys, maintain_order=True)
+    found = _sorted_by_runs(frame, keys) if frame.height > _FEW and len(keys) > 1 else None
+    return frame.sort(keys, maintain_order=True) if found is None else found
+
+
+def _sorted_by_runs(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame | None:
+    """The rows sorted, where they are long runs of one symbol each, in order of time: of partitions
+    that were read one after the other. Runs put one behind the other take a fifth of a sort. None
+    where runs are short, or two of a symbol overlap.
+    """
+    import numpy as np
+
+    first, second = frame[keys[0]], frame[keys[1]]
+    if not _is_plain(first, second):
+        return None
+    stamps = second.to_physical().to_numpy()
+    changes = (first.slice(1) != first.head(-1)).to_numpy()
+    starts = np.flatnonzero(np.append(True, changes | (stamps[1:] <= stamps[:-1])))
+    if starts.size * _RUN_ROWS > frame.height:
+        return None
+    ends, names = np.append(starts[1:], frame.height), first[starts].to_list()
+    order = sorted(range(starts.size), key=lambda run: (names[run], stamps[starts[run]]))
+    for run, later in pairwise(order):
+        if names[run] == names[later] and stamps[ends[run] - 1] >= stamps[starts[later]]:
+            return None
+    return pl.concat([frame[starts[run] : ends[run]] for run in order], rechunk=True)
 
 
 def symbol_ranges(symbols: pl.Series) -> dict[str, tuple[int, int]]:

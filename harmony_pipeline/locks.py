@@ -11,6 +11,7 @@ write of a lake.
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -128,5 +129,5 @@ def _let_go() -> None:
         _close(descriptor)
 
 
-if os.name == "posix":  # there is no fork on Windows
+if sys.platform != "win32":  # there is no fork
     os.register_at_fork(after_in_child=_let_go)

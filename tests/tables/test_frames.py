@@ -1,12 +1,14 @@
 """Joins in time do not trust the order in which rows come."""
 
 from datetime import date, timedelta
+from unittest.mock import patch
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harmony_pipeline import frames
 from harmony_pipeline.frames import is_sorted, join_latest, sort_rows
 
 START = date(2024, 1, 1)
@@ -69,6 +71,28 @@ def test_any_keys_are_sorted_as_polars_sorts_them_also_where_some_are_nothing(ro
     by = given_rows.sort(keys, maintain_order=True)
     assert sort_rows(given_rows, keys).equals(by)
     assert is_sorted(given_rows, keys) == given_rows.equals(by)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["A", "é", "🙂"]), st.integers(0, 9)), max_size=12))
+def test_runs_are_put_together_as_a_sort_would(rows):
+    """Also where they overlap, or share a moment: then by a sort."""
+    given_rows = frame(rows, "at")
+    by = given_rows.sort("symbol", "at", maintain_order=True)
+    with patch.multiple(frames, _FEW=0, _RUN_ROWS=1):
+        assert sort_rows(given_rows, ("symbol", "at")).equals(by)
+        assert sort_rows(given_rows, ("symbol", "at", "at_row")).equals(
+            given_rows.sort("symbol", "at", "at_row")
+        )
+
+
+def test_partitions_that_were_read_one_after_the_other_are_not_sorted_row_by_row(monkeypatch):
+    rows = [(symbol, day) for year in range(3) for symbol in "CAB" for day in range(700)]
+    parts = frame([(symbol, day + 700 * (place // 2_100)) for place, (symbol, day) in
+                   enumerate(rows)], "at")  # fmt: skip
+    by = parts.sort("symbol", "at", maintain_order=True)
+    monkeypatch.setattr(pl.DataFrame, "sort", None)
+    assert sort_rows(parts, ("symbol", "at")).equals(by)
 
 
 def test_polars_alone_goes_wrong_in_silence():
