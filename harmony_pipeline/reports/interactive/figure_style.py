@@ -98,8 +98,8 @@ def rows_shown(values: pl.Series, most: int) -> pl.Series:
         {"place": places, "value": values, "bucket": places * (most // 3) // count}
     )
     kept = frame.group_by("bucket", maintain_order=True).agg(
-        pl.col("place").sort_by("value").first().alias("least"),
-        pl.col("place").sort_by("value").last().alias("greatest"),
+        pl.col("place").sort_by("value", maintain_order=True).first().alias("least"),
+        pl.col("place").sort_by("value", maintain_order=True).last().alias("greatest"),
         pl.col("place").last().alias("last"),
     )
     every = pl.concat([kept["least"], kept["greatest"], kept["last"]])
