@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from harmony_pipeline.exchange import wire
@@ -30,7 +29,6 @@ from harmony_pipeline.execution.coins import base_of, is_pair, position_name
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY
 
-_CENT = Decimal("0.01")
 _SHARES = "XNYS"
 _MOST_ACTIVITIES = 100
 
@@ -276,8 +274,3 @@ def quote_of(venue: Venue, symbol: str) -> Json | None:
         "t": stamp(venue.marked_at[symbol] * 1000), "ax": "V", "ap": price, "as": 1, "bx": "V",
         "bp": price, "bs": 1, "c": ["R"], "z": "C",
     }  # fmt: skip
-
-
-def whole_or_float(value: float) -> Any:
-    """Volumes as Alpaca writes them: whole where they are."""
-    return int(value) if value == int(value) else value

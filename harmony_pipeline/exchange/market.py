@@ -137,11 +137,6 @@ class ReplayMarket:
             return self.frame
         return self.frame.head(int(self._firsts[moment]))
 
-    @property
-    def bar_length(self) -> timedelta:
-        """Length of a bar."""
-        return timedelta(microseconds=int(self._ends[0] - self._starts[0]))
-
 
 def _bar(row: dict[str, Any], *, closes: bool) -> MarketBar:
     return MarketBar(

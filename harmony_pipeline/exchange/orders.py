@@ -4,7 +4,6 @@ Quantities and prices are decimals, times are nanoseconds since 1970 UTC on the 
 Every order that is made gets a stamp of its own, so that pages cut by time lose none.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -181,8 +180,3 @@ def nanoseconds_of(text: str) -> int:
     moment = datetime.fromisoformat(text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(moment.timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0") or 0)
-
-
-def account_fields(fields: Mapping[str, Decimal]) -> Json:
-    """Amounts as Alpaca writes them: text."""
-    return {name: plain(value) for name, value in fields.items()}

@@ -25,11 +25,6 @@ def unauthorized() -> Refused:
     return Refused(401, None, "unauthorized.")
 
 
-def forbidden() -> Refused:
-    """Keys that are wrong."""
-    return Refused(403, FORBIDDEN, "forbidden.")
-
-
 def malformed() -> Refused:
     """A body that is no JSON object."""
     return Refused(400, MALFORMED, "request body format is invalid")

@@ -12,7 +12,7 @@ something leaves the change on disk (`store.py`) before it returns.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid5
@@ -493,8 +493,3 @@ class Venue(VenueState):
         self.configurations, self.blocked = state["configurations"], state["blocked"]
         self.halted, self.tricks = set(state["halted"]), state["tricks"]
         self._dirty.clear()
-
-
-def utc(nanoseconds: int) -> datetime:
-    """A stamp as a datetime, cut to microseconds."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // _NANOS)

@@ -17,7 +17,6 @@ from typing import Any
 
 import polars as pl
 
-CAUSES = ("data", "reject", "signal", "timing", "fill", "fee")
 _REFUSALS = ("rejected", "refused")
 _OUTCOMES = ("status", "reason")
 _MARKS = "equity"
