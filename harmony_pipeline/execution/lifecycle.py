@@ -202,7 +202,8 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def apply(order: Order, event: AnyOrderFact) -> Order:
-    """The order after the event. Pure; an execution that was seen before changes nothing.
+    """The order after the event. Pure; an execution that was seen before changes nothing, nor does
+    the total that a split gave the order, told again.
 
     Raises BrokerContradiction when the table has no such row, when the event belongs to another
     order, or when more would be filled than ordered.
@@ -212,6 +213,8 @@ def apply(order: Order, event: AnyOrderFact) -> Order:
             f"event of order {event.client_order_id} was applied to order {order.client_order_id}"
         )
     if isinstance(event, ev.OrderPartiallyFilled) and event.execution_id in order.executions:
+        return order
+    if isinstance(event, ev.OrderAdjusted) and event.quantity == order.adjusted_quantity:
         return order
     after = TABLE.get((order.status, type(event)))
     if after is None:

@@ -1,8 +1,11 @@
 """Splits, dividends, and the ends and changes of symbols in a running session.
 
 The rules are those of portfolio/corporate_actions.py. Here each is applied at its place among the
-moment's bars, told to an exchange in this process, and written down. A broker outside applies its
-own.
+moment's bars, told to an exchange in this process, and written down.
+
+A broker outside has changed its books before the open, and its first fills may come before the
+first bar. So there the splits and dividends of what is held are applied when the session begins:
+before the books are compared, and before anything is heard.
 """
 
 from collections.abc import Mapping
@@ -27,6 +30,9 @@ from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.stream import Batch
 
+Named = tuple[str, ev.CorporateActionApplied]
+"""What an action did, under its name in the session."""
+
 
 class Trading(Protocol):
     """The session that they happen in: `Trader`."""
@@ -47,6 +53,21 @@ class CorporateActions:
         self._session = session
         broker = session.broker
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
+
+    def apply_over_night(self, now: datetime) -> list[Named]:
+        """As a session begins at a broker outside: apply what came due since the last one to what
+        is held, at the last prices. What ends or changes its symbol today waits for its first bar.
+        Returns what it did, to be written down.
+        """
+        if self._exchange is not None:
+            return []
+        portfolio = self._session.portfolio
+        return [
+            self._fact(applied, now, now)
+            for row, (_, symbol) in enumerate(portfolio.owners)
+            if symbol not in portfolio.in_transit
+            for applied in portfolio.apply_over_night(row, micros(now))
+        ]
 
     def settle_endings(self, batch: Batch, date: int) -> None:
         """Settle what is held in securities that ended since the last session."""
@@ -111,12 +132,16 @@ class CorporateActions:
 
     def _record(self, applied: Record, known_at: datetime, batch: Batch) -> None:
         """Write down what an action or an ending did to a position."""
+        key, fact = self._fact(applied, batch.start, known_at)
+        self._session.note(key, fact, batch.start)
+
+    def _fact(self, applied: Record, happened_at: datetime, known_at: datetime) -> Named:
         portfolio = self._session.portfolio
         kind, row = APPLIED_NAMES[applied["kind"]], int(applied["symbol"])
         strategy, name = portfolio.owners[row]
         is_change = applied["kind"] == CHANGE
         fact = ev.CorporateActionApplied(
-            happened_at=batch.start,
+            happened_at=happened_at,
             known_at=known_at,
             symbol=name,
             action=kind,
@@ -127,8 +152,7 @@ class CorporateActions:
             successor=portfolio.owners[applied["successor"]][1] if is_change else None,
             strategy=strategy,
         )
-        key = f"{kind}:{portfolio.slots[row]}:{int(applied['date'])}"
-        self._session.note(key, fact, batch.start)
+        return f"{kind}:{portfolio.slots[row]}:{int(applied['date'])}", fact
 
     def ended_at(self, batch: Batch) -> int:
         """When orders of an ended symbol are taken back and placed anew: a broker outside cannot be

@@ -8,6 +8,7 @@ or `rsi_momentum/AAPL`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, datetime
 from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -227,6 +228,28 @@ class LivePortfolio:
         """Apply an action of a symbol that has had no bar since; returns what it did (APPLIED)."""
         return self._apply(apply_unseen_action, action, at)
 
+    def apply_over_night(self, row: int, at: int) -> Iterator[Record]:
+        """Apply all that is due by the session's day to what is held, before its first bar; yields
+        what each action did (APPLIED). The row is in the shares of the day from then on.
+        """
+        if self.held(row) == 0.0:
+            return
+        day = self._plan.date
+        for action in self.due_actions(row, day.toordinal() - _EPOCH_DAY):
+            applied = self.apply_unseen_action(action, at)
+            if applied["before"] != 0.0:
+                yield applied
+        self._put_actions_behind(self.positions[row], day)
+
+    @staticmethod
+    def _put_actions_behind(position: Record, day: date) -> None:
+        """Say that a position is in the shares of `day`, whose bars may be to come: its splits up
+        to then are behind it, its dividends are another's. No bar of that day is known by this.
+        """
+        number = day.toordinal() - _EPOCH_DAY
+        if position["last_date"] < number:
+            position["last_date"], position["seen_factor"] = number, 0.0
+
     def _apply(self, kernel: Callable[..., int], action: Record, *more: float) -> Record:
         symbol = action["symbol"]
         position, rules, applied = self.positions[symbol], self._rules[symbol], self._applied[0]
@@ -430,6 +453,8 @@ class LivePortfolio:
             report["price"] = report["reference"] = fact.price
             _, closed = self._take_report()
             self._keep_trades(closed)
+        # the broker counts in the shares of the day
+        self._put_actions_behind(self.positions[symbol], self._plan.date)
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -439,12 +464,36 @@ class LivePortfolio:
         """
         quantity, row = terms.quantity, self.index[terms.slot]
         unit = whole_unit(self._rules[row]["lot_size"])
-        decided = terms.decided_at.astimezone(ZoneInfo(self._plan.calendar.zone)).date()
-        due = (pl.col("date") > decided) & (pl.col("date") <= self._plan.date)
-        splits = self._plan.actions.filter(due, symbol=terms.symbol, kind="split").sort("date")
-        for ratio in splits["value"]:
+        for ratio in self._splits_after(self._day_of(terms.decided_at), terms.symbol):
             quantity = float(floor_to_lot(quantity * ratio, unit))
         return quantity
+
+    def was_split(self, terms: OrderTerms) -> bool:
+        """As the session begins: whether the symbol of an order that works has split since it was
+        decided and since the session before.
+        """
+        decided = self._day_of(terms.decided_at).toordinal()
+        before = max(decided, int(self.account["date"]) + _EPOCH_DAY)
+        return len(self._splits_after(date.fromordinal(before), terms.symbol)) > 0
+
+    def _splits_after(self, day: date, symbol: str) -> pl.Series:
+        """Ratios of the symbol's splits after a day, up to the session's, oldest first."""
+        due = (pl.col("date") > day) & (pl.col("date") <= self._plan.date)
+        splits = self._plan.actions.filter(due, symbol=symbol, kind="split")
+        return splits.sort("date")["value"]
+
+    def _filled_on(self, decided_at: datetime, happened_at: datetime) -> date:
+        """The session of a fill at a broker outside: this one for what was decided since the close
+        before it, whatever its stamp.
+        """
+        calendar, day = self._plan.calendar, self._plan.date
+        if decided_at >= calendar.session_close(calendar.previous_session(day)):
+            return day
+        return self._day_of(happened_at)
+
+    def _day_of(self, moment: datetime) -> date:
+        """By the exchange's clock."""
+        return moment.astimezone(ZoneInfo(self._plan.calendar.zone)).date()
 
     def apply_fact(
         self,
@@ -452,9 +501,12 @@ class LivePortfolio:
         before: Order,
         after: Order,
         auction: ClosingAuction | None = None,
+        *,
+        is_outside: bool = False,
     ) -> list[OrderRequest]:
         """Apply what became of an order; returns the bracket of an entry that is done. auction: of
-        the day, at a broker that has one.
+        the day, at a broker that has one. is_outside: the broker is outside of this process, so
+        that a fill may come before the bar in which it happened.
         """
         if not put_report(self._report, fact, before, after, self.index, self._factor):
             return []
@@ -468,11 +520,14 @@ class LivePortfolio:
         if report["kind"] == FILL and is_leg and position["exit_reason"] == BY_UNPROTECTED:
             position["exit_reason"] = NO_REASON  # it was reached; the news of its twin came first
         count, closed = self._take_report()
-        if auction is not None and at_close and position["sessions_held"] == 0:
-            day = auction.session_of(after.terms.decided_at, fact.happened_at).toordinal()
-            position["held_on"], position["sessions_held"] = day - _EPOCH_DAY, 1
-            # it is in the shares of that day: its split is behind it, its dividend is another's
-            position["last_date"] = max(int(position["last_date"]), day - _EPOCH_DAY)
+        if is_outside and report["kind"] == FILL and after.terms.role == "entry":
+            day = self._filled_on(after.terms.decided_at, fact.happened_at)
+            if auction is not None and at_close:
+                day = auction.session_of(after.terms.decided_at, fact.happened_at)
+                if position["sessions_held"] == 0:
+                    position["held_on"] = day.toordinal() - _EPOCH_DAY
+                    position["sessions_held"] = 1
+            self._put_actions_behind(position, day)
         self._keep_trades(closed)
         return self._requests(count)
 

@@ -478,7 +478,10 @@ class OrderManager:
                 self._cancel(order, "the other leg of its bracket ended at the broker")
 
     def _answer(self, fact: AnyOrderFact, before: Order, after: Order) -> None:
-        for request in self._portfolio.apply_fact(fact, before, after, self._closing.auction):
+        requests = self._portfolio.apply_fact(
+            fact, before, after, self._closing.auction, is_outside=not self._in_process
+        )
+        for request in requests:
             self._request(request)
 
     # --- restart ----------------------------------------------------------------------------------

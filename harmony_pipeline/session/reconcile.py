@@ -4,17 +4,20 @@ The broker is believed, and nothing is corrected here. Each difference is a sent
 can act on; a session that has any does not trade on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
-from harmony_pipeline.execution.brokers.base import Broker
-from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.execution.brokers.base import Broker, BrokerOrder
+from harmony_pipeline.execution.events import OrderAdjusted
+from harmony_pipeline.execution.lifecycle import FINAL, Order
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.closing_orders import waits_for_auction
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.order_events import fact_head
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.single_stops import is_kept
 
@@ -82,17 +85,41 @@ def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation
 
 
 def books_differ(
-    shares: Mapping[str, float], working: Iterable[Order], broker: Broker | BrokerRequests
+    shares: Mapping[str, float],
+    working: Iterable[Order],
+    broker: Broker | BrokerRequests,
+    split: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Sentences about orders and positions on which a session's opening books and the broker
-    disagree.
+    disagree. `split`: names of orders whose symbol has split since: a broker may have ended those,
+    and its news of it is yet to be heard.
     """
-    return tuple(
-        found.sentence for found in (*_orders(working, broker), *_positions(shares, broker))
-    )
+    found = (*_orders(working, broker, split), *_positions(shares, broker))
+    return tuple(each.sentence for each in found)
 
 
-def _orders(working: Iterable[Order], broker: Broker | BrokerRequests) -> list[Difference]:
+def adjustments(
+    working: Iterable[Order],
+    split: Collection[str],
+    broker: Broker | BrokerRequests,
+    now: datetime,
+) -> list[OrderAdjusted]:
+    """The new totals of orders whose symbol has split, as the broker has them: nobody was there
+    when it changed them, and it may tell no one afterwards.
+    """
+    theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
+    return [
+        OrderAdjusted(**fact_head(order.terms, now), quantity=theirs[name].quantity)
+        for order in working
+        if (name := order.client_order_id) in split
+        and name in theirs
+        and theirs[name].quantity != order.quantity
+    ]
+
+
+def _orders(
+    working: Iterable[Order], broker: Broker | BrokerRequests, split: Collection[str] = ()
+) -> list[Difference]:
     ours = {order.client_order_id: order for order in working if not is_kept(order)}
     theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
     found = []
@@ -101,6 +128,8 @@ def _orders(working: Iterable[Order], broker: Broker | BrokerRequests) -> list[D
         if there is None and here is not None:
             known = broker.order(name)
             if known is None and waits_for_auction(here):
+                continue
+            if known is not None and name in split and _ended_unfilled(here, known):
                 continue
             word = f"{known.status} with {known.filled_quantity:g} filled" if known else "unknown"
             found.append(
@@ -142,6 +171,11 @@ def _orders(working: Iterable[Order], broker: Broker | BrokerRequests) -> list[D
                 )
             )
     return found
+
+
+def _ended_unfilled(here: Order, there: BrokerOrder) -> bool:
+    more = there.filled_quantity - here.filled_quantity
+    return there.status in FINAL and abs(more) <= _SHARES
 
 
 def _positions(ours: Mapping[str, float], broker: Broker | BrokerRequests) -> list[Difference]:

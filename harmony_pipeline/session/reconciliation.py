@@ -80,7 +80,7 @@ class Reconciler:
 
     def compare(self, now: datetime) -> list[Found]:
         """Compare now. Nothing is said while the broker does not answer, or before the day's first
-        bar, which may bring a split.
+        bar, which may bring a change of symbol.
         """
         trader = self._trader
         if self._in_this_process or trader.cursor is None:

@@ -29,6 +29,7 @@ from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.event_replay import REPEATED
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import copy_earlier
+from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_events import (
     Entry,
@@ -136,6 +137,11 @@ class _Records:
                 )
         return written
 
+    @property
+    def left(self) -> list[Event]:
+        """What has not come yet."""
+        return [event for _, event in self._recorded[self._next :]]
+
     def end(self) -> None:
         """Raises _Differs when something that was written did not come."""
         if self._next < len(self._recorded):
@@ -186,12 +192,13 @@ class _BrokerReplay:
         frame, clock = day_bars(self._plan, bars), ReplayClock(_started(written))
         broker = _WrittenBroker(self._plan, self._copy)
         self.trader = _RecordedTrader(self._plan, self._copy, broker, clock, self._records)
+        broker.portfolio = self.trader.portfolio
         self.trader.begin()
         self.trader.signals.expect_hung(written)
         gateway = self.trader.gateway
         broker.gateway = gateway
         # what was heard after a mark is not heard before it
-        gateway.recover(written, also=(ev.EquityMarked, ev.PositionAdopted))
+        gateway.recover(self._records.left, also=(ev.EquityMarked, ev.PositionAdopted))
         for batch in _batches(frame, clock, written):
             self._hear(gateway)
             self.trader.process(batch)
@@ -278,6 +285,7 @@ class _WrittenBroker:
     def __init__(self, plan: SessionPlan, ledger: Ledger) -> None:
         self._plan, self._ledger = plan, ledger
         self.gateway: OrderGateway | None = None
+        self.portfolio: LivePortfolio | None = None
 
     def submit(self, command: SubmitOrder) -> BrokerOrder:
         """Raises _Differs: what was sent has its answer in the ledger."""
@@ -314,13 +322,9 @@ class _WrittenBroker:
         ]  # fmt: skip
 
     def positions(self) -> list[BrokerPosition]:
-        """What the plan opens with."""
-        opening = self._plan.opening
-        return [
-            BrokerPosition(symbol, float(row["quantity"]))
-            for symbol, row in zip(opening.symbols, opening.portfolio.positions, strict=True)
-            if row["quantity"] != 0.0
-        ]
+        """What the session holds."""
+        assert self.portfolio is not None
+        return [BrokerPosition(*held) for held in self.portfolio.shares().items()]
 
     def account(self) -> BrokerAccount:
         """Not known."""

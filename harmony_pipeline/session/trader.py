@@ -5,8 +5,8 @@ Replayed against the simulated exchange, a day gives the same orders, fills, pri
 to the cent, as `run_backtest` of that day from the same opening state. Both run the same compiled
 functions in the same order; there is no second definition of anything here.
 
-    begin      once a session: securities that ended since the last one
-               (session/corporate_actions.py)
+    begin      once a session: at a real broker the splits and dividends of what is held; with the
+               first bar, securities that ended since the last one (session/corporate_actions.py)
     settle     corporate actions, orders at the open, brackets in the range: the exchange's news,
                symbol by symbol (a real broker's news all at once); then entries at their closes
     mark       positions at the close, breakers, the equity row
@@ -44,6 +44,7 @@ from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.order_events import (
     BooksCompared,
     Flattening,
+    OrderReported,
     StrategyEnded,
     StreamsJudged,
 )
@@ -51,7 +52,7 @@ from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quote_decisions import QuoteDecisions
-from harmony_pipeline.session.reconcile import books_differ
+from harmony_pipeline.session.reconcile import adjustments, books_differ
 from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
 from harmony_pipeline.session.telemetry import OFF, Telemetry
@@ -160,11 +161,16 @@ class Trader:
         now = self.clock.now()
         plan = self.plan
         carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
+        applied = self._actions.apply_over_night(now)
         shares, known = self._actions.books_after_lives(carried)
+        adjusted: list[ev.OrderAdjusted] = []
         found: tuple[str, ...] = ()
         if self._exchange is None:
             with self.telemetry.reconciliation() as span:
-                found = books_differ(shares, known, self.gateway.requests)
+                split = {o.client_order_id for o in known if self.portfolio.was_split(o.terms)}
+                found = books_differ(shares, known, self.gateway.requests, split)
+                if split:
+                    adjusted = adjustments(known, split, self.gateway.requests, now)
                 span.set("harmony.reconciliation.differences", len(found))
         with self.ledger.transaction():
             started = ev.SessionStarted(
@@ -174,10 +180,14 @@ class Trader:
                 previous_session_id=plan.previous_session_id, strategies=plan.sleeves.strategies,
             )  # fmt: skip
             self.gateway.record("session_started", started, now, now)
+            for name, fact in applied:
+                self._record(name, fact, now)
             for order in carried.values():
                 if self.ledger.order(order.client_order_id) is None:
                     self.ledger.adopt_order(self.session_id, order, now)
             self.manager.adopt(carried.values())
+            for changed in adjusted:
+                self.gateway.handle(OrderReported(changed))
             if self._exchange is None:  # one in this process has its books from us
                 self.gateway.handle(BooksCompared(found))
             for member in plan.members:

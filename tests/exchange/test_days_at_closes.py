@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pytest
 from exchange.alpaca_world import HeardBroker, settings
 from exchange.exchange_world import KEYS
 from session import daily_market as days
@@ -17,8 +19,10 @@ from harmony_pipeline.exchange.venue import Venue
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.session.alpaca_bars import fees_of
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import day_bars
+from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
@@ -29,6 +33,7 @@ CHOSEN = days.closing_rules(
     horizons_bars=(1,),
 )  # fmt: skip
 TRADED = days.DAYS[:6]  # before the split
+OVER_THE_SPLIT = days.DAYS[3:9]
 
 
 def minutes_of(daily: pl.DataFrame) -> pl.DataFrame:
@@ -43,7 +48,7 @@ def minutes_of(daily: pl.DataFrame) -> pl.DataFrame:
     ):
         close = pl.col("bar_end") - MINUTE
         first = pl.col("session_date").replace_strict(
-            {day: days.CALENDAR.session_open(day) for day in TRADED},
+            {day: days.CALENDAR.session_open(day) for day in days.DAYS},
             return_dtype=pl.Datetime("us", "UTC"),
         )
         frames.append(
@@ -80,6 +85,70 @@ class ExchangeDay:
         yield Quiet(clock.now())
 
 
+def split_over_night(venue: Venue, symbol: str, ratio: int) -> None:
+    """As Alpaca does: shares and open orders are changed, and no update tells of it."""
+    more = venue.books.shares(symbol) * (ratio - 1)
+    venue.books.post(0, f"held:{symbol}", f"market:{symbol}", symbol, more)
+    for order in venue.orders.values():
+        if order.symbol == symbol and order.is_open:
+            order.qty *= ratio
+            for name in ("limit_price", "stop_price"):
+                price = getattr(order, name)
+                if price is not None:
+                    setattr(order, name, (price / ratio).quantize(Decimal("0.01")))
+
+
+def test_a_split_of_what_is_held_through_alpaca_takes_the_course_of_the_backtest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubled = days.ACTIONS.with_columns(
+        value=pl.when(pl.col("kind") == "split").then(2.0).otherwise("value")
+    )
+    monkeypatch.setattr(days, "ACTIONS", doubled)
+    monkeypatch.setattr(days, "DAYS", OVER_THE_SPLIT)
+    chosen = days.closing_rules(
+        half_spread_bps=0.0, impact_coefficient=0.0, profit_take=30.0, stop_loss=30.0
+    )
+    daily = days.daily_bars(missing=0.0).with_columns(volume=pl.lit(1e6))
+    daily = daily.filter(pl.col("session_date") <= OVER_THE_SPLIT[-1])
+    ledger = fresh_ledger(tmp_path / "days")
+    minutes = minutes_of(daily.filter(pl.col("session_date") >= OVER_THE_SPLIT[0]))
+    made = Venue(ReplayMarket(minutes, days.CALENDAR), chosen)
+    results = []
+    with ExchangeServer(made, KEYS, requests_per_minute=1_000_000) as exchange:
+        for day in OVER_THE_SPLIT:
+            if day == days.SPLIT_DAY:
+                assert made.books.shares("AAA")
+                split_over_night(made, "AAA", 2)
+            plan = days.plan_of(day, ledger, daily, chosen, threshold=0.0)
+            results.append(session(plan, ledger, daily, exchange))
+            held = {symbol: float(shares) for symbol, shares in made.books.holdings()}
+            assert held == results[-1].shares
+    whole = whole_backtest(tmp_path, daily, chosen, threshold=0.0)
+    columns = ["order_id", "symbol", "side", "quantity", "price", "fee"]
+    found = pl.concat(result.fills for result in results).select(columns).sort(columns)
+    assert found.equals(whole.fills.select(columns).sort(columns))
+    assert_same_positions(results[-1], whole)
+    events = pl.concat(result.tables["session_events"] for result in results)
+    assert "books_differed" not in set(events["kind"])
+    opened = events.filter(pl.col("kind") == "books_reconciled")["detail"]
+    assert set(opened.str.json_path_match("$.differences")) == {"[]"}
+    adjusted = events.filter(pl.col("kind") == "adjusted")
+    assert set(adjusted["symbol"]) == {"AAA"}
+
+
+def session(
+    plan: SessionPlan, ledger: Ledger, daily: pl.DataFrame, exchange: ExchangeServer
+) -> SessionResult:
+    """A day's."""
+    before = exchange.trade_stream.sent
+    broker = HeardBroker(settings(exchange, clock_seconds=1e6), Keys(*KEYS), fees_of(plan))
+    broker.exchange, broker.started = exchange, before
+    live = Supervision(is_live=True, stale_after_seconds=1e9)
+    stream = ExchangeDay(plan, daily, exchange, broker)
+    return run_session(plan, ledger, broker, stream, broker.clock, live)
+
+
 def test_days_through_alpaca_take_the_course_of_the_backtest(tmp_path: Path) -> None:
     daily = days.daily_bars(missing=0.0).with_columns(volume=pl.lit(1e6))
     daily = daily.filter(pl.col("session_date") <= TRADED[-1])
@@ -90,12 +159,7 @@ def test_days_through_alpaca_take_the_course_of_the_backtest(tmp_path: Path) -> 
     with ExchangeServer(made, KEYS, requests_per_minute=1_000_000) as exchange:
         for day in TRADED:
             plan = days.plan_of(day, ledger, daily, CHOSEN, threshold=0.0)
-            before = exchange.trade_stream.sent
-            broker = HeardBroker(settings(exchange, clock_seconds=1e6), Keys(*KEYS), fees_of(plan))
-            broker.exchange, broker.started = exchange, before
-            live = Supervision(is_live=True, stale_after_seconds=1e9)
-            stream = ExchangeDay(plan, daily, exchange, broker)
-            results.append(run_session(plan, ledger, broker, stream, broker.clock, live))
+            results.append(session(plan, ledger, daily, exchange))
             sent = [
                 each for each in made.orders.values()
                 if each.time_in_force == "cls" and each.status not in {"filled", "canceled"}

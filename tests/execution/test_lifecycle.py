@@ -279,6 +279,17 @@ def test_after_a_split_the_new_quantity_counts() -> None:
     assert order.terms.quantity == 10.0  # what was decided stays on record
 
 
+def test_a_new_total_that_is_told_again_changes_nothing_whatever_came_of_the_order_since() -> None:
+    told = ev.OrderAdjusted(**HEAD, quantity=20.0)  # type: ignore[arg-type]
+    order = apply(order_in(Status.ACCEPTED), told)
+    assert apply(order, told) is order
+    done = apply(order, execution("f", 20.0, 20.0, ev.OrderFilled))
+    assert done.status is Status.FILLED
+    assert apply(done, told) is done
+    with pytest.raises(BrokerContradiction):
+        apply(done, ev.OrderAdjusted(**HEAD, quantity=21.0))  # type: ignore[arg-type]
+
+
 def test_an_event_of_another_order_is_refused() -> None:
     with pytest.raises(BrokerContradiction, match="s-9"):
         apply(

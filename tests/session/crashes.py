@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from harmony_pipeline.errors import BrokerUnavailable
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
@@ -51,6 +53,26 @@ class RemoteExchange:
             self.broker.match_open(row)
             self.broker.match_range(row)
         self.mail.extend(self.broker.updates())
+
+    def split(self, symbol: str, ratio: float, last_price: float) -> None:
+        """Over night. What is left of a share is paid at the last price: nobody knows the open."""
+        count = len(self._plan.symbols)
+        for first in range(0, len(self._plan.slots), count):
+            row = records(1, BAR)[0]
+            row["symbol"] = first + self._plan.symbols.index(symbol)
+            row["at"] = row["end"] = micros(self.clock.now())
+            row["open"] = last_price / ratio
+            self.broker.split(ratio, row)
+        self.mail.extend(self.broker.updates())
+
+    def split_over_night(self, actions: pl.DataFrame) -> None:
+        """The splits of the plan's day."""
+        positions = self._plan.opening.portfolio.positions
+        for symbol, ratio in actions.filter(date=self._plan.date, kind="split")[
+            ["symbol", "value"]
+        ].rows():
+            last = float(positions[self._plan.symbols.index(symbol)]["last_price"])
+            self.split(symbol, ratio, last)
 
     def rows(self, batch: Batch) -> list[tuple[Record, SessionBar]]:
         """The regular bars of a batch as records, once for each strategy; the same ones, however

@@ -122,9 +122,11 @@ class Venue(RemoteExchange):
     def __init__(self, plan: SessionPlan, ledger: Ledger) -> None:
         super().__init__(simulated_broker(plan, ledger), plan)
         self.halted: set[str] = set()
+        self.tells_adjustments = True
         self.sent: list[tuple[datetime, ev.OrderTerms]] = []
         self.told_adjustments: list[ev.OrderAdjusted] = []
         self._done: set[tuple[str, date]] = set()
+        self.closes: dict[str, float] = {}
 
     def begin(self, batch: Batch) -> None:
         """What its own books become over night."""
@@ -132,11 +134,12 @@ class Venue(RemoteExchange):
             return
         day = batch.bars[0].session_date
         due = {symbol: (kind, value) for symbol, on, kind, value in ACTIONS.rows() if on == day}
+        for symbol, (kind, value) in due.items():
+            if kind == "split" and symbol in self.closes:
+                self.split(symbol, value, self.closes[symbol])
         for row, bar in self.rows(batch):
             kind, value = due.get(bar.symbol, ("", 0.0))
-            if kind == "split":
-                self.broker.split(value, row)
-            elif kind == "dividend":
+            if kind == "dividend":
                 self.broker.dividend(int(row["symbol"]), value)
         self.mail.extend(self.broker.updates())
 
@@ -159,6 +162,7 @@ class Venue(RemoteExchange):
         if not self._first("close", batch):
             return
         for row, bar in self.rows(batch):
+            self.closes[bar.symbol] = bar.close
             if bar.symbol not in self.halted:
                 self.broker.match_close(row)
         for order in self.broker.orders():
@@ -191,6 +195,8 @@ class ClosingBroker(RemoteBroker):
         """What happened; of days before only what no split has changed since."""
         before = self.venue.told_adjustments
         found = super().updates()
+        if not self.venue.tells_adjustments:  # as Alpaca, of what it did over night
+            return [f for f in found if not isinstance(f, ev.OrderAdjusted)]
         new = [f for f in found if not isinstance(f, ev.OrderAdjusted) or f not in before]
         self.venue.told_adjustments += [f for f in new if isinstance(f, ev.OrderAdjusted)]
         return new
@@ -220,13 +226,14 @@ class DailyStream:
         tells_late: bool = False,
     ) -> None:
         self._plan, self._venue, self._begins = plan, venue, begins
-        self._bars, self._tells_late = day_bars(plan, bars), tells_late
+        self._tells_late = tells_late
+        opened = plan.calendar.session_open(plan.date)
+        [self._batch] = ReplayStream(day_bars(plan, bars), ReplayClock(opened)).moments()
+        venue.begin(self._batch)  # before the session
 
     def moments(self) -> Iterator[Batch | Quiet]:
-        venue, plan = self._venue, self._plan
+        venue, plan, batch = self._venue, self._plan, self._batch
         opened = plan.calendar.session_open(plan.date)
-        [batch] = ReplayStream(self._bars, ReplayClock(opened)).moments()
-        venue.begin(batch)
         venue.clock.advance(opened + self._begins)
         yield Quiet(venue.clock.now())
         venue.open(batch)

@@ -18,7 +18,7 @@ from session.crashes import (
     RemoteExchange,
     RemoteStream,
 )
-from session.days import DAYS, SPLIT_DAY, market, plan_of, rules
+from session.days import ACTIONS, DAYS, SPLIT_DAY, market, plan_of, rules
 
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
@@ -95,7 +95,9 @@ def test_a_margin_call_is_made_once_whatever_the_crash_point(remote: bool, tmp_p
         with Ledger(path) as ledger:
             for day in DAYS[: DAYS.index(CALLED)]:
                 replay_day(plan_of(day, ledger, BARS, MARGIN), BARS, ledger)
-            return path, remote_exchange(plan_of(CALLED, ledger, BARS, MARGIN), ledger)
+            exchange = remote_exchange(plan_of(CALLED, ledger, BARS, MARGIN), ledger)
+            exchange.split_over_night(ACTIONS)
+            return path, exchange
 
     whole = Fuse()
     path, exchange = earlier_days("whole")

@@ -173,6 +173,7 @@ def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_th
         broker.cancel(CancelOrder(name))
     broker.rename(plan.symbols.index("CCC"), plan.symbols.index("DDD"))
     exchange = RemoteExchange(broker, plan)
+    exchange.split_over_night(ACTIONS)
     exchange.mail.extend(broker.updates())
     result = run_session(
         plan,
