@@ -442,13 +442,15 @@ def _changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _instant(moment: object) -> datetime:
-    """Raises ConfigError for what is neither."""
+    """In UTC, which is what a column of UTC can be compared with. Raises ConfigError for what is
+    neither.
+    """
     from datetime import UTC, date, datetime, time
 
     from harmony_pipeline.errors import ConfigError
 
     if isinstance(moment, datetime):
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     if isinstance(moment, date):
         return datetime.combine(moment, time(), UTC)
     raise ConfigError(

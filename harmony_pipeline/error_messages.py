@@ -22,6 +22,8 @@ _LINE_LIMIT = 4000
 # up to the last @ before the path; Redis asks for no user
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]*:[^/\s'\"]+(?=@)")
 _ERRNO_IN_TEXT = re.compile(r"\((?:os error|Errno) (\d+)\)|\[[Ee]rrno (\d+)\]|os error (\d+)")
+# libraries whose errors of files are no OSError; lightgbm: a forecaster of one's own imports it
+_WITH_SYSTEM_ERRORS = ("polars", "duckdb", "_duckdb", "pyarrow", "lightgbm", "harmony_lightgbm")
 _SOMEWHERE = "the lake or the state folder"
 _PATHS = "put it right, or choose other [paths] in the settings file"
 _OS: dict[int, str] = {
@@ -182,11 +184,7 @@ def _by_library(error: BaseException) -> str | None:
             f"a library failed inside ({said}): a file that it read may be damaged; the log"
             " names it"
         )
-    number = (
-        _number_in(str(error))
-        if library in ("polars", "duckdb", "_duckdb", "pyarrow", "harmony_lightgbm")
-        else None
-    )
+    number = _number_in(str(error)) if library in _WITH_SYSTEM_ERRORS else None
     if number in _OS:
         return _OS[number].format(where=_path_in(str(error)) or _SOMEWHERE, paths=_PATHS)
     if library in ("duckdb", "_duckdb"):

@@ -23,6 +23,7 @@ from filelock import lock_descriptor, unlock_descriptor
 from harmony_pipeline.text import printable
 
 _POLL_SECONDS = 0.005
+_LOOK_SECONDS = 0.1  # who asks `is_locked` holds the lock for microseconds, and is waited for
 # descriptors of locks that this process holds; a child that is forked meanwhile closes its copies
 _held: set[int] = set()
 
@@ -34,7 +35,8 @@ def file_lock(
     """Hold the lock at `path`, which says `this_process` and `facts` meanwhile; threads of one
     process exclude each other too.
 
-    Raises `refusal(holder)` when somebody else still holds it after the timeout.
+    Raises `refusal(holder)` when somebody else still holds it after the timeout, or after a tenth
+    of a second where that is shorter.
     """
     descriptor = _opened(path)
     _held.add(descriptor)
@@ -100,7 +102,7 @@ def _opened(path: Path) -> int:
 
 
 def _acquired(descriptor: int, timeout_seconds: float) -> bool:
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + max(timeout_seconds, _LOOK_SECONDS)
     while not lock_descriptor(descriptor, blocking=False):
         if time.monotonic() >= deadline:
             return False

@@ -18,8 +18,7 @@ from harmony_pipeline.lake.lake import Lake
 from harmony_pipeline.schemas import QUARANTINE, Table
 
 _FEW_SYMBOLS, _SHORT = 8, timedelta(days=7)
-# a period begins at its exchange's midnight, which is within a day of midnight UTC
-_MARGIN = timedelta(days=1)
+_MARGIN = 1  # day: a period begins at its exchange's midnight, which is so near to midnight UTC
 KEY = ("symbol", "timestamp")
 
 
@@ -91,13 +90,14 @@ def overlapping_keys(
     """Of partition `keys` (2024, 2024-03 or 2024-03-04, sorted) those that can hold a moment of
     `start <= t < end`, and no more than a few days beyond.
     """
-    begins = [_first_date(key) for key in keys]
-    ends = [*begins[1:], date.max] if begins else []
+    # numbers of days: the first and the last moment that Python knows have no day beside them
+    begins = [_first_date(key).toordinal() for key in keys]
+    ends = [*begins[1:], date.max.toordinal()] if begins else []
     return [
         key
         for key, first, after in zip(keys, begins, ends, strict=True)
-        if (end is None or first <= (end + _MARGIN).date())
-        and (start is None or after >= (start - _MARGIN).date())
+        if (end is None or first <= end.toordinal() + _MARGIN)
+        and (start is None or after >= start.toordinal() - _MARGIN)
     ]
 
 

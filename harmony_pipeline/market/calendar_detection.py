@@ -69,6 +69,9 @@ _CONVINCING, _POOR = 0.85, 0.3
 # how much it counts that sessions begin with a bar: it tells zones apart that differ by an hour
 _OPENING = 0.1
 _WEEKEND = 0.05
+# share of the sessions with a bar before the open from which on a market has a premarket: a late
+# open makes one of regular bars
+_PREMARKET = 0.1
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
 _SECONDS_A_DAY = 86_400
 
@@ -131,9 +134,17 @@ def detect_market(
         retraining_period=_retraining_period(timeframe, span),
         symbols=symbols,
         rows=rows.height,
-        premarket=bool((dates["session"] == "pre").any()),
+        premarket=_has_premarket(dates),
         reasons=tuple(reasons),
     )
+
+
+def _has_premarket(dates: pl.DataFrame) -> bool:
+    """Whether sessions have bars before their open as a rule, not on a day of a late open alone.
+    dates: session and session_date of each bar.
+    """
+    early = dates.filter(pl.col("session") == "pre")["session_date"].n_unique()
+    return early > 0 and early >= _PREMARKET * dates["session_date"].drop_nulls().n_unique()
 
 
 def _sample(rows: pl.DataFrame) -> pl.DataFrame:

@@ -382,8 +382,8 @@ class OrderManager:
                 self._take(ev.OrderSubmitted(**fact_head(each, self._now)))
         elif answer.error is not None:
             return
-        elif answer.found is None:
-            self._send((terms,))
+        elif answer.found is None:  # in today's shares, as it was sent
+            self._send((msgspec.structs.replace(terms, quantity=self.orders[name].quantity),))
         else:
             head = fact_head(terms, self._now)
             self._take(ev.OrderSubmitted(**head, broker_order_id=answer.found.broker_order_id))

@@ -37,6 +37,7 @@ from harmony_pipeline.stages.session_plans import (
     open_ledger,
     plan_of,
     replay_account,
+    watched,
 )
 from harmony_pipeline.stages.session_runs import (
     connection_factory,
@@ -140,6 +141,14 @@ def _session_row(pipeline: PipelineContext, ledger: Ledger, day: date) -> Sessio
     """The paper session of the day, else its replay."""
     rows = {row.account: row for row in sessions_of(pipeline, ledger, day)}
     return rows.get(PAPER) or next(iter(rows.values()), None)
+
+
+def _count_watched(pipeline: PipelineContext, day: str) -> int:
+    """How many symbols the settings want traded on a day; 0 where it was not scanned for them."""
+    try:
+        return len(watched(pipeline, date.fromisoformat(day)))
+    except NotReady:
+        return 0
 
 
 def _session_of(pipeline: PipelineContext, day: date) -> SessionResult | None:
@@ -370,7 +379,7 @@ def session_row(pipeline: PipelineContext, day: str) -> dict[str, str]:
     unequal = compared.filter(~pl.col("equal")).height
     return {
         "model": row.model_id or "-",
-        "watched": str(pipeline.lake.read("scan_selections", [day]).height),
+        "watched": str(_count_watched(pipeline, day)),
         "orders": str(numbers["orders"]),
         "fills": str(numbers["fills"]),
         "refused": str(numbers["refused"]),

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import ClassVar
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -145,6 +146,18 @@ def test_rows_are_read_by_symbol_and_time(lake):
         lake.read("barz")
     with pytest.raises(ConfigError, match="no column symbol"):
         lake.read("regimes", symbols="AAA")
+
+
+def test_a_moment_may_be_in_any_zone_and_as_early_or_late_as_there_is_one(lake):
+    new_york, utc = ZoneInfo("America/New_York"), datetime(2024, 2, 5, 15, tzinfo=UTC)
+    start, end = datetime(2024, 2, 5, 10, tzinfo=new_york), datetime(2024, 3, 8, tzinfo=new_york)
+    found = lake.read("bars", start=start, end=end)
+    assert found.height > 0
+    assert found.equals(lake.read("bars", start=utc, end=end.astimezone(UTC)))
+    every = lake.read("bars")
+    assert lake.read("bars", start=date.min, end=date.max).equals(every)
+    first, last = (each.replace(tzinfo=UTC) for each in (datetime.min, datetime.max))  # noqa: DTZ901
+    assert lake.read("bars", start=first, end=last).equals(every)
 
 
 def test_of_bars_only_the_partitions_are_read_that_can_hold_the_rows(lake, tmp_path):

@@ -108,6 +108,14 @@ def test_a_failure_of_any_kind_is_one_line(error, expected):
     assert "\x1b" not in line
 
 
+@pytest.mark.parametrize("package", ["lightgbm", "harmony_lightgbm"])
+def test_a_full_disk_that_either_lightgbm_meets_is_named(package):
+    """A forecaster of one's own imports it under its usual name."""
+    kind = type("LightGBMError", (Exception,), {"__module__": f"{package}.basic"})
+    line = error_messages.sentence(kind("Cannot write: No space left on device"), {})
+    assert "no space is left on the disk" in line
+
+
 def test_a_wrapper_of_a_library_is_taken_off():
     import dagster as dg
 

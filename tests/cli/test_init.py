@@ -236,6 +236,18 @@ def test_the_command_says_what_it_guessed_and_what_it_advises_works(tmp_path, mo
     assert (tmp_path / "my own.toml").read_bytes() == before
 
 
+@pytest.mark.parametrize(("begins", "watches_all"), [(9, True), (8, False)])
+def test_a_day_of_a_late_open_is_no_premarket(tmp_path, begins, watches_all):
+    """On 2002-09-11 New York opened at 12:00."""
+    days = sessions("XNYS", date(2002, 9, 3), 15)
+    assert date(2002, 9, 11) in days
+    stamps = [f"{day} {hour:02}:30:00" for day in days for hour in range(begins, 16)]
+    write(tmp_path / "bars" / "ABC.csv", stamps)
+    chosen = load_settings(init(tmp_path / "bars", tmp_path / "mine.toml").file, {})
+    assert chosen.market.calendar == "XNYS"
+    assert chosen.scanner.require_premarket is not watches_all
+
+
 def test_rows_that_cannot_be_read_are_counted_and_the_first_is_shown(tmp_path):
     days = sessions("XNYS", date(2024, 1, 2), 30)
     write(tmp_path / "bars" / "SPY.csv", [str(day) for day in days[:20]])

@@ -78,7 +78,8 @@ def test_what_is_scaffolded_passes_its_own_tests_and_runs(project, capfd):
     assert "harmony --config mine.toml backtest my_rule" in told["my_rule"]
     names = ("my_rule", "my_machine", "my_location")  # the scanner is chosen already
     added = "\n".join(lines_to_add(told[name]) for name in names)
-    assert lines_to_add(told["my_scanner"]) == '[scanner]\nuse = "my_scanner:MyScanner"'
+    assert "add to the table [scanner] of " in told["my_scanner"]  # which a file can have once
+    assert lines_to_add(told["my_scanner"]) == 'use = "my_scanner:MyScanner"'
     (project / "mine.toml").write_text(SETTINGS + added)
     assert set(tomllib.loads(added)["strategies"]) == {"my_rule", "my_machine"}
 

@@ -35,7 +35,7 @@ from session.daily_market import (
 from session.day_chains import assert_same_course
 from session.days import CALENDAR, FEATURES, Contrarian, fresh_ledger
 
-from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.errors import BrokerUnavailable, ConfigError
 from harmony_pipeline.execution.brokers.base import BrokerOrder
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import AnyOrderFact, SubmitOrder
@@ -196,6 +196,28 @@ def test_an_order_that_waits_over_a_split_is_sent_in_new_shares(book: Ledger) ->
     assert "corporate_action_applied" not in set(second.tables["session_events"]["kind"])
     adjusted = second.tables["session_events"].filter(pl.col("kind") == "adjusted")
     assert adjusted["symbol"].to_list() == ["AAA"]
+
+
+def test_what_is_sent_again_after_an_outage_is_in_new_shares_too(
+    book: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, usual, failed = CALENDAR.previous_session(SPLIT_DAY), ClosingBroker.submit, set()
+    venue = venue_of(before, book)
+
+    def submit(self: ClosingBroker, command: SubmitOrder) -> BrokerOrder:
+        name = command.order.client_order_id
+        if name not in failed:
+            failed.add(name)
+            raise BrokerUnavailable("no answer")
+        return usual(self, command)
+
+    monkeypatch.setattr(ClosingBroker, "submit", submit)
+    one, second = first_two(book, venue, before, SPLIT_DAY)
+    asked = {order.terms.symbol: order.terms.quantity for order in orders_of(one, book)}
+    sent = {terms.symbol: terms.quantity for _, terms in venue.orders_at_close()}
+    expected = asked | {"AAA": float(int(asked["AAA"] * 1.5))}
+    assert sent == expected
+    assert {symbol: abs(shares) for symbol, shares in second.shares.items()} == expected
 
 
 def test_a_symbol_that_ends_that_day_is_not_entered(book: Ledger) -> None:

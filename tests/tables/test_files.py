@@ -83,6 +83,25 @@ def test_a_second_holder_is_refused_with_the_name_of_the_first(tmp_path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
+def test_who_only_asks_for_the_holder_keeps_nobody_out(tmp_path):
+    path, done = tmp_path / "run.lock", threading.Event()
+    path.touch()
+
+    def ask() -> None:
+        while not done.is_set():
+            is_locked(path)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(500):
+            with file_lock(path, ValueError):
+                pass
+    finally:
+        done.set()
+        asking.join()
+
+
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     path = tmp_path / "one.lock"
     program = f"""

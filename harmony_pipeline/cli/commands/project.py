@@ -77,6 +77,18 @@ def _scaffold(context: typer.Context, what: str, name: str, taken: tuple[str, ..
     for file in written.files:
         typer.echo(f"wrote {file}")
     following = [as_typed(text) for text in written.following]
-    typer.echo(f"\nadd to {settings.file}:\n\n{written.lines}\n\nnext:")
+    where, lines = _place_of(written.lines, settings.file)
+    typer.echo(f"\nadd to {where}:\n\n{lines}\n\nnext:")
     for text in (f"python -m pytest {written.files[1]}", *following):
         typer.echo(f"  {text}")
+
+
+def _place_of(lines: str, file: Path) -> tuple[str, str]:
+    """Where the lines of a table belong, and those to write there: a file states a table once."""
+    import tomllib
+
+    header, _, keys = lines.partition("\n")
+    table = header.strip("[]")
+    if file.is_file() and table in tomllib.loads(file.read_text(encoding="utf-8")):
+        return f"the table {header} of {file}, in place of keys of the same name", keys
+    return str(file), lines
