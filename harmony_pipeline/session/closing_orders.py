@@ -17,7 +17,6 @@ from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker, TakesClosingOrders
 from harmony_pipeline.execution.closing_auction import Answer, ClosingAuction
 from harmony_pipeline.execution.events import OrderTerms
-from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.plan import SessionPlan
 
@@ -28,11 +27,6 @@ TIMEFRAME = "1Day"
 def is_at_close(terms: OrderTerms) -> bool:
     """Whether an order is for a closing auction."""
     return terms.time_in_force == "cls"
-
-
-def waits_for_auction(order: Order) -> bool:
-    """Whether an order is for a closing auction and has not left, as far as we know."""
-    return is_at_close(order.terms) and order.status is Status.INTENDED
 
 
 @dataclass(frozen=True)

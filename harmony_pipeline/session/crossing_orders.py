@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from harmony_pipeline.execution.events import OrderTerms
-from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.execution.lifecycle import Order, Status
 
 LEGS = ("stop", "take")
 _SIMPLE = ("entry", "exit")
@@ -22,6 +22,15 @@ _OTHER_SIDE = {"buy": "sell", "sell": "buy"}
 def due_at(terms: OrderTerms) -> datetime:
     """When an order is to leave: at its decision, or later where it was queued."""
     return terms.decided_at if terms.release_at is None else terms.release_at
+
+
+def waits_here(order: Order) -> bool:
+    """Whether an order waits in the session, as far as we know, over its end if need be: for a
+    closing auction, or for the exit of the position that it reverses. No broker knows of it.
+    """
+    terms = order.terms
+    waits = terms.after_exit or terms.time_in_force == "cls"
+    return waits and order.status is Status.INTENDED
 
 
 def is_blocked(

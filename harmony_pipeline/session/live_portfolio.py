@@ -9,6 +9,7 @@ or `rsi_momentum/AAPL`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -75,6 +76,7 @@ from harmony_pipeline.portfolio.moments import (
 )
 from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.risk.sizing import drawdown_peak
+from harmony_pipeline.session.crossing_orders import due_at
 from harmony_pipeline.session.fact_reports import put_report
 from harmony_pipeline.session.order_requests import OrderRequest, order_terms
 from harmony_pipeline.session.plan import SessionPlan
@@ -486,10 +488,24 @@ class LivePortfolio:
         """The session of a fill at a broker outside: this one for what was decided since the close
         before it, whatever its stamp.
         """
-        calendar, day = self._plan.calendar, self._plan.date
-        if decided_at >= calendar.session_close(calendar.previous_session(day)):
-            return day
+        if decided_at >= self._closed_before:
+            return self._plan.date
         return self._day_of(happened_at)
+
+    @cached_property
+    def _closed_before(self) -> datetime:
+        """When the session before this one closed."""
+        calendar = self._plan.calendar
+        return calendar.session_close(calendar.previous_session(self._plan.date))
+
+    def leaves_at(self, terms: OrderTerms) -> datetime:
+        """When an order is to leave at a broker outside: what was decided at the close before, no
+        earlier than this session opens, however many days lie between.
+        """
+        due = due_at(terms)
+        if not self._closed_before <= due:
+            return due
+        return max(due, self._plan.calendar.session_open(self._plan.date))
 
     def _day_of(self, moment: datetime) -> date:
         """By the exchange's clock."""

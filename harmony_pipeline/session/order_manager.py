@@ -43,12 +43,12 @@ from harmony_pipeline.session.bracket_orders import (
     legs_of,
     of_canceled_leg,
 )
-from harmony_pipeline.session.closing_orders import (
-    ClosingOrders,
-    is_at_close,
-    waits_for_auction,
+from harmony_pipeline.session.closing_orders import ClosingOrders, is_at_close
+from harmony_pipeline.session.crossing_orders import (
+    crossing_orders,
+    is_blocked,
+    waits_here,
 )
-from harmony_pipeline.session.crossing_orders import crossing_orders, due_at, is_blocked
 from harmony_pipeline.session.event_replay import OWN_FACTS
 from harmony_pipeline.session.ledger_rows import execution_of
 from harmony_pipeline.session.live_portfolio import LivePortfolio
@@ -303,7 +303,8 @@ class OrderManager:
             return "open"
         if is_at_close(terms):
             return self._closing.answer(terms, self._now)
-        return "late" if self._now - due_at(terms) > self._stale_after else "open"
+        is_late = self._now - self._portfolio.leaves_at(terms) > self._stale_after
+        return "late" if is_late else "open"
 
     def _is_blocked(self, terms: OrderTerms) -> bool:
         if not self._takes_brackets and kept_here((terms,)):
@@ -513,7 +514,7 @@ class OrderManager:
             name = order.client_order_id
             self.orders[name] = self.carried[name] = order
             is_kept = not self._takes_brackets and bool(kept_here((order.terms,)))
-            if is_kept or (not self._in_process and waits_for_auction(order)):
+            if is_kept or (not self._in_process and waits_here(order)):
                 self.waiting.append(name)
 
     def working(self) -> list[Order]:

@@ -15,7 +15,7 @@ from harmony_pipeline.execution.events import OrderAdjusted
 from harmony_pipeline.execution.lifecycle import FINAL, Order
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.broker_requests import BrokerRequests
-from harmony_pipeline.session.closing_orders import waits_for_auction
+from harmony_pipeline.session.crossing_orders import waits_here
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.order_events import fact_head
 from harmony_pipeline.session.result import SessionResult, read_session
@@ -127,7 +127,7 @@ def _orders(
         here, there = ours.get(name), theirs.get(name)
         if there is None and here is not None:
             known = broker.order(name)
-            if known is None and waits_for_auction(here):
+            if known is None and waits_here(here):
                 continue
             if known is not None and name in split and _ended_unfilled(here, known):
                 continue
