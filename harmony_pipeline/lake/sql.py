@@ -34,7 +34,7 @@ from harmony_pipeline.text import one_line, printable
 # gives other rows), and asking again helps.
 _ATTEMPTS = 8
 # a read over a network takes many requests, so a busy writer comes between them more often
-_REMOTE_ATTEMPTS = 15
+_REMOTE_ATTEMPTS = 25
 _NOT_UNDERSTOOD = (
     duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException,
     duckdb.InvalidTypeException, duckdb.DataError, duckdb.NotSupportedError,

@@ -34,7 +34,7 @@ def test_replayed_days_are_their_backtests(pipeline, portfolio):
     values = pipeline.settings.model_dump() | {"file": pipeline.settings.file}
     values["session"]["portfolio"] = portfolio
     trading = PipelineContext(Settings.model_validate(values))
-    days = trading.sessions()[-60:]
+    days = trading.sessions()[-25:]
     made = live.paper_session(trading, days, require_promoted=False, own_process=False)
     assert not made.nothing
     compared = live.divergence(trading, days)

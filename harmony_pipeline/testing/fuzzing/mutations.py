@@ -55,7 +55,7 @@ def _repack_gzip(
     rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]
 ) -> bytes:
     try:
-        return gzip.compress(change(rng, gzip.decompress(data)), 1)
+        return gzip.compress(change(rng, gzip.decompress(data)), 1, mtime=0)
     except (OSError, EOFError, zlib.error):
         return data
 
@@ -257,16 +257,16 @@ def _long(rng: random.Random, data: bytes) -> bytes:
 def _bomb(rng: random.Random, data: bytes) -> bytes:
     """Packed text that unpacks to far more than its size."""
     return gzip.compress(
-        data + rng.choice((b"\n", b"0", b"\x00")) * rng.choice((8 << 20, 24 << 20)), 1
+        data + rng.choice((b"\n", b"0", b"\x00")) * rng.choice((8 << 20, 24 << 20)), 1, mtime=0
     )
 
 
 def _pack(rng: random.Random, data: bytes) -> bytes:
     kind = rng.randrange(3)
     if kind == 0:
-        return gzip.compress(data, 1)
+        return gzip.compress(data, 1, mtime=0)
     if kind == 1:
-        return gzip.compress(data, 1) + gzip.compress(data, 1)
+        return gzip.compress(data, 1, mtime=0) + gzip.compress(data, 1, mtime=0)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in rng.sample(NAMES, k=3):

@@ -18,7 +18,7 @@ from harmony_pipeline.testing.fuzzing.vendors import VENDORS
 def gzip_files(sample: Sample) -> Sample:
     """Each text file packed by gzip."""
     return sample.with_files(
-        {f"{name}.gz": gzip.compress(data, 5) for name, data in sample.files.items()}
+        {f"{name}.gz": gzip.compress(data, 5, mtime=0) for name, data in sample.files.items()}
     )
 
 
