@@ -41,14 +41,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # all has been told; others' clean-up c
     atexit.register(_end_worker, os.getpid())
 
 
-@pytest.hookimpl(optionalhook=True)  # xdist may be off
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than cores: tests that wait for a clock, a stream or another process leave
-    theirs to it, a sixth of the time. A worker takes 0.7 GB, and imports everything.
-    """
-    return min(os.cpu_count() or 1, 8) + 1
-
-
 def _in_memory() -> str | None:
     """A folder of files in memory where there is room for those of the tests: they make some
     hundred thousand files, and wait for a disk at each commit. A killed process leaves the same
