@@ -49,12 +49,6 @@ class ClosingAuction:
         """Whether an order that was decided then is for this auction."""
         return self.previous_close <= decided_at < self.close
 
-    def session_of(self, decided_at: datetime, filled_at: datetime) -> date:
-        """The session in whose auction an order was filled: this one where it is for it."""
-        if self.is_for(decided_at):
-            return self.day
-        return filled_at.astimezone(ZoneInfo(self.zone)).date()
-
     def answer(self, decided_at: datetime, now: datetime) -> Answer:
         """Whether an order may be sent now: `early` where it has to wait, for the evening or for
         its own day, `late` where its auction takes none any more.

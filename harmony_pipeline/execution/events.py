@@ -65,6 +65,11 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True):
     strategy: str | None = None  # whose it is, on an account that several share
 
     @property
+    def is_at_close(self) -> bool:
+        """Whether the order is for a closing auction."""
+        return self.time_in_force == "cls"
+
+    @property
     def slot(self) -> str:
         """The position that it is about: `AAPL`, or `rsi_momentum/AAPL` on a shared account."""
         return slot_name(self.strategy, self.symbol)

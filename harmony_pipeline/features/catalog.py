@@ -40,8 +40,8 @@ from harmony_pipeline.features.comparisons import (
     MARKET,
     NO_PEERS,
     OF_A_COLUMN,
-    SECTOR_RELATIVE,
     Peers,
+    is_of_a_sector,
     of_column,
 )
 from harmony_pipeline.features.indicators import (
@@ -174,7 +174,7 @@ class FeatureSet:
         the bars. Which they are is no part of the set, as headlines are none.
         """
         return self.peers.sectors_as_known and any(
-            _is_of_a_sector(column.name) for column in self.computed
+            is_of_a_sector(column.name) for column in self.computed
         )
 
     @cached_property
@@ -378,12 +378,8 @@ def _parse_comparison(template: Indicator, name: str) -> tuple[Indicator, tuple[
     return of_column(template, indicator, compared), numbers
 
 
-def _is_of_a_sector(name: str) -> bool:
-    return name.startswith(f"{SECTOR_RELATIVE}_")
-
-
 def _refuse_without_sectors(names: Sequence[str], peers: Peers) -> None:
-    asked = next(filter(_is_of_a_sector, names), None)
+    asked = next(filter(is_of_a_sector, names), None)
     if asked is not None and not (peers.sectors or peers.sectors_as_known):
         raise ConfigError(
             f"feature '{asked}': no symbol has a sector: name them in features.sectors, as"

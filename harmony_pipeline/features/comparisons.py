@@ -137,3 +137,8 @@ def of_column(template: Indicator, compared: Indicator, name: str) -> Indicator:
         reads=lambda *_: (name,),
         warm_up="as " + name,
     )
+
+
+def is_of_a_sector(name: str) -> bool:
+    """Whether a column compares within sectors."""
+    return name.startswith(f"{SECTOR_RELATIVE}_")

@@ -6,8 +6,6 @@ import polars as pl
 
 from harmony_pipeline.labels.settings import LabelSettings
 
-REGULAR_SESSION = "regular"
-
 
 def bars_in_reach(
     bars: pl.DataFrame, settings: LabelSettings, keep_from: datetime, keep_until: datetime
@@ -25,7 +23,7 @@ def bars_in_reach(
     if settings.vertical == "sessions":
         found = bars.select(first=stamp.min(), last=stamp.max())
     else:
-        regular = bars.lazy().filter(pl.col("session") == REGULAR_SESSION)
+        regular = bars.lazy().filter(pl.col("session") == "regular")
         early, late = regular.filter(stamp < keep_from), regular.filter(stamp >= keep_until)
         before = early.group_by("symbol").agg(stamp.tail(count).first()).select(first=stamp.min())
         after = late.group_by("symbol").agg(stamp.head(count).last()).select(last=stamp.max())

@@ -24,11 +24,6 @@ TIMEFRAME = "1Day"
 """Of a shorter bar no exchange has an auction at its close; of a week's the day is not known."""
 
 
-def is_at_close(terms: OrderTerms) -> bool:
-    """Whether an order is for a closing auction."""
-    return terms.time_in_force == "cls"
-
-
 @dataclass(frozen=True)
 class ClosingOrders:
     """When orders for closing auctions leave a session. `auction`: of its day; None: the broker

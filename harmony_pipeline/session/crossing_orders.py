@@ -28,8 +28,7 @@ def waits_here(order: Order) -> bool:
     """Whether an order waits in the session, as far as we know, over its end if need be: for a
     closing auction, or for the exit of the position that it reverses. No broker knows of it.
     """
-    terms = order.terms
-    waits = terms.after_exit or terms.time_in_force == "cls"
+    waits = order.terms.after_exit or order.terms.is_at_close
     return waits and order.status is Status.INTENDED
 
 

@@ -8,22 +8,19 @@ or `rsi_momentum/AAPL`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
-from functools import cached_property
+from datetime import date
 from operator import itemgetter
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.market.lives import actions_by_new_symbol, symbols_of
-from harmony_pipeline.market.price_grid import floor_to_lot, whole_unit
+from harmony_pipeline.market.price_grid import whole_unit
 from harmony_pipeline.portfolio.corporate_actions import (
     apply_action,
     apply_unseen_action,
@@ -76,7 +73,6 @@ from harmony_pipeline.portfolio.moments import (
 )
 from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.risk.sizing import drawdown_peak
-from harmony_pipeline.session.crossing_orders import due_at
 from harmony_pipeline.session.fact_reports import put_report
 from harmony_pipeline.session.order_requests import OrderRequest, order_terms
 from harmony_pipeline.session.plan import SessionPlan
@@ -86,6 +82,7 @@ from harmony_pipeline.session.portfolio_rows import (
     shares_by_symbol,
     trade_row,
 )
+from harmony_pipeline.session.session_day import SessionDay
 from harmony_pipeline.session.single_stops import as_stop_limit, reason_to_leave
 from harmony_pipeline.session.stream import SessionBar
 
@@ -96,7 +93,7 @@ class LivePortfolio:
     """Positions and account, changed only by what happens in the methods below. One owner."""
 
     def __init__(self, plan: SessionPlan, portfolio: PortfolioState) -> None:
-        self._plan = plan
+        self._plan, self.day = plan, SessionDay(plan)
         self.portfolio = portfolio.copy()
         self.slots = plan.slot_names
         self.index = {slot: row for row, slot in enumerate(self.slots)}
@@ -464,52 +461,16 @@ class LivePortfolio:
         """What an order that was decided before the session is for, after the splits since: whole
         shares, or lots of a divisible unit.
         """
-        quantity, row = terms.quantity, self.index[terms.slot]
-        unit = whole_unit(self._rules[row]["lot_size"])
-        for ratio in self._splits_after(self._day_of(terms.decided_at), terms.symbol):
-            quantity = float(floor_to_lot(quantity * ratio, unit))
-        return quantity
+        unit = whole_unit(self._rules[self.index[terms.slot]]["lot_size"])
+        return self.day.in_its_shares(terms, unit)
 
     def was_split(self, terms: OrderTerms) -> bool:
         """As the session begins: whether the symbol of an order that works has split since it was
         decided and since the session before.
         """
-        decided = self._day_of(terms.decided_at).toordinal()
-        before = max(decided, int(self.account["date"]) + _EPOCH_DAY)
-        return len(self._splits_after(date.fromordinal(before), terms.symbol)) > 0
-
-    def _splits_after(self, day: date, symbol: str) -> pl.Series:
-        """Ratios of the symbol's splits after a day, up to the session's, oldest first."""
-        due = (pl.col("date") > day) & (pl.col("date") <= self._plan.date)
-        splits = self._plan.actions.filter(due, symbol=symbol, kind="split")
-        return splits.sort("date")["value"]
-
-    def _filled_on(self, decided_at: datetime, happened_at: datetime) -> date:
-        """The session of a fill at a broker outside: this one for what was decided since the close
-        before it, whatever its stamp.
-        """
-        if decided_at >= self._closed_before:
-            return self._plan.date
-        return self._day_of(happened_at)
-
-    @cached_property
-    def _closed_before(self) -> datetime:
-        """When the session before this one closed."""
-        calendar = self._plan.calendar
-        return calendar.session_close(calendar.previous_session(self._plan.date))
-
-    def leaves_at(self, terms: OrderTerms) -> datetime:
-        """When an order is to leave at a broker outside: what was decided at the close before, no
-        earlier than this session opens, however many days lie between.
-        """
-        due = due_at(terms)
-        if not self._closed_before <= due:
-            return due
-        return max(due, self._plan.calendar.session_open(self._plan.date))
-
-    def _day_of(self, moment: datetime) -> date:
-        """By the exchange's clock."""
-        return moment.astimezone(ZoneInfo(self._plan.calendar.zone)).date()
+        last = date.fromordinal(int(self.account["date"]) + _EPOCH_DAY)
+        before = max(self.day.date_of(terms.decided_at), last)
+        return self.day.splits_after(before, terms.symbol).len() > 0
 
     def apply_fact(
         self,
@@ -528,7 +489,7 @@ class LivePortfolio:
             return []
         report = self._report[0]
         position = self.positions[report["symbol"]]
-        at_close = after.terms.time_in_force == "cls" and report["kind"] == FILL
+        at_close = after.terms.is_at_close and report["kind"] == FILL
         if auction is not None and at_close and auction.is_for(after.terms.decided_at):
             # no earlier than the close, whatever its stamp: its bar is not held
             report["at"] = max(int(report["at"]), micros(auction.close))
@@ -537,12 +498,10 @@ class LivePortfolio:
             position["exit_reason"] = NO_REASON  # it was reached; the news of its twin came first
         count, closed = self._take_report()
         if is_outside and report["kind"] == FILL and after.terms.role == "entry":
-            day = self._filled_on(after.terms.decided_at, fact.happened_at)
-            if auction is not None and at_close:
-                day = auction.session_of(after.terms.decided_at, fact.happened_at)
-                if position["sessions_held"] == 0:
-                    position["held_on"] = day.toordinal() - _EPOCH_DAY
-                    position["sessions_held"] = 1
+            day = self.day.filled_on(after.terms.decided_at, fact.happened_at)
+            if auction is not None and at_close and position["sessions_held"] == 0:
+                position["held_on"] = day.toordinal() - _EPOCH_DAY
+                position["sessions_held"] = 1
             self._put_actions_behind(position, day)
         self._keep_trades(closed)
         return self._requests(count)

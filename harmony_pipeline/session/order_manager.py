@@ -43,7 +43,7 @@ from harmony_pipeline.session.bracket_orders import (
     legs_of,
     of_canceled_leg,
 )
-from harmony_pipeline.session.closing_orders import ClosingOrders, is_at_close
+from harmony_pipeline.session.closing_orders import ClosingOrders
 from harmony_pipeline.session.crossing_orders import (
     crossing_orders,
     is_blocked,
@@ -301,15 +301,15 @@ class OrderManager:
         """Whether an order's moment has not come, is there, or has passed."""
         if self._in_process:
             return "open"
-        if is_at_close(terms):
+        if terms.is_at_close:
             return self._closing.answer(terms, self._now)
-        is_late = self._now - self._portfolio.leaves_at(terms) > self._stale_after
+        is_late = self._now - self._portfolio.day.leaves_at(terms) > self._stale_after
         return "late" if is_late else "open"
 
     def _is_blocked(self, terms: OrderTerms) -> bool:
         if not self._takes_brackets and kept_here((terms,)):
             return True
-        if is_at_close(terms) and not self._past.has_answer(terms.client_order_id):
+        if terms.is_at_close and not self._past.has_answer(terms.client_order_id):
             answer = self._closing.answer(terms, self._now)
             if answer == "late":
                 return False  # nothing that it waits for can help it
@@ -344,7 +344,7 @@ class OrderManager:
     def _send_waited(self, order: Order) -> None:
         """Send what has waited; what waited for its day, in the shares of that day."""
         terms, quantity = order.terms, order.quantity
-        if is_at_close(terms):
+        if terms.is_at_close:
             reason = self._closing.refusal(terms)
             if reason is not None:
                 self._end_unsent([terms], reason)
@@ -395,7 +395,7 @@ class OrderManager:
         """
         is_needed = is_leg(both[0]) and self._portfolio.is_protected_by(both[0])
         reason = self._gate(both[0]) if is_needed else "its moment has passed"
-        if is_at_close(both[0]):
+        if both[0].is_at_close:
             reason = self._closing.too_late(both[0])
         if reason is None:
             self._submit(both)

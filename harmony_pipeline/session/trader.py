@@ -34,7 +34,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.closing_orders import is_at_close, takes_closing_orders
+from harmony_pipeline.session.closing_orders import takes_closing_orders
 from harmony_pipeline.session.corporate_actions import CorporateActions
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
@@ -427,7 +427,7 @@ class Trader:
         yet.
         """
         return self._exchange is None and any(
-            is_at_close(order.terms) and order.terms.decided_at < until
+            order.terms.is_at_close and order.terms.decided_at < until
             for order in self.manager.working()
             if order.client_order_id not in self.manager.waiting
         )

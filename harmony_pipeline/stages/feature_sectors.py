@@ -4,7 +4,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError, NotReady
 from harmony_pipeline.features.catalog import FeatureSet
-from harmony_pipeline.features.comparisons import SECTOR_RELATIVE
+from harmony_pipeline.features.comparisons import SECTOR_RELATIVE, is_of_a_sector
 from harmony_pipeline.features.incremental import PeriodSectors
 from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES
@@ -67,7 +67,7 @@ def _sectors_of(universe: pl.DataFrame, pipeline: PipelineContext, chosen: Featu
     if found.rows:
         return found
     computed = (column.name for column in chosen.computed)
-    name = next(each for each in computed if each.startswith(f"{SECTOR_RELATIVE}_"))
+    name = next(filter(is_of_a_sector, computed))
     if universe.is_empty() and not pipeline.lake.partitions("universe"):
         raise NotReady(
             f"feature '{name}' takes sectors from the universe, which is not in the lake yet; read"

@@ -69,14 +69,6 @@ def test_its_limits_are_exact() -> None:
     assert not TUESDAY.is_for(TUESDAY.close)
 
 
-def test_a_fill_belongs_to_the_session_of_its_auction() -> None:
-    told = wall("2024-03-05 16:02")
-    assert TUESDAY.session_of(wall("2024-03-04 16:00"), told) == date(2024, 3, 5)
-    assert TUESDAY.session_of(wall("2024-03-01 16:00"), wall("2024-03-04 16:02")) == date(
-        2024, 3, 4
-    )
-
-
 def test_a_day_without_a_session_has_none() -> None:
     with pytest.raises(DataError):
         ClosingAuction.of(CALENDAR, date(2024, 7, 4))

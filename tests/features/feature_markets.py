@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.live import LiveFeatures
 from harmony_pipeline.features.settings import STANDARD_FEATURES
 from harmony_pipeline.market.calendars import Calendar
 
@@ -132,3 +133,22 @@ def random_bars(
 
 def at(day, clock="00:00"):
     return datetime.fromisoformat(f"{day}T{clock}").replace(tzinfo=UTC)
+
+
+def heard(live: LiveFeatures, bars: pl.DataFrame) -> pl.DataFrame:
+    """Features of 15-minute bars as a session hears them, moment by moment and the symbols of each
+    in any order; sorted by symbol and time.
+    """
+    rows = []
+    dated = XNYS.with_session(bars.with_columns(kept=pl.col("session")), "15Min")
+    for _, moment in dated.sort("timestamp").group_by("timestamp", maintain_order=True):
+        shuffled = moment.sample(fraction=1.0, shuffle=True, seed=1)
+        values = live.update_moment(
+            shuffled.select(
+                "symbol", "timestamp", "open", "high", "low", "close", "volume", "session_date",
+                pl.col("kept") == "regular", "adjustment_factor",
+            ).rows()
+        )  # fmt: skip
+        frame = pl.DataFrame(values, schema=list(live.names), orient="row")
+        rows.append(shuffled.select("symbol", "timestamp").hstack(frame))
+    return pl.concat(rows).sort("symbol", "timestamp")

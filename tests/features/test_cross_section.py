@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from features.feature_markets import XNYS, at, random_bars
+from features.feature_markets import XNYS, at, heard, random_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,19 +225,8 @@ def test_moment_by_moment_gives_the_bits_of_the_whole(feature_set):
     )
     saved = computed(before, feature_set).states
     whole = computed(after, feature_set, saved)
-    live, rows = LiveFeatures(feature_set, saved), []
-    dated = XNYS.with_session(after.with_columns(kept=pl.col("session")), "15Min")
-    for _, moment in dated.sort("timestamp").group_by("timestamp", maintain_order=True):
-        shuffled = moment.sample(fraction=1.0, shuffle=True, seed=1)  # any order of symbols
-        values = live.update_moment(
-            shuffled.select(
-                "symbol", "timestamp", "open", "high", "low", "close", "volume", "session_date",
-                pl.col("kept") == "regular", "adjustment_factor",
-            ).rows()
-        )  # fmt: skip
-        frame = pl.DataFrame(values, schema=list(feature_set.names), orient="row")
-        rows.append(shuffled.select("symbol", "timestamp").hstack(frame))
-    assert same(pl.concat(rows).sort("symbol", "timestamp"), whole.table)
+    live = LiveFeatures(feature_set, saved)
+    assert same(heard(live, after), whole.table)
     assert state_frame(live.snapshot(), feature_set).equals(whole.states)
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from features.feature_markets import XNYS, at, random_bars
+from features.feature_markets import XNYS, at, heard, random_bars
 from features.test_cross_section import by_moment, same
 from features.test_incremental_features import KEYS, STARTS
 from hypothesis import given, settings
@@ -212,19 +212,8 @@ def test_moment_by_moment_gives_the_bits_of_the_whole():
     after = BARS.filter(pl.col("timestamp") >= middle)
     saved = computed(BARS.filter(pl.col("timestamp") < middle)).states
     whole = computed(after, saved)
-    live, rows = LiveFeatures(KNOWN, saved, None, SECTORS), []
-    dated = XNYS.with_session(after.with_columns(kept=pl.col("session")), "15Min")
-    for _, moment in dated.sort("timestamp").group_by("timestamp", maintain_order=True):
-        shuffled = moment.sample(fraction=1.0, shuffle=True, seed=1)  # any order of symbols
-        values = live.update_moment(
-            shuffled.select(
-                "symbol", "timestamp", "open", "high", "low", "close", "volume", "session_date",
-                pl.col("kept") == "regular", "adjustment_factor",
-            ).rows()
-        )  # fmt: skip
-        frame = pl.DataFrame(values, schema=list(KNOWN.names), orient="row")
-        rows.append(shuffled.select("symbol", "timestamp").hstack(frame))
-    assert same(pl.concat(rows).sort("symbol", "timestamp"), whole.table)
+    live = LiveFeatures(KNOWN, saved, None, SECTORS)
+    assert same(heard(live, after), whole.table)
     assert state_frame(live.snapshot(), KNOWN).equals(whole.states)
 
 

@@ -459,7 +459,7 @@ class SimulatedBroker:
     def _is_at_close(self, terms: OrderTerms) -> bool:
         """Whether an order is an entry at a close, or a leg that follows such a fill."""
         if terms.role == "entry":
-            return terms.time_in_force == "cls"
+            return terms.is_at_close
         rules = self._rules[self._index[terms.slot]]
         follows = terms.role in ("stop", "take") and terms.decided_at == terms.entry_decided_at
         return follows and bool(rules["entry_at_close"] == 1)

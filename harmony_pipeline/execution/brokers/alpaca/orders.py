@@ -72,7 +72,7 @@ def _simple(terms: OrderTerms, *, is_open: bool, is_short: bool) -> Json:
     whole = float(terms.quantity).is_integer()
     if not whole and is_short:
         raise _refusal(terms, "a fraction of a share cannot be sold short: use whole shares")
-    if terms.time_in_force == "cls":
+    if terms.is_at_close:
         _check_closing(terms, whole=whole)
     body = {
         "symbol": terms.symbol,
