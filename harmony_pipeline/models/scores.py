@@ -5,7 +5,7 @@ array is NaN.
 
 Brier score: Brier 1950, "Verification of forecasts expressed in terms of probability". Calibration
 error: Naeini, Cooper & Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian
-binning", in BINS of equal width (equal counts would make narrow BINS of probabilities that all lie
+binning", in bins of equal width (equal counts would make narrow bins of probabilities that all lie
 near one half, and measure mostly their noise).
 """
 

@@ -13,7 +13,7 @@ drives it through `BarDriven`; a session on top sees nothing but a broker. It ke
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -217,31 +217,11 @@ class SimulatedBroker:
     def match_open(self, bar: Record) -> None:
         """Market orders meet the open."""
         self._count_others(bar)
-        self._take_reports(
-            match_open(
-                self._exchange.orders,
-                self._exchange.keys,
-                self._rules[bar["symbol"]],
-                bar,
-                self._reports,
-                0,
-            ),
-            moment(bar["end"]),
-        )
+        self._match(match_open, bar)
 
     def match_range(self, bar: Record) -> None:
         """Bracket legs meet the bar."""
-        self._take_reports(
-            match_range(
-                self._exchange.orders,
-                self._exchange.keys,
-                self._rules[bar["symbol"]],
-                bar,
-                self._reports,
-                0,
-            ),
-            moment(bar["end"]),
-        )
+        self._match(match_range, bar)
 
     def awaits_close(self) -> BoolArray:
         """By symbol, whether an entry waits for the close of a bar."""
@@ -253,17 +233,13 @@ class SimulatedBroker:
         `match_range` of every symbol.
         """
         self._count_others(bar)
-        self._take_reports(
-            match_close(
-                self._exchange.orders,
-                self._exchange.keys,
-                self._rules[bar["symbol"]],
-                bar,
-                self._reports,
-                0,
-            ),
-            moment(bar["end"]),
-        )
+        self._match(match_close, bar)
+
+    def _match(self, meets: Callable[..., int], bar: Record) -> None:
+        """Have the orders of the bar's symbol meet it, and book what became of them."""
+        exchange, rules = self._exchange, self._rules[bar["symbol"]]
+        count = meets(exchange.orders, exchange.keys, rules, bar, self._reports, 0)
+        self._take_reports(count, moment(bar["end"]))
 
     def split(self, ratio: float, bar: Record) -> None:
         """Working orders and shares become `ratio` times as many, in whole shares; what is left of
