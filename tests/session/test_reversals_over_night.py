@@ -65,7 +65,9 @@ def test_after_a_session_that_was_left_out_the_entry_has_lost_its_moment(
     last = next(place for place, result in enumerate(whole) if waiting(result))
     left_out = [*DAYS[: last + 1], *DAYS[last + 2 :]]
     results, venue, ledger = traded(left_out, tmp_path / "left_out", monkeypatch)
-    for order in waiting(results[last]):
+    waited = waiting(results[last])
+    assert waited
+    for order in waited:
         assert order.client_order_id not in {terms.client_order_id for _, terms in venue.sent}
         ended = ledger.order(order.client_order_id)
         assert ended is not None
