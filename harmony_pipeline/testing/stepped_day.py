@@ -68,6 +68,11 @@ WARM = 20  # bars before the first signal
 DAY_SEED = 5  # a day that buys, sells and is stopped soon after the first signal
 CASH = 100_000.0
 _HEAR_SECONDS = 3.0  # for what was said on a stream that stands
+# faults after which updates of orders come as they were sent
+_LEAVE_UPDATES = {
+    "trade_by_hand", "halt", "resume", "bad_tick", "block", "unblock", "reject",
+    "partial_then_cancel",
+}  # fmt: skip
 
 
 class CrashingBroker(AlpacaBroker):
@@ -361,8 +366,7 @@ class SteppedWorld:
         due = [each for each in self.happenings if (each.minute, each.moment) <= (minute, moment)]
         for each in due:
             self.happenings.remove(each)
-            # updates of orders come on another stream than bars
-            self.is_disturbed |= each.fault.get("stream") != "data"
+            self.is_disturbed |= _may_lose_updates(each.fault)
             if each.fault["kind"] == "restart":
                 self.restart_exchange()
                 continue
@@ -404,3 +408,10 @@ class SteppedWorld:
                 continue
             found += [f"nobody intended {name}" for name in mine if name not in names]
         return found
+
+
+def _may_lose_updates(fault: dict[str, Any]) -> bool:
+    """Whether updates of orders may be late or lost after this. They come on another stream than
+    bars.
+    """
+    return fault["kind"] not in _LEAVE_UPDATES and fault.get("stream") != "data"

@@ -3,6 +3,7 @@ The sentences stand in docs/operating.md.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
+from harmony_pipeline.execution.brokers.alpaca.stream import Item, UpdateStream
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
@@ -108,7 +110,17 @@ def test_a_halted_symbol_has_one_open_order_and_no_fill(tmp_path: Path) -> None:
     assert len({order.symbol for order in ours(world)}) == len(ours(world)) > 0
 
 
-def test_a_position_opened_by_hand_halts_the_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late_seconds", [0.0, 0.3])
+def test_a_position_opened_by_hand_halts_the_session(
+    late_seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = UpdateStream._tell
+
+    def tell_late(stream: UpdateStream, item: Item) -> None:
+        time.sleep(late_seconds)
+        tell(stream, item)
+
+    monkeypatch.setattr(UpdateStream, "_tell", tell_late)
     result, world = day_with(
         tmp_path, {"kind": "trade_by_hand", "symbol": "AAA", "side": "buy", "quantity": 7}
     )
