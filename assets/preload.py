@@ -13,7 +13,7 @@ from harmony_pipeline.models.openmp import lightgbm
 
 MODULES = (
     "alembic.config", "matplotlib.backends.backend_agg", "matplotlib.figure", "pandera.polars",
-    "pyarrow.parquet", "scipy.optimize", "scipy.stats", "harmony_pipeline.features.averages",
+    "pyarrow.parquet", "scipy.optimize", "scipy.special", "harmony_pipeline.features.averages",
     "harmony_pipeline.features.cusum", "harmony_pipeline.features.lag_window",
     "harmony_pipeline.features.returns", "harmony_pipeline.features.stochastic",
     "harmony_pipeline.features.volume", "harmony_pipeline.features.wilder",

@@ -12,9 +12,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import click
 import typer
@@ -40,9 +40,14 @@ class Stopped(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
+    end_process_with(lambda: run_command(arguments))
+
+
+def end_process_with(run: Callable[[], int]) -> NoReturn:
+    """Call `run`, which is all that this process is for, and end with the exit code it returns."""
     ended: list[int] = []
     atexit.register(_end_process, ended)  # the first to be registered is the last to be called
-    ended.append(run_command(arguments))
+    ended.append(run())
     sys.exit(ended[0])
 
 

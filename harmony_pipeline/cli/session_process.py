@@ -8,6 +8,7 @@ the log file in the state folder has the rest. SETTINGS is empty for a market of
 import sys
 from datetime import date
 
+from harmony_pipeline.cli.boundary import end_process_with
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.error_messages import is_failure
 from harmony_pipeline.log import record_failure
@@ -34,4 +35,4 @@ def main(file: str, day: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    end_process_with(lambda: main(*sys.argv[1:3]))

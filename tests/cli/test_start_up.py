@@ -69,18 +69,23 @@ WRITTEN = """
 import sys
 import numpy as np
 from harmony_pipeline.market.text_columns import name_column
+from harmony_pipeline.models.drift import chance_threshold
 from harmony_pipeline.robustness.overfitting import superior_ability, superior_trials
 
 assert name_column(np.array([1, 0, -1]), ["A", "a name of more than twelve"]).to_list()[1] == "A"
 returns = np.random.default_rng(1).normal(0.001, 0.01, (40, 3))
 assert 0.0 <= superior_ability(returns, 20, 1) <= 1.0
 assert superior_trials(returns, 20, 1) is not None
+assert chance_threshold(returns[:, 0], returns[:, 1], 0.05) > 0.0
+assert "scipy.stats" not in sys.modules
 print(sorted({name.split(".")[0] for name in sys.modules}))
 """
 
 
 def test_ids_and_tests_of_trials_import_no_frames_and_no_statistics_of_others():
-    """pyarrow's own arrays of texts import pandas, and the bootstrap of arch all of statsmodels."""
+    """pyarrow's own arrays of texts import pandas, and the bootstrap of arch all of statsmodels.
+    The distributions of scipy.stats are a thousand classes.
+    """
     done = subprocess.run(
         [sys.executable, "-c", WRITTEN], capture_output=True, text=True, check=True
     )

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from assets.chain import run_stages
 from assets.groups import RETRAIN
@@ -74,6 +75,15 @@ def test_chance_exceeds_its_threshold_once_in_a_hundred():
     assert stability_index(one, normal(80, 2, 1.0)) > chance_threshold(one, one[:80], 0.01)
     gone = np.where(np.arange(80) % 2, np.nan, normal(80, 3))
     assert stability_index(one, gone) > chance_threshold(one, gone, 0.01)
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.2])
+def test_the_threshold_is_the_quantile_of_chi_square_that_scipy_tells(level):
+    one, later = normal(500, 1), normal(80, 2)
+    rows = 1.0 / 500 + 1.0 / 80
+    assert chance_threshold(one, later, level) == chi2.isf(level, 9) * rows  # ten bins
+    later[3] = np.nan
+    assert chance_threshold(one, later, level) == chi2.isf(level, 10) * rows
 
 
 def test_what_is_empty_or_constant_has_no_drift():
