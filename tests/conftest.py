@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("POLARS_MAX_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
 
 import pytest
+from forked_processes import ForkServer
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
@@ -154,6 +155,13 @@ def market_data() -> Path:
     if not (folder / "DATA.md").exists():
         pytest.skip("no real market data here: set HARMONY_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Where processes of tests come from that are not about how a process starts."""
+    with ForkServer() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,7 @@
 right after bursts of 429 and 500, never a row twice.
 """
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,14 +28,6 @@ from harmony_pipeline.testing.servers.yahoo import YahooServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 PATIENCE = "[market.patience]\nattempts = 8\nbase_seconds = 0.001\ncap_seconds = 0.01\n"
-SCRIPT = textwrap.dedent("""
-    import sys
-    from harmony_pipeline.config import load_settings
-    from harmony_pipeline.stages import ingest
-    from harmony_pipeline.stages.context import PipelineContext
-    work = PipelineContext(load_settings(sys.argv[1]))
-    ingest.raw_bars(work, work.trading_periods())
-""")
 
 
 @dataclass(frozen=True)
@@ -210,19 +198,17 @@ def test_bursts_of_429_and_500_change_nothing(venue, tmp_path):
 
 
 @pytest.mark.parametrize("page", [0, 4])
-def test_killed_at_a_page_it_goes_on_from_there(venue, tmp_path, page):
+def test_killed_at_a_page_it_goes_on_from_there(venue, tmp_path, fork_server, page):
     file = settings_of(venue, tmp_path)
     venue.server.faults.add(Fault(delay_seconds=60.0), path=venue.pages, after=page)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(file)], env=environment, stderr=subprocess.PIPE
-    ) as process:
-        deadline = time.monotonic() + 90
-        while venue.server.faults.left and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        _, said = process.communicate()
-    assert process.returncode == -signal.SIGKILL, said.decode()
+    process = fork_server.start(
+        "chain.forked_runs:ingest_bars", str(file), output=tmp_path / "output"
+    )
+    deadline = time.monotonic() + 90
+    while venue.server.faults.left and not process.has_ended() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, process.said()
     before = pages_seen(venue)
     assert len(before) == page
     assert_whole(ingested(file), venue)
