@@ -4,6 +4,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from house.statements import statements_of
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("harmony_pipeline", "assets", "resources")
 MOST = 60
@@ -26,7 +28,7 @@ def long_functions() -> list[tuple[str, Function]]:
 def long_functions_of(source: str) -> list[Function]:
     return [
         node
-        for node in ast.walk(ast.parse(source))
+        for node in statements_of(ast.parse(source))
         if isinstance(node, Function) and length(node) > MOST
     ]
 

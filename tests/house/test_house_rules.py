@@ -5,6 +5,8 @@ is, and the lock names no host.
 import ast
 from pathlib import Path
 
+from house.statements import statements_of
+
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = sorted((ROOT / "harmony_pipeline").rglob("*.py"))
 
@@ -25,7 +27,7 @@ def test_no_asset_module_hides_its_annotations_from_dagster():
     for path in (ROOT / "assets").glob("*.py"):
         imports = [
             node
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in statements_of(ast.parse(path.read_text()))
             if isinstance(node, ast.ImportFrom)
         ]
         assert all(node.module != "__future__" for node in imports), path

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from house.statements import statements_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("harmony_pipeline", "assets", "resources")
@@ -86,7 +87,7 @@ def name_of(path: Path) -> str:
 
 def imported(path: Path, known: set[str]) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in statements_of(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
