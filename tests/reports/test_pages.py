@@ -114,13 +114,18 @@ def test_only_the_latest_decision_of_the_gate_is_shown():
     old = samples.promotions().with_columns(
         model_id=pl.lit("ancient"), decided_at=pl.col("decided_at") - pl.duration(days=90)
     )
-    found = words_of(tear_sheet(full(promotions=pl.concat([old, samples.promotions()]))))
+    found = words_of(gate(pl.concat([old, samples.promotions()])))
     assert "model-5" in found
     assert "ancient" not in found
     for asked in ("at least 0.95", "at most 0.5", "closed trades"):
         assert asked in found
     kept = samples.promotions().with_columns(promoted=pl.lit(value=True), passed=pl.lit(value=True))
-    assert "Promoted: model-5 passed every rule." in words_of(tear_sheet(full(promotions=kept)))
+    assert "Promoted: model-5 passed every rule." in words_of(gate(kept))
+
+
+def gate(promotions: pl.DataFrame) -> str:
+    """The page with what the gate decided, and without the other parts."""
+    return tear_sheet(TearSheet("trend", samples.backtest_row(), promotions=promotions))
 
 
 def test_a_strategy_that_never_traded_still_has_a_page():
