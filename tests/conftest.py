@@ -115,6 +115,8 @@ _LONGEST = {
             "test_chain_in_an_object_store", "test_whole_chain", "test_guides", "test_scaffold",
             "test_alpaca_crashes", "test_seconds", "test_user_project", "test_session_day",
             "test_portfolio_day", "test_gate_on_simulated_markets", "test_example_markets",
+            "test_kernel_cache", "test_entries_at_closes", "test_model_stage", "test_killed_run",
+            "test_examples",
         )
     )
 }  # fmt: skip
