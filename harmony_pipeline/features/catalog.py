@@ -23,11 +23,10 @@ An indicator of the user lies in a module beside the settings file and is named 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -44,6 +43,7 @@ from harmony_pipeline.features.comparisons import (
     is_of_a_sector,
     of_column,
 )
+from harmony_pipeline.features.feature_column import FeatureColumn
 from harmony_pipeline.features.indicators import (
     CUSUM_EVENT,
     CUSUM_VOLATILITY_BARS,
@@ -52,7 +52,8 @@ from harmony_pipeline.features.indicators import (
     Indicator,
     Kernel,
 )
-from harmony_pipeline.features.kernel_inputs import ROWS, bar_matrix
+from harmony_pipeline.features.joints import Joint, Unit, units_of
+from harmony_pipeline.features.kernel_inputs import ROWS, SCRATCH, bar_matrix
 from harmony_pipeline.features.news_columns import NEWS
 from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.import_paths import import_object
@@ -74,34 +75,6 @@ _TICK_COLUMNS = (  # of tick_columns.py
 _FOLD_VERSION = 2  # of the layout of the flat vector
 _NAME = re.compile(r"(?P<kind>[a-z][a-z_]*?)(?P<parameters>(_\d+)*)")
 _BY_KIND = {indicator.kind: indicator for indicator in (*INDICATORS, *MARKET, *NEWS)}
-
-
-@dataclass(frozen=True)
-class FeatureColumn:
-    """One computed column: its indicator, its parameters, its slice of the state, and the columns
-    that it reads.
-    """
-
-    name: str
-    indicator: Indicator
-    parameters: tuple[float, ...]
-    state: slice
-    reads: tuple[str, ...] = ()
-    round: int = 0
-    """0 for a fold of bars alone; a fold that reads a comparison is one after it."""
-
-    @cached_property
-    def kernel(self) -> Kernel:
-        """The compiled function."""
-        if not isinstance(self.indicator.kernel, str):
-            return self.indicator.kernel
-        found: Kernel = resolve_name(f"{__package__}.{self.indicator.kernel}")
-        return found
-
-    @cached_property
-    def parameter_array(self) -> FloatArray:
-        """The parameters as kernels read them."""
-        return np.array(self.parameters, np.float64)
 
 
 @dataclass(frozen=True)
@@ -184,6 +157,17 @@ class FeatureSet:
         return tuple(
             tuple(each for each in self.computed if each.round == number and each.indicator.across)
             for number in range(last + 1)
+        )
+
+    @cached_property
+    def units(self) -> tuple[tuple[Unit, ...], ...]:
+        """The folds of each round as they are computed: joined where they can be (`joints.py`)."""
+        folds = [
+            each for each in self.computed if not (each.indicator.across or each.indicator.given)
+        ]
+        return tuple(
+            units_of([each for each in folds if each.round == number])
+            for number in range(len(self.rounds))
         )
 
     @cached_property
@@ -271,18 +255,34 @@ class FeatureSet:
         hidden: FloatArray,
         number: int = 0,
         previous: FloatArray | None = None,
-    ) -> Iterator[tuple[Kernel, tuple[FloatArray, ...]]]:
+    ) -> Iterator[tuple[Kernel, tuple[Any, ...]]]:
         """The kernels of a round of folds with their arguments, in order. `previous`: where the
         log returns begin, if not in the state, which an earlier round has moved on.
         """
         rows = dict(zip((*self.names, *self.hidden), (*values, *hidden), strict=True))
         yield fill_log_returns_kernel(), (matrix, state[:1] if previous is None else previous)
-        for column in self.computed:
-            if column.round != number or column.indicator.across or column.indicator.given:
+        for unit in self.units[number]:
+            if isinstance(unit, Joint):
+                yield unit.kernel, _joined_arguments(unit, state, matrix, rows)
                 continue
-            read = (rows[name] for name in column.reads)
-            given = (matrix, *read, state[column.state], column.parameter_array)
-            yield column.kernel, (*given, rows[column.name])
+            read = (rows[name] for name in unit.reads)
+            given = (matrix, *read, state[unit.state], unit.parameter_array)
+            yield unit.kernel, (*given, rows[unit.name])
+
+
+def _joined_arguments(
+    joint: Joint, state: FloatArray, matrix: FloatArray, rows: Mapping[str, FloatArray]
+) -> tuple[Any, ...]:
+    """What the kernel of a joint takes."""
+    nothing, any_row = np.empty(0), matrix[SCRATCH]
+    places = joint.places
+    return (
+        matrix,
+        rows[joint.reads[0]] if joint.reads else any_row,
+        tuple(nothing if each is None else state[each.state] for each in places),
+        tuple(nothing if each is None else each.parameter_array for each in places),
+        tuple(any_row if each is None else rows[each.name] for each in places),
+    )
 
 
 def _with_reads(name: str) -> Iterator[str]:

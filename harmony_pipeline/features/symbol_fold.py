@@ -12,9 +12,11 @@ import numpy as np
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.features.bar_columns import Sessions, fill_bars
-from harmony_pipeline.features.catalog import FeatureColumn, FeatureSet
+from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.feature_column import FeatureColumn
 from harmony_pipeline.features.four_symbols import OF_FOUR, SYMBOLS
-from harmony_pipeline.features.kernel_inputs import ROWS
+from harmony_pipeline.features.joints import MEMBERS, Joint, Unit, columns_of
+from harmony_pipeline.features.kernel_inputs import ROWS, SCRATCH
 from harmony_pipeline.features.returns import fill_log_returns
 from harmony_pipeline.features.value_columns import count_nan
 from harmony_pipeline.kernel import call_kernel, kernel, kernel_address
@@ -39,6 +41,18 @@ class Places(NamedTuple):
     parameters: FloatArray
 
 
+class Joined(NamedTuple):
+    """The joints of a set (`joints.py`), by the step at which each begins: the address of its
+    kernel (0: none begins here), how many steps it takes, the row of the column that it reads (-1:
+    none), and `members` [steps, MEMBERS], the step of each place (-1: none).
+    """
+
+    addresses: IntArray
+    sizes: IntArray
+    reads: IntArray
+    members: IntArray
+
+
 class Steps(NamedTuple):
     """The kernels of a set in order: `alone` and `together` are the addresses of the kernel of one
     symbol and of that of four (0: there is none).
@@ -46,6 +60,7 @@ class Steps(NamedTuple):
 
     alone: IntArray
     together: IntArray
+    joined: Joined
     places: Places
 
 
@@ -93,14 +108,35 @@ def steps_of(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
 
 
 def _made(feature_set: FeatureSet, given: tuple[str, ...]) -> Steps:
-    columns = [each for each in feature_set.computed if not each.indicator.given]
+    units = feature_set.units[0]
+    columns = [column for unit in units for column in columns_of(unit)]
     hidden = [name for name in feature_set.hidden if name not in given]
     row = {name: number for number, name in enumerate((*feature_set.names, *hidden, *given))}
     return Steps(
         np.array([address_alone(column) for column in columns], np.int64),
         np.array([_together(column) for column in columns], np.int64),
+        _joined(units, len(columns), row),
         places_of(columns, row),
     )
+
+
+def _joined(units: Sequence[Unit], steps: int, row: Mapping[str, int]) -> Joined:
+    found = Joined(
+        np.zeros(steps, np.int64),
+        np.ones(steps, np.int64),
+        np.full(steps, -1, np.int64),
+        np.full((steps, MEMBERS), -1, np.int64),
+    )
+    begin = 0
+    for unit in units:
+        if isinstance(unit, Joint):
+            found.addresses[begin] = address_of_joint(unit)
+            found.sizes[begin] = len(unit.columns)
+            found.reads[begin] = row[unit.reads[0]] if unit.reads else -1
+            there = [place for place, column in enumerate(unit.places) if column is not None]
+            found.members[begin, there] = begin + np.arange(len(there))
+        begin += len(columns_of(unit))
+    return found
 
 
 def places_of(columns: Sequence[FeatureColumn], row: Mapping[str, int]) -> Places:
@@ -126,6 +162,12 @@ def address_alone(column: FeatureColumn) -> int:
     """Where the kernel of one symbol lies."""
     matrix, row = np.empty((ROWS, 1)), np.empty(1)
     return kernel_address(column.kernel, matrix, *[row] * len(column.reads), row, row, row)
+
+
+def address_of_joint(joint: Joint) -> int:
+    """Where the kernel of a joint lies."""
+    matrix, row = np.empty((ROWS, 1)), np.empty(1)
+    return kernel_address(joint.kernel, matrix, row, *[(row,) * MEMBERS] * 3)
 
 
 def _together(column: FeatureColumn) -> int:
@@ -176,12 +218,19 @@ def fold_symbols(
                 if fill_bars(matrix, starts[k], bars.reals, bars.stamps, bars.sessions) >= 0:
                     return False
                 fill_log_returns(matrix, states[k][:1])
-        for s in range(steps.alone.size):
+        s = 0
+        while s < steps.alone.size:
+            if steps.joined.addresses[s] != 0 and active < FEWEST:
+                for k in range(active):
+                    fold_joint(steps, s, room, rows, states[k], k, starts[k], stops[k])
+                s += steps.joined.sizes[s]
+                continue
             if steps.together[s] != 0 and active >= FEWEST:
                 fold_together(steps, s, room, rows, states, starts, stops, active)
             else:
                 for k in range(active):
                     fold_alone(steps, s, room, rows, states[k], k, starts[k], stops[k])
+            s += 1
         for k in range(active):
             count_nan(rows.values, starts[k], stops[k], watched[k], nans[k, place])
             for column in range(forgetful.size):
@@ -223,8 +272,7 @@ def fold_alone(
 ) -> None:
     """Step s of one symbol over a block."""
     matrix, reads = matrix_in(room, symbol, stop - start), steps.places.reads[s]
-    own = state[steps.places.states[s, 0] : steps.places.states[s, 1]]
-    numbers = steps.places.parameters[steps.places.numbers[s, 0] : steps.places.numbers[s, 1]]
+    own, numbers = _state_of(steps, s, state), _numbers_of(steps, s)
     written = row_of(rows, symbol, steps.places.writes[s], start, stop)
     if steps.places.read_count[s] == 0:
         call_kernel(steps.alone[s], (matrix, own, numbers, written))
@@ -235,6 +283,70 @@ def fold_alone(
         return
     second = row_of(rows, symbol, reads[1], start, stop)
     call_kernel(steps.alone[s], (matrix, first, second, own, numbers, written))
+
+
+@kernel
+def fold_joint(
+    steps: Steps,
+    s: int,
+    room: Room,
+    rows: Rows,
+    state: FloatArray,
+    symbol: int,
+    start: int,
+    stop: int,
+) -> None:
+    """The joint that begins with step s, of one symbol over a block."""
+    joined, matrix = steps.joined, matrix_in(room, symbol, stop - start)
+    read = matrix[SCRATCH]
+    if joined.reads[s] >= 0:
+        read = row_of(rows, symbol, joined.reads[s], start, stop)
+    a, b, c, d = joined.members[s]
+    states = (
+        _state_of(steps, a, state),
+        _state_of(steps, b, state),
+        _state_of(steps, c, state),
+        _state_of(steps, d, state),
+    )
+    numbers = (
+        _numbers_of(steps, a), _numbers_of(steps, b), _numbers_of(steps, c), _numbers_of(steps, d),
+    )  # fmt: skip
+    written = (
+        _written_by(steps, a, rows, matrix, symbol, start, stop),
+        _written_by(steps, b, rows, matrix, symbol, start, stop),
+        _written_by(steps, c, rows, matrix, symbol, start, stop),
+        _written_by(steps, d, rows, matrix, symbol, start, stop),
+    )
+    call_kernel(joined.addresses[s], (matrix, read, states, numbers, written))
+
+
+@kernel
+def _state_of(steps: Steps, s: int, state: FloatArray) -> FloatArray:
+    """The part of step s; nothing where there is no step."""
+    found: FloatArray = state[:0]
+    if s >= 0:
+        found = state[steps.places.states[s, 0] : steps.places.states[s, 1]]
+    return found
+
+
+@kernel
+def _numbers_of(steps: Steps, s: int) -> FloatArray:
+    """The parameters of step s; none where there is no step."""
+    found: FloatArray = steps.places.parameters[:0]
+    if s >= 0:
+        found = steps.places.parameters[steps.places.numbers[s, 0] : steps.places.numbers[s, 1]]
+    return found
+
+
+@kernel
+def _written_by(
+    steps: Steps, s: int, rows: Rows, matrix: FloatArray, symbol: int, start: int, stop: int
+) -> FloatArray:
+    """The row of step s; one that nobody reads where there is no step."""
+    found: FloatArray = matrix[SCRATCH]
+    if s >= 0:
+        found = row_of(rows, symbol, steps.places.writes[s], start, stop)
+    return found
 
 
 @kernel
@@ -267,7 +379,7 @@ def fold_together(
         states[2][begin:end],
         room.state[begin:end],
     )
-    numbers = steps.places.parameters[steps.places.numbers[s, 0] : steps.places.numbers[s, 1]]
+    numbers = _numbers_of(steps, s)
     written = _rows_of_four(rows, steps.places.writes[s], starts, stops, last)
     if not whole:
         written = (written[0], written[1], written[2], room.row[: stops[0] - starts[0]])
