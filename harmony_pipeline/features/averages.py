@@ -11,9 +11,8 @@ from harmony_pipeline.features.rolling_window import (
     load_cursor,
     mean,
     push,
-    roll,
+    roll_z_scores,
     save_cursor,
-    to_z_scores,
 )
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import inlined_kernel, kernel
@@ -172,5 +171,4 @@ def bollinger_z(
 
     State: a window of N.
     """
-    roll(bars[CLOSE], state, values, bars[SCRATCH])
-    to_z_scores(values, bars[SCRATCH])
+    roll_z_scores(bars[CLOSE], state, values, bars[SCRATCH])

@@ -9,7 +9,7 @@ import numpy as np
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.features.kernel_inputs import CLOSE, LOG_RETURN, SCRATCH, SCRATCH_2
 from harmony_pipeline.features.lag_window import HEAD, lagged, remembered
-from harmony_pipeline.features.rolling_window import roll, to_roots
+from harmony_pipeline.features.rolling_window import roll_deviations
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
 
@@ -86,8 +86,7 @@ def volatility(
     """Sample deviation (ddof 1) of the last N log returns, per bar, not annualised. State: a window
     of N.
     """
-    roll(bars[LOG_RETURN], state, bars[SCRATCH], values)
-    to_roots(values)
+    roll_deviations(bars[LOG_RETURN], state, values, bars[SCRATCH])
 
 
 @kernel

@@ -25,6 +25,7 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import inlined_kernel
 
 HEAD = 5
+_DIVIDED = 16  # bars whose roots and quotients are computed together, or a whole block
 
 
 class Cursor(NamedTuple):
@@ -123,19 +124,42 @@ def deviation(window: FloatArray, cursor: Cursor) -> float:
 
 
 @inlined_kernel
-def roll(
-    series: FloatArray, window: FloatArray, distances: FloatArray, variances: FloatArray
+def roll_z_scores(
+    series: FloatArray, window: FloatArray, scores: FloatArray, room: FloatArray
 ) -> None:
-    """The distance of each value from the mean of its window, and the window's sample variance; NaN
-    until there are N values. NaN in the series is passed over.
+    """The distance of each value from the mean of its window in the window's deviations, 0 in a
+    flat one; NaN until there are N values. NaN in the series is passed over.
+    """
+    _roll(series, window, scores, room, False)
 
-    Whole blocks of N are computed at once, which gives the same bits. Roots and quotients are left
-    to a loop of their own, in which the compiler computes several at once: `to_z_scores`,
-    `to_roots`.
+
+@inlined_kernel
+def roll_deviations(
+    series: FloatArray, window: FloatArray, deviations: FloatArray, room: FloatArray
+) -> None:
+    """The sample deviation of the window at each value; NaN until there are N. NaN in the series is
+    passed over.
+    """
+    _roll(series, window, room, deviations, True)
+
+
+@inlined_kernel
+def _roll(
+    series: FloatArray,
+    window: FloatArray,
+    distances: FloatArray,
+    variances: FloatArray,
+    roots: bool,
+) -> None:
+    """Both in one: z-scores in `distances`, or with `roots` the deviations in `variances`.
+
+    Whole blocks of N are computed at once, which gives the same bits. Roots and quotients have a
+    loop of their own, in which the compiler computes several at once. It follows after a few bars,
+    since the processor divides while it adds up the next ones.
     """
     cursor = load_cursor(window)
     length, count, known = cursor.length, series.size, after_last_nan(series)
-    i = 0
+    i, done = 0, 0
     while i < count:
         if i >= known and cursor.at == 0 and cursor.filled == length and i + length <= count:
             reference = cursor.reference
@@ -143,6 +167,9 @@ def roll(
                 block, stop = series[i : i + length], i + length
                 roll_block(block, window, reference, distances[i:stop], variances[i:stop])
                 reference, i = block[length - 1], stop
+                if i - done >= _DIVIDED:
+                    _divide(distances[done:i], variances[done:i], roots)
+                    done = i
             for j in range(length):
                 window[HEAD + j] = series[i - length + j]
             cursor = Cursor(0, length, length, reference, 0.0, 0.0)
@@ -154,7 +181,20 @@ def roll(
         distances[i] = (value - cursor.reference) - centre(window, cursor) if full else np.nan
         variances[i] = variance(window, cursor) if full else np.nan
         i += 1
+    _divide(distances[done:], variances[done:], roots)
     save_cursor(window, cursor)
+
+
+@inlined_kernel
+def _divide(distances: FloatArray, variances: FloatArray, roots: bool) -> None:
+    """Roots of the variances in their place; or distances in deviations, 0 in a flat window."""
+    if roots:
+        for i in range(variances.size):
+            variances[i] = math.sqrt(variances[i])
+        return
+    for i in range(distances.size):
+        spread = variances[i]
+        distances[i] = 0.0 if spread == 0.0 else distances[i] / math.sqrt(spread)
 
 
 @inlined_kernel
@@ -185,7 +225,7 @@ def roll_block(
     distances: FloatArray,
     variances: FloatArray,
 ) -> None:
-    """`roll` of a whole block of N known values behind a full one, of which `reference` is the
+    """`_roll` of a whole block of N known values behind a full one, of which `reference` is the
     last. The values themselves are not written to the window.
 
     Here no step asks where the block ends, and the sums from the front do not wait for those from
@@ -215,18 +255,3 @@ def roll_block(
     spread = square - total * (total * share)
     distances[length - 1] = (last - last) - total * share
     variances[length - 1] = max(spread, 0.0) * freedom
-
-
-@inlined_kernel
-def to_z_scores(distances: FloatArray, variances: FloatArray) -> None:
-    """Distances in deviations, in the same place; 0 in a flat window."""
-    for i in range(distances.size):
-        spread = variances[i]
-        distances[i] = 0.0 if spread == 0.0 else distances[i] / math.sqrt(spread)
-
-
-@inlined_kernel
-def to_roots(values: FloatArray) -> None:
-    """Square roots, in the same place."""
-    for i in range(values.size):
-        values[i] = math.sqrt(values[i])

@@ -15,18 +15,14 @@ from harmony_pipeline.features.kernel_inputs import (
     VOLUME,
 )
 from harmony_pipeline.features.rolling_pairs import PART, SUMS, roll_correlation
-from harmony_pipeline.features.rolling_sums import (
-    roll_sum,
-)
 from harmony_pipeline.features.rolling_two import roll_two_sums
 from harmony_pipeline.features.rolling_window import (
     is_full,
     load_cursor,
     mean,
     push,
-    roll,
+    roll_z_scores,
     save_cursor,
-    to_z_scores,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
@@ -40,8 +36,7 @@ def volume_z(
 
     State: a window of N.
     """
-    roll(bars[VOLUME], state, values, bars[SCRATCH])
-    to_z_scores(values, bars[SCRATCH])
+    roll_z_scores(bars[VOLUME], state, values, bars[SCRATCH])
 
 
 @kernel
@@ -70,15 +65,18 @@ def signed_volume(
 
     It is known from bar N + 1 on. State: sums of signed volumes, sums of volumes.
     """
-    split, signed, volume = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
+    split, signed, grosses = state.size // 2, bars[SCRATCH], bars[SCRATCH_2]
+    changes, volume = bars[LOG_RETURN], bars[VOLUME]
     for i in range(values.size):
-        change = bars[LOG_RETURN, i]
-        sign = int(change > 0.0) - int(change < 0.0)  # a branch would be guessed wrong
-        volume[i] = np.nan if math.isnan(change) else bars[VOLUME, i]
+        sign = int(changes[i] > 0.0) - int(changes[i] < 0.0)  # a branch would be guessed wrong
         signed[i] = sign * volume[i]
-    roll_sum(signed, state[:split], values)
-    roll_sum(volume, state[split:], signed)
-    to_bounded_ratios(values, signed)
+    begin = 1 if values.size and math.isnan(changes[0]) else 0  # the first bar of all has none
+    values[:begin] = grosses[:begin] = np.nan
+    roll_two_sums(
+        signed[begin:], volume[begin:], state[:split], state[split:], values[begin:],
+        grosses[begin:],
+    )  # fmt: skip
+    to_bounded_ratios(values, grosses)
 
 
 @inlined_kernel
