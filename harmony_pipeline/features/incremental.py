@@ -15,6 +15,7 @@ both with `made_from`.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -141,23 +142,31 @@ class _Update:
     sectors: PeriodSectors | None = None
 
     def run(self, *, again: bool = False) -> FeatureUpdate:
-        key, bars, chains = self.keys[-1], self._bars(self.keys[-1]), self.chains()
+        bars, chains = self._bars(self.keys[-1]), self.chains()
         until: datetime | None = bars["timestamp"].max()  # type: ignore[assignment]
+        with ThreadPoolExecutor(1) as beside:  # one core hashes what the kernels read
+            hashed = beside.submit(bars_hash, bars)
+            result, origin, computed = self._continued(bars, chains, again=again)
         made_from = {
             "feature_set": self.feature_set.hash,
             "history": chains[-2],
             "chain": chains[-1],
-            "bars": bars_hash(bars),
+            "bars": hashed.result(),
             "covered_until": until.isoformat() if until is not None else "",
             **self._sectors_known(until),
         }
+        return FeatureUpdate(result.table, result.states, made_from, origin, computed)
+
+    def _continued(
+        self, bars: pl.DataFrame, chains: Sequence[str], *, again: bool
+    ) -> tuple[FeatureResult, str, int]:
+        """The features of `bars`, the period whose state was continued, and the bars computed."""
         grown = None if again else self._append(bars, chains[-2])
         if grown is not None:
             result, computed = grown
-            return FeatureUpdate(result.table, result.states, made_from, key, computed)
+            return result, self.keys[-1], computed
         states, origin, passed = self._states_before(chains)
-        result = self._compute(bars, states)
-        return FeatureUpdate(result.table, result.states, made_from, origin, passed + bars.height)
+        return self._compute(bars, states), origin, passed + bars.height
 
     def chains(self) -> list[str]:
         """chains[i] is the hash of everything that the state after the first i periods

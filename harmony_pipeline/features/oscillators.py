@@ -23,7 +23,7 @@ from harmony_pipeline.features.whole_windows import distance_sum, distance_sums
 from harmony_pipeline.features.wilder import true_range
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
-_AT_ONCE = 512  # bars whose sums wait for their quotients
+_AT_ONCE = 128  # bars whose sums wait for their quotients
 _SHORT = 12  # windows in which taking bars together gains nothing
 
 

@@ -27,7 +27,7 @@ from harmony_pipeline.features.rolling_two import roll_two_windows
 from harmony_pipeline.features.smoothing import Smoothed, smooth
 from harmony_pipeline.kernel import inlined_kernel, kernel
 
-_AT_ONCE = 512  # bars whose sums wait for their roots
+_AT_ONCE = 128  # bars whose sums wait for their roots
 
 
 @inlined_kernel

@@ -16,7 +16,7 @@ from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import inlined_kernel
 
 HEAD = 9
-PART = 512  # bars whose sums are kept until the quotients and roots of all are taken
+PART = 128  # bars whose sums are kept until the quotients and roots of all are taken
 _ONE = np.uint64(1)
 X, Y, XX, YY, XY, X_REFERENCE, Y_REFERENCE = range(7)
 SUMS, WITH_REFERENCES = 5, 7

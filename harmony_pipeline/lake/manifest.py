@@ -9,6 +9,7 @@ ISO form, so that text order is time order.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -88,10 +89,20 @@ class ContentHash:
         """Take the rows of `frame` in."""
         self.rows += frame.height
         kept = frame[self._kept]
-        for start in range(0, frame.height, _HASHED_ROWS):
-            self._digest.update(
-                kept[start : start + _HASHED_ROWS].hash_rows(seed=0).to_numpy().data
-            )
+        hashes = (
+            kept[start : start + _HASHED_ROWS].hash_rows(seed=0).to_numpy().data
+            for start in range(0, frame.height, _HASHED_ROWS)
+        )
+        if frame.height <= _HASHED_ROWS:
+            for each in hashes:
+                self._digest.update(each)
+            return self
+        with ThreadPoolExecutor(1) as beside:  # digested while the next rows are hashed
+            digested = beside.submit(self._digest.update, next(hashes))
+            for each in hashes:
+                digested.result()
+                digested = beside.submit(self._digest.update, each)
+            digested.result()
         return self
 
     def text(self) -> str:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lake.lake_rows import many_bars
 
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.lake import manifest
 from harmony_pipeline.lake.lake import Lake
 
 BARS = many_bars(symbols=9, minutes=40)
@@ -36,6 +37,18 @@ def test_a_stream_cut_anywhere_is_the_single_write(tmp_path_factory, cuts, group
     assert lake.read("bars").equals(BARS)
     assert lake.manifest("bars", "k")["content_hash"] == whole.content_hash
     assert out.written.rows == BARS.height
+
+
+@given(rows=st.integers(1, BARS.height), cut=st.integers(0, BARS.height))
+def test_a_content_hash_does_not_depend_on_the_slices_that_it_is_taken_in(rows, cut):
+    whole = manifest.content_hash(BARS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest, "_HASHED_ROWS", rows)
+        assert manifest.content_hash(BARS) == whole
+        parts = (BARS[:cut], BARS[cut:])
+        assert manifest.hash_of(parts, BARS.schema).text() == whole
+        changed = BARS.with_columns(close=pl.col("close").reverse())
+        assert manifest.content_hash(changed) != whole
 
 
 @given(rows=st.integers(1, 400), group_rows=st.integers(7, 400))
