@@ -32,6 +32,8 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
+import polars as pl
+
 from harmony_pipeline.testing.edge_markets import EDGES, Edge, bars_of_market
 
 FIRST_SEED = 60_000  # no parameter was chosen on these markets
@@ -256,8 +258,7 @@ def decide(market: Market, place: Path = IN_MEMORY) -> Decided:
     calendar = Calendar.of("XNYS").table
     with tempfile.TemporaryDirectory(prefix="harmony-gate-", dir=place) as name:
         folder = Path(name)
-        opens = whole_days(calendar["open"].to_list(), calendar["close"].to_list())
-        bars = bars_of_market(market.edge, market.sharpe, market.seed, YEARS, opens)
+        bars = bars_of_market(market.edge, market.sharpe, market.seed, YEARS, whole_days(calendar))
         bars.write_parquet(folder / "bars.parquet")
         last: datetime = bars["timestamp"].max()  # type: ignore[assignment]
         settings = folder / "harmony.toml"
@@ -282,13 +283,13 @@ def decide(market: Market, place: Path = IN_MEMORY) -> Decided:
         )
 
 
-def whole_days(opens: Sequence[datetime], closes: Sequence[datetime]) -> list[datetime]:
-    """The hour in which each session of six and a half hours opens, from 2018 on."""
-    return [
-        begin.replace(minute=0)
-        for begin, end in zip(opens, closes, strict=True)
-        if begin.date() >= date(2018, 1, 2) and end - begin == timedelta(hours=6, minutes=30)
-    ]
+def whole_days(calendar: pl.DataFrame) -> pl.Series:
+    """The hour in which each session of six and a half hours opens, from 2018 on, UTC. calendar:
+    the table of the exchange's sessions.
+    """
+    whole = pl.col("close") - pl.col("open") == timedelta(hours=6, minutes=30)
+    days = calendar.filter(pl.col("date") >= date(2018, 1, 2), whole)
+    return days["open"].dt.truncate("1h")
 
 
 # --- what came out --------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ Sides are known at a bar's close and earn from the next open to the one after, a
 """
 
 import math
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal, NamedTuple
@@ -21,6 +20,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.kernel import kernel
+from harmony_pipeline.schemas import TIME
 
 Edge = Literal["none", "momentum", "reversal", "lead_lag", "opening"]
 EDGES: tuple[Edge, ...] = ("momentum", "reversal", "lead_lag", "opening")
@@ -163,19 +163,21 @@ def bars_of_market(
     sharpe: float,
     seed: int,
     years: float = 6.0,
-    opens_at: Sequence[datetime] | None = None,
+    opens_at: pl.Series | None = None,
 ) -> pl.DataFrame:
     """[symbol, timestamp, open, high, low, close, volume] of one market, by symbol and time.
 
-    `opens_at` has the first bar of each day, of which as many are used as the years need; by
-    default every weekday at 14:00 UTC. Raises ValueError when there are too few.
+    `opens_at` (datetimes, UTC) has the first bar of each day, of which as many are used as the
+    years need; by default every weekday at 14:00 UTC. Raises ValueError when there are too few.
     """
     shocks = draw(seed, years)
     opens, closes = walk(shocks, _CODES[edge], strength_of(edge, sharpe))
-    days = _weekdays(len(shocks.level)) if opens_at is None else opens_at[: len(shocks.level)]
+    days = _weekdays(len(shocks.level)) if opens_at is None else opens_at.head(len(shocks.level))
     if len(days) < len(shocks.level):
         raise ValueError(f"{len(shocks.level)} days are needed and {len(days)} were given")
-    stamps = [begin + timedelta(hours=hour) for begin in days for hour in range(BARS_A_DAY)]
+    begins = days.dt.epoch("us").to_numpy()
+    hours = np.arange(BARS_A_DAY) * round(timedelta(hours=1) / timedelta(microseconds=1))
+    stamps = pl.Series((begins[:, None] + hours).ravel()).cast(TIME)
     spread = 0.4 * _HOURLY_DEVIATION * shocks.wick
     highs = np.maximum(opens, closes) + spread
     lows = np.minimum(opens, closes) - spread[:, ::-1]
@@ -199,7 +201,7 @@ def bars_of_market(
     return pl.concat(frames)
 
 
-def _weekdays(count: int) -> list[datetime]:
+def _weekdays(count: int) -> pl.Series:
     """That many weekdays at 14:00 UTC."""
     found: list[datetime] = []
     day = _FIRST
@@ -207,4 +209,4 @@ def _weekdays(count: int) -> list[datetime]:
         if day.weekday() < 5:
             found.append(day)
         day += timedelta(days=1)
-    return found
+    return pl.Series(found, dtype=TIME)
