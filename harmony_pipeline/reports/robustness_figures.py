@@ -44,7 +44,7 @@ def monte_carlo_fan(
     fan: pl.DataFrame, title: str = "Monte Carlo", scenario: str = "stressed"
 ) -> bytes:
     """Bands of one scenario's paths by trade number over the path that was. fan:
-    robustness.monte_carlo.MonteCarlo.fan.
+    robustness.monte_carlo.MonteCarlo.fan, of this scenario at least.
     """
     bands = fan.filter(pl.col("scenario") == scenario).sort("trade") if fan.width else fan
     if bands.height < 2:

@@ -99,9 +99,9 @@ class TearSheet:
     left out.
 
     backtest: one row of BACKTESTS. sharpe_interval: 95 % bounds, annualised. promotions may hold
-    earlier decisions, the latest is shown. monte_carlo: MONTE_CARLO; fan and sensitivity:
-    robustness.MonteCarlo.fan and Stability.table; benchmark: frame[timestamp, value]. trade_page
-    and interactive_page: addresses of the pages beside this one.
+    earlier decisions, the latest is shown. monte_carlo: MONTE_CARLO; fan: what
+    robustness.MonteCarlo.fan gives; sensitivity: Stability.table; benchmark: frame[timestamp,
+    value]. trade_page and interactive_page: addresses of the pages beside this one.
     """
 
     strategy: str

@@ -107,17 +107,32 @@ class TradeReturns:
 
 @dataclass(frozen=True)
 class MonteCarlo:
-    """`table` as schemas.MONTE_CARLO; `quantiles` by (scenario, measure); `fan` by (scenario, trade
-    number).
-
-    The equity of `fan` is in currency.
-    """
+    """`table` as schemas.MONTE_CARLO; `quantiles` by (scenario, measure)."""
 
     table: pl.DataFrame
     quantiles: pl.DataFrame
-    fan: pl.DataFrame
     initial_cash: float
-    trades: int
+    sample: TradeReturns
+    settings: MonteCarloSettings
+
+    @property
+    def trades(self) -> int:
+        """Number of closed trades."""
+        return int(self.sample.returns.size)
+
+    def fan(self, *names: str) -> pl.DataFrame:
+        """Bands by (scenario, trade number) of the equity of the first `FAN_PATHS` paths of these
+        scenarios (by default all), after those of the path that was; in currency. The paths are
+        walked again: few fans are ever looked at.
+        """
+        stops = fan_stops(self.trades)
+        fans = [_fan(BASELINE, self.sample.curve[stops][None, :], stops)]
+        for scenario in SCENARIOS if self.trades else ():
+            if not names or scenario.name in names:
+                paths = min(self.settings.paths, FAN_PATHS)
+                curves = run_scenario(self.sample, scenario, self.settings, paths, stops=stops)[2]
+                fans.append(_fan(scenario, curves * self.initial_cash, stops))
+        return pl.concat(fans)
 
     def quantile(self, scenario: str, measure: str, name: str) -> float | None:
         """One quantile of `final_equity`, `total_return` or `max_drawdown`; `name` is `p05` ...
@@ -174,26 +189,20 @@ def simulate(
             " backtest.initial_cash"
         )
     sample = trade_returns(trades, initial_cash, multipliers, zone)
-    count = sample.returns.size
-    stops = fan_stops(count)
     peak = np.maximum.accumulate(sample.curve)
     deepest = np.array([np.min(sample.curve / peak) - 1.0])
     rows = [_rows(backtest_id, BASELINE, settings, sample.curve[-1:], deepest)]
     bands = [_quantiles(BASELINE, sample.curve[-1:], deepest, initial_cash)]
-    fans = [_fan(BASELINE, sample.curve[stops][None, :], stops)]
-    for scenario in SCENARIOS if count else ():
-        final, drawdown, curves = run_scenario(
-            sample, scenario, settings, settings.paths, stops=stops
-        )
+    for scenario in SCENARIOS if sample.returns.size else ():
+        final, drawdown, _ = run_scenario(sample, scenario, settings, settings.paths)
         rows.append(_rows(backtest_id, scenario, settings, final * initial_cash, drawdown))
         bands.append(_quantiles(scenario, final * initial_cash, drawdown, initial_cash))
-        fans.append(_fan(scenario, curves * initial_cash, stops))
     return MonteCarlo(
         schemas.MONTE_CARLO.conform(pl.concat(rows)),
         pl.concat(bands),
-        pl.concat(fans),
         initial_cash,
-        count,
+        sample,
+        settings,
     )
 
 
@@ -246,13 +255,13 @@ def run_scenario(
     threads: int | None = None,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Paths `first_path` to `first_path + paths` of one scenario: final [paths], drawdown [paths],
-    curves [recorded, stops]; start 1.0. `threads`: as many as there are cores, by default; the
-    numbers do not depend on it.
+    curves [paths, stops] equity after so many trades; start 1.0. `threads`: as many as there are
+    cores, by default; the numbers do not depend on it.
     """
     returns = sample.returns
-    stops = fan_stops(returns.size) if stops is None else stops
+    stops = np.zeros(0, np.int64) if stops is None else stops
     final, drawdown = np.empty(paths), np.empty(paths)
-    curves = np.empty((min(paths, FAN_PATHS), stops.size))
+    curves = np.empty((paths if stops.size else 0, stops.size))
     worst = float(returns.min()) if returns.size else 0.0
     if worst >= 0.0:  # no trade lost: the largest move, as a loss
         worst = -float(np.abs(returns).max()) if returns.size else 0.0

@@ -71,7 +71,9 @@ def monte_carlo(pipeline: PipelineContext, strategies: Sequence[str]) -> StageRe
             "final equity, worst path first": sketches.bars(
                 result.table["final_equity"].sort().to_list()
             ),
-            "Monte Carlo": Drawing.of(monte_carlo_fan, result.fan, f"{name}: stressed paths"),
+            "Monte Carlo": Drawing(
+                monte_carlo_fan, lambda: (result.fan("stressed"), f"{name}: stressed paths")
+            ),
         }
         preview = result.quantiles.with_columns(strategy=pl.lit(name))
         return result.table, StageResult(

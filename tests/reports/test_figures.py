@@ -52,7 +52,7 @@ def pixels(picture: bytes) -> tuple[int, int, bytes]:
 
 
 MONTE_CARLO = samples.monte_carlo()
-NO_FAN = MONTE_CARLO.fan.filter((pl.col("scenario") == "none") & (pl.col("trade") == 0))
+NO_FAN = MONTE_CARLO.fan().filter((pl.col("scenario") == "none") & (pl.col("trade") == 0))
 
 # name -> (picture of something, picture of something else, picture of nothing)
 CASES = {
@@ -81,8 +81,8 @@ CASES = {
         lambda: figures.regime_bars(schemas.REGIME_STABILITY.empty()),
     ),
     "monte_carlo_fan": (
-        lambda: figures.monte_carlo_fan(MONTE_CARLO.fan),
-        lambda: figures.monte_carlo_fan(MONTE_CARLO.fan, scenario="missed"),
+        lambda: figures.monte_carlo_fan(MONTE_CARLO.fan()),
+        lambda: figures.monte_carlo_fan(MONTE_CARLO.fan(), scenario="missed"),
         lambda: figures.monte_carlo_fan(NO_FAN),
     ),
     "monte_carlo_outcomes": (
@@ -210,7 +210,7 @@ def flat(equity: float, rows: int) -> pl.DataFrame:
             samples.regimes().with_columns(sharpe=pl.lit(None, dtype=pl.Float64))
         ),
         lambda: figures.regime_bars(samples.regimes().with_columns(sharpe=pl.lit(-4.0))),
-        lambda: figures.monte_carlo_fan(samples.monte_carlo(1).fan),
+        lambda: figures.monte_carlo_fan(samples.monte_carlo(1).fan()),
         lambda: figures.sensitivity_heatmap(stability(samples.trials().head(1)).table),
         lambda: figures.sensitivity_heatmap(
             stability(samples.trials().with_columns(sharpe=pl.lit(0.0))).table

@@ -66,7 +66,7 @@ def full(**changes) -> TearSheet:
         "folds": samples.folds(),
         "promotions": samples.promotions(),
         "regimes": samples.regimes(),
-        "fan": MONTE_CARLO.fan,
+        "fan": MONTE_CARLO.fan(),
         "sensitivity": stability(samples.trials()).table,
         "benchmark": samples.benchmark(),
     }

@@ -189,7 +189,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
     other = simulate(trades, CASH, MonteCarloSettings(paths=100, seed=1), "b")
     assert one.table.equals(again.table)
     assert one.quantiles.equals(again.quantiles)
-    assert one.fan.equals(again.fan)
+    assert one.fan().equals(again.fan())
     for name in ("bootstrap", "block_bootstrap", "missed", "slippage", "anomalies", "stressed"):
         assert not rows(one, name).equals(rows(other, name))
 
@@ -198,12 +198,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
 def test_fewer_paths_are_the_first_of_more_and_any_stretch_can_be_made_alone(name):
     sample = trade_returns(trades_of(some_pnls()), CASH)
     chosen = MonteCarloSettings()
-    final, drawdown, curves = run_scenario(sample, BY_NAME[name], chosen, 60)
-    few = run_scenario(sample, BY_NAME[name], chosen, 20)
+    stops = fan_stops(sample.returns.size)
+    final, drawdown, curves = run_scenario(sample, BY_NAME[name], chosen, 60, stops=stops)
+    few = run_scenario(sample, BY_NAME[name], chosen, 20, stops=stops)
+    unrecorded = run_scenario(sample, BY_NAME[name], chosen, 60)
     middle = run_scenario(sample, BY_NAME[name], chosen, 10, first_path=35)
     assert few[0].tobytes() == final[:20].tobytes()
     assert few[1].tobytes() == drawdown[:20].tobytes()
     assert few[2].tobytes() == curves[:20].tobytes()
+    assert curves.shape == (60, stops.size)
+    assert unrecorded[0].tobytes() == final.tobytes()
+    assert unrecorded[1].tobytes() == drawdown.tobytes()
+    assert unrecorded[2].size == 0
     assert middle[0].tobytes() == final[35:45].tobytes()
 
 
@@ -343,7 +349,7 @@ def test_without_closed_trades_the_undisturbed_path_remains(trades):
     assert result.table.select("scenario", "path", "final_equity", "max_drawdown").rows() == [
         ("none", 0, CASH, 0.0)
     ]
-    assert result.fan.rows() == [("none", 0, *[CASH] * 5)]
+    assert result.fan().rows() == [("none", 0, *[CASH] * 5)]
     summary = result.summary()
     assert summary["trades"] == 0
     assert summary["total_return"] == 0.0
@@ -358,13 +364,19 @@ def test_one_trade_is_enough():
 def test_quantiles_are_those_of_the_table_and_the_fan_ends_at_them():
     result = simulate(trades_of(some_pnls(300)), CASH, MonteCarloSettings(paths=800), "b")
     final = rows(result, "stressed")["final_equity"].to_numpy()
-    end = result.fan.filter((pl.col("scenario") == "stressed") & (pl.col("trade") == 300))
+    end = result.fan().filter((pl.col("scenario") == "stressed") & (pl.col("trade") == 300))
     for name, share in (("p05", 0.05), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p95", 0.95)):
         assert result.quantile("stressed", "final_equity", name) == np.quantile(final, share)
         assert end[name].item() == pytest.approx(np.quantile(final, share), rel=1e-14)
-    start = result.fan.filter(pl.col("trade") == 0)
+    start = result.fan().filter(pl.col("trade") == 0)
     assert start.height == len(SCENARIOS) + 1
     assert (start["p05"] == CASH).all()
+
+
+def test_the_fan_of_one_scenario_is_that_of_all_without_the_others():
+    result = simulate(trades_of(some_pnls(300)), CASH, MonteCarloSettings(paths=100), "b")
+    of_two = pl.col("scenario").is_in(["none", "stressed"])
+    assert result.fan("stressed").equals(result.fan().filter(of_two))
 
 
 @given(st.integers(0, 5_000))
