@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.source_settings import FileSourceSettings
+from harmony_pipeline.market.sources.file_discovery import Located
 from harmony_pipeline.market.sources.files import FileSource
-from harmony_pipeline.market.sources.parquet_index import group_symbols
+from harmony_pipeline.market.sources.number_parsing import NumberFormat
+from harmony_pipeline.market.sources.parquet_index import CellCache, ParquetIndex, group_symbols
 
 NYSE = Calendar.of("XNYS")
 NAMES, VOLUMES = ["AAA", "BBB", " CCC ", "DDD", "", "nan", None], [100.0, float("inf"), None]
@@ -102,6 +105,40 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         assert_frame_equal(
             reader.bars(None, START, END, "1Min"), source(tmp_path).bars(None, START, END, "1Min")
         )
+
+
+def test_days_of_a_file_sorted_by_symbol_are_those_of_a_file_sorted_by_time(tmp_path: Path) -> None:
+    rows = vendor_rows(5, 3_000, stamps_as_text=False, sort=True)
+    for name, keys in (("by_symbol", ("symbol", "timestamp")), ("by_time", ("timestamp",))):
+        (tmp_path / name).mkdir()
+        rows.sort(keys, maintain_order=True).write_parquet(tmp_path / name / "one.parquet")
+    asked, other = source(tmp_path / "by_symbol"), source(tmp_path / "by_time")
+    for day in range(8):
+        start = START + timedelta(days=day)
+        of_both = [
+            one.bars(None, start, start + timedelta(days=1), "1Min").drop("origin", "row")
+            for one in (asked, other)
+        ]
+        order = of_both[0].columns
+        assert_frame_equal(*(one.sort(order) for one in of_both))
+
+
+def test_a_small_file_whose_rows_are_wanted_all_over_it_is_decoded_once(tmp_path: Path) -> None:
+    file = Located(tmp_path / "one.parquet", "one.parquet")
+    frame = pl.DataFrame({"close": pl.arange(100, eager=True).cast(pl.Float64)})
+    starts = pl.Series([START] * 100)
+    index = ParquetIndex({"close": "close"}, starts, None, starts, ["A"], NumberFormat(), (), None)
+    cells = CellCache()
+    frame.write_parquet(file.path)
+    assert_frame_equal(cells.read("first", file, index, 10, 49), frame[10:59])
+    (frame + 1.0).write_parquet(file.path)
+    # too few rows to keep the whole file for: read where they are asked for
+    assert_frame_equal(cells.read("first", file, index, 10, 49), frame[10:59] + 1.0)
+    assert_frame_equal(cells.read("first", file, index, 10, 50), frame[10:60] + 1.0)
+    file.path.unlink()
+    assert_frame_equal(cells.read("first", file, index, 0, 100), frame + 1.0)
+    with pytest.raises(FileNotFoundError):
+        cells.read("second", file, index, 0, 100)
 
 
 def test_groups_hold_whole_names_in_order() -> None:

@@ -8,6 +8,7 @@ a file as a whole can be refused: no columns, no rows, not readable.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +28,7 @@ from harmony_pipeline.market.sources.file_accounting import FileAccount, shared_
 from harmony_pipeline.market.sources.file_discovery import Located, find_files
 from harmony_pipeline.market.sources.parquet_files import parquet_errors
 from harmony_pipeline.market.sources.parquet_index import (
+    CellCache,
     IndexCache,
     ParquetIndex,
     group_symbols,
@@ -123,6 +125,7 @@ class FileSource(MarketDataSource):
         self._parsed: dict[_Signature, tuple[list[ParsedTable], list[str]]] = {}
         self._spans: dict[_Signature, FileAccount] = {}
         self._indexes = IndexCache()
+        self._cells = CellCache()
 
     def fingerprint(self) -> str:
         """Changes when a file comes, goes, grows or is written again, and when the settings read it
@@ -361,7 +364,9 @@ class FileSource(MarketDataSource):
                 if question.symbols is None
                 else index.select(question.start, question.end, question.symbols)
             )
-            return read_rows(file, index, selected, question.reading)
+            signature = _signature(file, question.reading.timeframe)
+            cells = partial(self._cells.read, signature, file, index)
+            return read_rows(file, index, selected, question.reading, cells)
 
     def _index(self, file: Located, reading: Reading, remarks: _Remarks) -> ParquetIndex | None:
         """Time and symbol of every row; None when there is no row."""

@@ -2,10 +2,11 @@
 that a question needs.
 
 The index is kept for files that are read again (period after period, symbols after symbols): 12
-bytes a row.
+bytes a row. So are the cells of small files whose periods lie all over them, as where rows are
+sorted by symbol: each period would decode the whole file.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -36,6 +37,7 @@ from harmony_pipeline.market.sources.vendors.profiles import (
 from harmony_pipeline.market.sources.vendors.volumes import choose_volume
 
 _REMEMBERED_ROWS = 10_000_000  # 120 MB
+_REMEMBERED_BYTES = 1 << 26  # of cells
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,43 @@ class IndexCache:
             and sum(len(each.starts) for each in self._kept.values()) > _REMEMBERED_ROWS
         ):
             self._kept.pop(next(iter(self._kept)))
+
+
+class CellCache:
+    """The cells of whole files that were read last, as far as there is room; at most half of it
+    goes to one file.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[object, pl.DataFrame] = {}
+
+    def read(
+        self, signature: object, file: Located, index: ParquetIndex, first: int, count: int
+    ) -> pl.DataFrame:
+        """The cells of `count` rows from number `first` on, of the file as its signature says.
+
+        A small file is read whole and kept where they span half of it or more.
+        """
+        kept = self._kept.get(signature)
+        if kept is not None:
+            return kept.slice(first, count)
+        cells = pl.scan_parquet(file.path).select(list(dict.fromkeys(index.matched.values())))
+        if 2 * count < len(index.starts) or not _is_small(index):
+            return cells.slice(first, count).collect(engine="in-memory")
+        whole = cells.collect(engine="in-memory")
+        if 2 * whole.estimated_size() <= _REMEMBERED_BYTES:
+            self._keep(signature, whole)
+        return whole.slice(first, count)
+
+    def _keep(self, signature: object, cells: pl.DataFrame) -> None:
+        self._kept[signature] = cells
+        while sum(each.estimated_size() for each in self._kept.values()) > _REMEMBERED_BYTES:
+            self._kept.pop(next(iter(self._kept)))
+
+
+def _is_small(index: ParquetIndex) -> bool:
+    """Whether the cells may fit in, by what numbers take."""
+    return 2 * 8 * len(index.matched) * len(index.starts) <= _REMEMBERED_BYTES
 
 
 def read_index(file: Located, reading: Reading) -> ParquetIndex | None:
@@ -147,19 +186,20 @@ def _is_zero(scan: pl.LazyFrame, name: str) -> bool:
 
 
 def read_rows(
-    file: Located, index: ParquetIndex, selected: pl.Series, reading: Reading
+    file: Located,
+    index: ParquetIndex,
+    selected: pl.Series,
+    reading: Reading,
+    read_cells: Callable[[int, int], pl.DataFrame],
 ) -> pl.DataFrame:
-    """The typed rows of a file where `selected` is true."""
+    """The typed rows of a file where `selected` is true; `read_cells` is given the first of them
+    and how many rows to read from there on.
+    """
     places = selected.arg_true()
     if not len(places):
         return pl.DataFrame(schema=reading.kind.dtypes)
     first, count = int(places[0]), int(places[-1]) - int(places[0]) + 1
-    cells = (
-        pl.scan_parquet(file.path)
-        .select(list(dict.fromkeys(index.matched.values())))
-        .slice(first, count)
-        .collect(engine="in-memory")
-    )
+    cells = read_cells(first, count)
     rows = pl.int_range(first + 1, first + count + 1, dtype=pl.Int64, eager=True).alias("row")
     starts = index.starts.slice(first, count)
     borrowed = no_defects(count) if index.defects is None else index.defects.slice(first, count)
