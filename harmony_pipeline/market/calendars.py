@@ -21,6 +21,7 @@ import polars as pl
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.bar_grid import CLOCK, BarGrid
+from harmony_pipeline.market.session_hours import SessionHours
 from harmony_pipeline.market.session_tables import calendar_parts
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 from harmony_pipeline.schemas import TIME
@@ -65,6 +66,11 @@ class Calendar:
             (wall - pl.col("date").cast(pl.Datetime("us"))).min()
         ).item()
         return min(timedelta(), earliest)
+
+    @cached_property
+    def hours(self) -> SessionHours:
+        """The hours of every session."""
+        return SessionHours.of(self.table, self.zone)
 
     @cached_property
     def weeks(self) -> "Calendar":
@@ -267,7 +273,7 @@ class Calendar:
             row = self.table["post_close"].search_sorted(stamps, side="right")
             return row.clip(0, self.table.height - 1), row < self.table.height
         # the same of arrays, which costs half as much for a few
-        found = np.searchsorted(self._ends, stamps.to_physical().to_numpy(), side="right")
+        found = np.searchsorted(self._ends, stamps.cast(pl.Int64).to_numpy(), side="right")
         rows = np.minimum(found, self.table.height - 1).astype(np.uint32)
         return pl.Series(rows), pl.Series(found < self.table.height)
 

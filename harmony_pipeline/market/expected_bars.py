@@ -6,18 +6,21 @@ the clock.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import IntArray
+from harmony_pipeline.arrays import BoolArray, IntArray
 from harmony_pipeline.market.calendars import Calendar
+from harmony_pipeline.market.session_hours import NEVER, SessionHours
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
-from harmony_pipeline.schemas import TIME
 
 # what counts as the same time of day: activity changes little within half an hour
 BUCKET_SECONDS = 1800
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = 1_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -60,87 +63,86 @@ def find_slots(
     Slots whose bar ends after `known_until` are left out.
     """
     calendar = calendar.for_timeframe(timeframe)
-    table = calendar.table.with_columns(before=pl.col("post_close").shift())
-    target, stop = (int(table["date"].search_sorted(day, side="left")) for day in (first, end))
+    target = calendar.hours.row_of(first)
     begin = max(0, target - past_sessions)
-    sessions = table[begin : max(stop, begin)]
-    expected = _slots_of(sessions.lazy(), calendar, timeframe)
+    stop = max(calendar.hours.row_of(end), begin)
+    hours = calendar.hours.cut(begin, stop)
+    if timeframe in LONG_TIMEFRAMES:
+        bars = _Bars(np.arange(hours.open.size), hours.midnight, hours.close)
+        bucket = np.zeros(hours.open.size, np.int64)
+    else:
+        step = TIMEFRAME_SECONDS[timeframe] * _SECOND
+        on_grid = _on_session_grid if calendar.grid.from_session else _on_clock_grid
+        bars = on_grid(hours, step, calendar.grid.offset_minutes * 60 * _SECOND)
+        bucket = _time_of_day(bars, hours, max(step, BUCKET_SECONDS * _SECOND))
     if known_until is not None:
-        expected = expected.filter(pl.col("bar_end") <= known_until)
-    rows = expected.collect(engine="in-memory")
-    session = rows["session"].to_numpy().astype(np.int64)
+        known = bars.end <= _micros(known_until)
+        bars, bucket = bars.where(known), bucket[known]
     return Slots(
         timeframe,
-        sessions["date"],
-        rows["timestamp"].dt.epoch("us").to_numpy().astype(np.int64),
-        session,
-        rows["bucket"].to_numpy().astype(np.int64),
-        int(np.searchsorted(session, target - begin)),
+        calendar.table["date"][begin:stop],
+        bars.start,
+        bars.session,
+        bucket,
+        int(np.searchsorted(bars.session, target - begin)),
     )
 
 
-def _slots_of(sessions: pl.LazyFrame, calendar: Calendar, timeframe: str) -> pl.LazyFrame:
-    """session, timestamp, bar_end, bucket; sorted by timestamp."""
-    numbered = sessions.with_row_index("session")
-    if timeframe in LONG_TIMEFRAMES:
-        stamp = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIME)
-        return numbered.select("session", timestamp=stamp, bar_end="close", bucket=pl.lit(0))
-    step = TIMEFRAME_SECONDS[timeframe]
-    rows = (
-        _on_session_grid(numbered, step)
-        if calendar.grid.from_session
-        else _on_clock_grid(numbered, calendar, step)
-    )
-    wall = pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None)
-    # The time of day runs on in elapsed time from the open, so that buckets stay whole where the
-    # clock changes within a session.
-    clock = (wall - pl.col("date").cast(pl.Datetime("us"))).dt.total_seconds() + (
-        pl.col("timestamp") - pl.col("open")
-    ).dt.total_seconds()
-    rows = rows.with_columns(bucket=clock.floordiv(max(step, BUCKET_SECONDS)))
-    return rows.select(
-        "session", "timestamp", "bar_end", bucket=pl.col("bucket") - pl.col("bucket").min()
-    ).sort("timestamp")
+class _Bars(NamedTuple):
+    """Bars in time order: row of their session, start and end (microseconds UTC)."""
+
+    session: IntArray
+    start: IntArray
+    end: IntArray
+
+    def where(self, kept: BoolArray) -> "_Bars":
+        """Some of them."""
+        return _Bars(self.session[kept], self.start[kept], self.end[kept])
 
 
-def _on_clock_grid(numbered: pl.LazyFrame, calendar: Calendar, step: int) -> pl.LazyFrame:
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time_of_day(bars: _Bars, hours: SessionHours, width: int) -> IntArray:
+    """The bucket of each bar, from 0. The time of day runs on in elapsed time from the open, so
+    that buckets stay whole where the clock changes within a session.
+    """
+    clock = (hours.wall_open - hours.midnight - hours.open)[bars.session] + bars.start
+    bucket = clock // width
+    return bucket - bucket.min() if bucket.size else bucket
+
+
+def _on_clock_grid(hours: SessionHours, step: int, offset: int) -> _Bars:
     """Bars on the exchange's clock. Within a session the grid runs in elapsed time, as bars do."""
-    midnight = pl.col("date").cast(pl.Datetime("us")) + timedelta(
-        seconds=calendar.grid.offset_minutes * 60 % step
-    )
-    clock = (
-        pl.col("open").dt.convert_time_zone(calendar.zone).dt.replace_time_zone(None) - midnight
-    ).dt.total_seconds()
-    rows = _split_into_bars(
-        numbered.with_columns(
-            start=pl.col("open") - pl.duration(seconds=clock % step), stop="close"
-        ),
+    late = (hours.wall_open - hours.midnight - offset % step) % step
+    bars = _split_into_bars(np.arange(hours.open.size), hours.open - late, hours.close, step)
+    at = bars.session
+    idle = (bars.start >= hours.break_start[at]) & (bars.start + step <= hours.break_end[at])
+    # a bar that reaches over from the session before belongs to that one
+    taken = bars.start < hours.before[at]
+    return bars.where(~(idle | taken))
+
+
+def _on_session_grid(hours: SessionHours, step: int, _offset: int) -> _Bars:
+    """Bars from the start of each stretch: the morning, and the afternoon after lunch."""
+    every = np.arange(hours.open.size)
+    ends_early = hours.break_start != -NEVER
+    morning = np.where(ends_early, hours.break_start, hours.close)
+    later = every[hours.break_end != -NEVER]
+    bars = _split_into_bars(
+        np.concatenate([every, later]),
+        np.concatenate([hours.open, hours.break_end[later]]),
+        np.concatenate([morning, hours.close[later]]),
         step,
     )
-    idle = (pl.col("timestamp") >= pl.col("break_start")) & (
-        pl.col("timestamp") + timedelta(seconds=step) <= pl.col("break_end")
-    )
-    # a bar that reaches over from the session before belongs to that one
-    taken = pl.col("timestamp") < pl.col("before")
-    return rows.filter(~(idle.fill_null(value=False) | taken.fill_null(value=False)))
+    return _Bars(*(column[np.argsort(bars.start, kind="stable")] for column in bars))
 
 
-def _on_session_grid(numbered: pl.LazyFrame, step: int) -> pl.LazyFrame:
-    """Bars from the start of each stretch: the morning, and the afternoon after lunch."""
-    morning = numbered.with_columns(start="open", stop=pl.coalesce("break_start", "close"))
-    afternoon = numbered.filter(pl.col("break_end").is_not_null()).with_columns(
-        start="break_end", stop="close"
-    )
-    return _split_into_bars(pl.concat([morning, afternoon]), step)
-
-
-def _split_into_bars(stretches: pl.LazyFrame, step: int) -> pl.LazyFrame:
-    """`start` to `stop` as bars of `step` seconds (timestamp, bar_end); the last may be short."""
-    count = ((pl.col("stop") - pl.col("start")).dt.total_seconds() + step - 1) // step
-    rows = stretches.with_columns(at=pl.int_ranges(0, count)).explode("at")
-    rows = rows.with_columns(
-        timestamp=(pl.col("start") + pl.duration(seconds=pl.col("at") * step)).cast(TIME)
-    )
-    return rows.with_columns(
-        bar_end=pl.min_horizontal(pl.col("timestamp") + timedelta(seconds=step), "stop")
-    )
+def _split_into_bars(session: IntArray, start: IntArray, stop: IntArray, step: int) -> _Bars:
+    """`start` to `stop` of each stretch as bars of `step`; its last one may be short."""
+    count = np.maximum((stop - start + step - 1) // step, 0)
+    stretch = np.repeat(np.arange(session.size), count)
+    number = np.arange(stretch.size) - np.repeat(np.cumsum(count) - count, count)
+    begins = start[stretch] + number * step
+    return _Bars(session[stretch], begins, np.minimum(begins + step, stop[stretch]))
