@@ -99,6 +99,10 @@ class PartitionVersion:
         self, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None
     ) -> Iterator[pl.DataFrame]:
         """Its rows, about `rows` or fewer at a time."""
+        recent = self.store.recent(self.file) if self.until is None else None
+        if recent is not None and recent.height <= rows:
+            yield recent if columns is None else recent.select(columns)
+            return
         with self.store.open(self.file) as opened:
             yield from row_groups(opened, self.table, self.until, rows, columns)
 
@@ -290,6 +294,11 @@ class Lake:
         cannot be read.
         """
         keys = None if partitions is None else list(partitions)
+        if keys is not None and len(keys) == 1 and self.as_of is None:
+            # written in order
+            recent = self.store.recent(FileVersion(present_name(table, keys[0])))
+            if recent is not None:
+                return recent
         with self.reading(table, keys):
             rows = self.scan(table, keys).collect(engine="in-memory")
             return sort_rows(rows, self.tables[table].key)

@@ -17,6 +17,7 @@ from polars.io.plugins import register_io_source
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.files import flush, flushing, publish, temporary_beside, write_bytes
 from harmony_pipeline.lake.manifest import parsed
+from harmony_pipeline.lake.recent_rows import Identity, RecentRows, identity_of
 from harmony_pipeline.lake.store import (
     FileFacts,
     FileVersion,
@@ -30,9 +31,6 @@ from harmony_pipeline.locks import file_lock, is_locked
 _OPEN_AT_ONCE = 64  # files that one scan holds open; a process is usually allowed 1,024
 _SMALL_FILE = 16_384  # bytes; files without rows are smaller
 _FOOTERS = 1_024  # footers that are kept, of some kilobytes each
-
-# device, inode, bytes, and when the bytes and the names of a file last changed, in nanoseconds
-_Identity = tuple[int, int, int, int, int]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -51,7 +49,8 @@ class LocalStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder.as_posix()
-        self._footers: dict[str, tuple[_Identity, dict[str, str]]] = {}
+        self._footers: dict[str, tuple[Identity, dict[str, str]]] = {}
+        self._recent = RecentRows()
 
     def address(self, name: str) -> str:
         """Its path."""
@@ -59,18 +58,7 @@ class LocalStore:
 
     def files(self, folder: str, *, hidden: bool = False) -> list[FileFacts]:
         """Every file below `folder`."""
-        found = []
-        for place, _folders, names in os.walk(f"{self.root}/{folder}" if folder else self.root):
-            inside = place[len(self.root) + 1 :].replace(os.sep, "/")
-            for name in names:
-                if name.startswith(".") and not hidden:
-                    continue
-                try:
-                    state = os.stat(f"{place}/{name}")
-                except FileNotFoundError:  # a temporary that was published meanwhile
-                    continue
-                full = f"{inside}/{name}" if inside else name
-                found.append(FileFacts(full, state.st_size, state.st_mtime))
+        found = _files_below(f"{self.root}/{folder}" if folder else self.root, folder, hidden)
         return sorted(found, key=lambda one: one.name)
 
     def exists(self, name: str) -> bool:
@@ -83,10 +71,7 @@ class LocalStore:
         """
         try:
             with open(f"{self.root}/{name}", "rb") as file:
-                state = os.fstat(file.fileno())
-                identity = (
-                    state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-                )  # fmt: skip
+                identity = identity_of(os.fstat(file.fileno()))
                 known = self._footers.get(name)
                 if known is not None and known[0] == identity:
                     return known[1]
@@ -139,6 +124,8 @@ class LocalStore:
         """Lazy rows; with very many files they are opened some at a time, when the rows are asked
         for.
         """
+        if (recent := self._recent_rows(versions, added)) is not None:
+            return recent.lazy()
         if len(versions) <= _OPEN_AT_ONCE and not added:
             return self._scan(versions)
 
@@ -179,6 +166,30 @@ class LocalStore:
                 missing_columns="insert",
                 extra_columns="ignore",
             )
+
+    def _recent_rows(
+        self, versions: Sequence[FileVersion], added: Mapping[str, Any]
+    ) -> pl.DataFrame | None:
+        """The rows of all these files, where all of them are remembered and have the columns of
+        the first; None otherwise.
+        """
+        frames: list[pl.DataFrame] = []
+        for one in versions:
+            rows = self.recent(one)
+            if rows is None or (frames and rows.schema != frames[0].schema):
+                return None
+            frames.append(rows)
+        if not all(name in frames[0].columns for name in added):
+            return None
+        return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+    def remember(self, name: str, rows: pl.DataFrame) -> None:
+        """Kept in memory where they are few."""
+        self._recent.keep(self.address(name), rows)
+
+    def recent(self, version: FileVersion) -> pl.DataFrame | None:
+        """Rows of the present version; an earlier one is read."""
+        return self._recent.of(self.address(version.name)) if version.kept is None else None
 
     def scratch(self, name: str) -> Path:
         """A hidden file beside its target, so that the rename stays within one file system."""
@@ -251,3 +262,25 @@ class LocalStore:
 
     def file_system(self) -> None:
         """DuckDB reads folders by itself."""
+
+
+def _files_below(place: str, inside: str, hidden: bool) -> Iterator[FileFacts]:
+    """Every file below the folder `place`, which is called `inside`; none where it cannot be
+    listed. A link to a folder is not followed.
+    """
+    try:
+        entries = os.scandir(place)
+    except OSError:
+        return
+    with entries:
+        for entry in entries:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            if entry.is_dir():
+                if not entry.is_symlink():
+                    yield from _files_below(entry.path, name, hidden)
+            elif hidden or not entry.name.startswith("."):
+                try:
+                    state = entry.stat()
+                except FileNotFoundError:  # a temporary that was published meanwhile
+                    continue
+                yield FileFacts(name, state.st_size, state.st_mtime)

@@ -264,6 +264,12 @@ class ObjectStore:
         manifest = parsed(self.footer(version.name) or {}) or {}
         return version.name if manifest.get("known_since") == version.known_since else version.kept
 
+    def remember(self, name: str, rows: pl.DataFrame) -> None:
+        """Nothing is remembered: whether an object is still the same takes a request."""
+
+    def recent(self, version: FileVersion) -> None:
+        """Nothing is remembered."""
+
     def scratch(self, name: str) -> Path:
         """A local file; the put makes it an object."""
         handle, temporary = tempfile.mkstemp(suffix=Path(name).suffix, dir=self._scratch)

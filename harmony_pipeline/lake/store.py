@@ -98,6 +98,14 @@ class Store(Protocol):
         where no file can be read.
         """
 
+    def remember(self, name: str, rows: pl.DataFrame) -> None:
+        """Told the rows of a file that was just published, under its lock; a store may forget them
+        at once.
+        """
+
+    def recent(self, version: FileVersion) -> pl.DataFrame | None:
+        """All rows of a version, where they need not be read; None otherwise."""
+
     def scratch(self, name: str) -> Path:
         """A fresh local file in which `name` can be prepared."""
 

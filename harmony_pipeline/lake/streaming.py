@@ -59,6 +59,8 @@ class Stream:
         self.learned: tuple[datetime | None, datetime | None] = (None, None)
         self.manifest: Mapping[str, Any] | None = None
         self.written: Written | None = None
+        self.whole: pl.DataFrame | None = None
+        """All rows, of a stream that ended before its first row group was full."""
         self._writer: Any = None
         self._is_closed = False
         self._waiting: list[pl.DataFrame] = []
@@ -92,8 +94,8 @@ class Stream:
             return
         self.manifest = manifest
         if self._writer is None:
-            rows = pl.concat(self._waiting) if self._waiting else self.table.empty()
-            write_whole(rows, self._path, manifest, compressible=self.table.compressible)
+            self.whole = pl.concat(self._waiting) if self._waiting else self.table.empty()
+            write_whole(self.whole, self._path, manifest, compressible=self.table.compressible)
         else:
             self._flush(whole_groups_only=False)
             self._writer.add_key_value_metadata({FOOTER_KEY: json.dumps(manifest)})

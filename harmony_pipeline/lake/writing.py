@@ -50,6 +50,8 @@ class _Draft:
     past_hash: Callable[[datetime], str]
     """Hash of the rows learned by a moment."""
     fill: Callable[[Path, Mapping[str, Any]], None]
+    whole: Callable[[], pl.DataFrame | None]
+    """All rows where they are in memory; None where only a file has them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Writer:
             with self.store.filling(path) if rows.height >= _LARGE_ROWS else nullcontext():
                 write_whole(rows, path, manifest, compressible=table.compressible)
 
-        draft = _Draft(rows.height, content_hash(rows), learned, past_hash, fill)
+        draft = _Draft(rows.height, content_hash(rows), learned, past_hash, fill, lambda: rows)
         return self._commit(table, partition, draft, made_from, lock)
 
     @contextmanager
@@ -152,7 +154,9 @@ class Writer:
 
         digest = stream.digest
         with nullcontext(lock) if lock is not None else self.holding(table.name, partition) as held:
-            draft = _Draft(digest.rows, digest.text(), stream.learned, past_hash, fill)
+            draft = _Draft(
+                digest.rows, digest.text(), stream.learned, past_hash, fill, lambda: stream.whole
+            )
             try:
                 return self._commit(table, partition, draft, made_from, held)
             finally:
@@ -208,7 +212,7 @@ class Writer:
         else:
             manifest["known_since"] = iso(max(now, known_since(before) + _TICK))
             self.store.keep(name, kept_name(table.name, partition, known_since(before)))
-        self._publish(name, manifest, draft.fill, lock)
+        self._publish_draft(name, manifest, draft, lock)
         return written
 
     def _grew(self, table: Table, before: Mapping[str, Any], draft: _Draft) -> bool:
@@ -236,7 +240,7 @@ class Writer:
         """
         manifest["known_since"] = iso(known_since(before))
         if not set(table.columns) & set(WALL_CLOCK_COLUMNS):
-            self._publish(name, manifest, draft.fill, lock)
+            self._publish_draft(name, manifest, draft, lock)
             return
         if "learned_last" in before:
             manifest["learned_last"] = before["learned_last"]
@@ -267,6 +271,13 @@ class Writer:
             copy.seal(manifest)
 
         self._publish(name, manifest, again, lock)
+
+    def _publish_draft(
+        self, name: str, manifest: Mapping[str, Any], draft: _Draft, lock: LockHandle
+    ) -> None:
+        self._publish(name, manifest, draft.fill, lock)
+        if (rows := draft.whole()) is not None:
+            self.store.remember(name, rows)
 
     def _publish(
         self,
