@@ -79,12 +79,14 @@ def fit(returns: FloatArray, parameters: FloatArray) -> None:
     parameters[1] = parameters[2] = np.mean(returns)
     parameters[3], parameters[4] = 0.25 * spread, 2.25 * spread
     parameters[5] = parameters[6] = _STAYS
-    likelihood, forward = np.empty((n, 2)), np.empty((n, 2))
-    backward, scale = np.empty((n, 2)), np.empty(n)
+    likelihood, forward = np.empty((2, n)), np.empty((2, n))
+    backward, ahead = np.empty((2, n)), np.zeros((2, n))
+    scale, share = np.empty(n), np.empty(n)
     begins = 0.5
     for _ in range(_ITERATIONS):
-        _forward_backward(returns, parameters, begins, likelihood, forward, backward, scale)
-        begins = _maximise(returns, parameters, likelihood, forward, backward, scale, spread)
+        _forward(returns, parameters, begins, likelihood, forward, scale)
+        _backward(parameters, likelihood, scale, backward, ahead)
+        begins = _maximise(returns, parameters, forward, backward, ahead, share, spread)
     if parameters[3] > parameters[4]:  # calm first
         for i in (1, 3, 5):
             parameters[i], parameters[i + 1] = parameters[i + 1], parameters[i]
@@ -92,78 +94,94 @@ def fit(returns: FloatArray, parameters: FloatArray) -> None:
 
 
 @kernel
-def _forward_backward(
+def _forward(
     returns: FloatArray,
     parameters: FloatArray,
     begins: float,
     likelihood: FloatArray,
     forward: FloatArray,
-    backward: FloatArray,
     scale: FloatArray,
 ) -> None:
-    """Rabiner's scaled recursions. `begins`: probability of the second state at the first return.
-    Likelihoods are relative to the larger of the two, which the scale takes out again.
+    """Rabiner's scaled forward recursion, [states, returns]. `begins`: probability of the second
+    state at the first return. Likelihoods are relative to the larger of the two, which the scale
+    takes out again.
     """
     n, stays = returns.size, (parameters[5], parameters[6])
     for t in range(n):
         first = _log_density(returns[t], parameters[1], parameters[3])
         second = _log_density(returns[t], parameters[2], parameters[4])
-        top = max(first, second)
-        likelihood[t, 0], likelihood[t, 1] = math.exp(first - top), math.exp(second - top)
-        one = begins
+        # the larger one is e to the 0
+        less = math.exp(-abs(first - second))
+        likelihood[0, t] = 1.0 if first >= second else less
+        likelihood[1, t] = less if first >= second else 1.0
+    calm, excited = 0.0, 0.0
+    for t in range(n):
+        zero, one = 1.0 - begins, begins
         if t:
-            one = forward[t - 1, 1] * stays[1] + forward[t - 1, 0] * (1.0 - stays[0])
-        zero = (
-            1.0 - begins
-            if t == 0
-            else (forward[t - 1, 0] * stays[0] + forward[t - 1, 1] * (1.0 - stays[1]))
-        )
-        zero, one = zero * likelihood[t, 0], one * likelihood[t, 1]
-        scale[t] = zero + one
-        forward[t, 0], forward[t, 1] = zero / scale[t], one / scale[t]
-    backward[n - 1, 0] = backward[n - 1, 1] = 1.0
+            one = excited * stays[1] + calm * (1.0 - stays[0])
+            zero = calm * stays[0] + excited * (1.0 - stays[1])
+        zero, one = zero * likelihood[0, t], one * likelihood[1, t]
+        total = zero + one
+        calm, excited = zero / total, one / total
+        scale[t], forward[0, t], forward[1, t] = total, calm, excited
+
+
+@kernel
+def _backward(
+    parameters: FloatArray,
+    likelihood: FloatArray,
+    scale: FloatArray,
+    backward: FloatArray,
+    ahead: FloatArray,
+) -> None:
+    """The scaled backward recursion, [states, returns]; `ahead` is what comes of being in a state
+    at the next return.
+    """
+    n, stays = scale.size, (parameters[5], parameters[6])
+    calm, excited = 1.0, 1.0
+    backward[0, n - 1] = backward[1, n - 1] = 1.0
     for t in range(n - 2, -1, -1):
-        zero = likelihood[t + 1, 0] * backward[t + 1, 0] / scale[t + 1]
-        one = likelihood[t + 1, 1] * backward[t + 1, 1] / scale[t + 1]
-        backward[t, 0] = stays[0] * zero + (1.0 - stays[0]) * one
-        backward[t, 1] = stays[1] * one + (1.0 - stays[1]) * zero
+        zero = likelihood[0, t + 1] * calm / scale[t + 1]
+        one = likelihood[1, t + 1] * excited / scale[t + 1]
+        calm = stays[0] * zero + (1.0 - stays[0]) * one
+        excited = stays[1] * one + (1.0 - stays[1]) * zero
+        ahead[0, t], ahead[1, t] = zero, one
+        backward[0, t], backward[1, t] = calm, excited
 
 
 @kernel
 def _maximise(
     returns: FloatArray,
     parameters: FloatArray,
-    likelihood: FloatArray,
     forward: FloatArray,
     backward: FloatArray,
-    scale: FloatArray,
+    ahead: FloatArray,
+    share: FloatArray,
     spread: float,
 ) -> float:
     """The parameters of most likelihood under the smoothed states of the past; returns the
-    probability of the second state at its first return.
+    probability of the second state at its first return. share [returns]: room for those of a state.
     """
     n = returns.size
     begins = (
-        forward[0, 1]
-        * backward[0, 1]
-        / (forward[0, 0] * backward[0, 0] + forward[0, 1] * backward[0, 1])
+        forward[1, 0]
+        * backward[1, 0]
+        / (forward[0, 0] * backward[0, 0] + forward[1, 0] * backward[1, 0])
     )
     for k in range(2):
+        own, later, keeps = forward[k], backward[k], parameters[5 + k]
         stays, weight, weight_before_last, total = 0.0, 0.0, 0.0, 0.0
         for t in range(n):
-            both = forward[t, 0] * backward[t, 0] + forward[t, 1] * backward[t, 1]
-            share = forward[t, k] * backward[t, k] / both
-            weight += share
-            total += share * returns[t]
-            if t + 1 < n:
-                weight_before_last += share
-                step = likelihood[t + 1, k] * backward[t + 1, k] / scale[t + 1]
-                stays += forward[t, k] * parameters[5 + k] * step / both
+            both = forward[0, t] * backward[0, t] + forward[1, t] * backward[1, t]
+            share[t] = own[t] * later[t] / both
+            weight += share[t]
+            total += share[t] * returns[t]
+            stays += own[t] * keeps * ahead[k, t] / both  # after the last return nothing is ahead
+            weight_before_last = weight if t == n - 2 else weight_before_last
         mean = total / weight if weight > 0.0 else parameters[1 + k]
         squares = 0.0
         for t in range(n):
-            both = forward[t, 0] * backward[t, 0] + forward[t, 1] * backward[t, 1]
-            squares += forward[t, k] * backward[t, k] / both * (returns[t] - mean) ** 2
+            squares += share[t] * (returns[t] - mean) ** 2
         parameters[1 + k] = mean
         parameters[3 + k] = _LEAST_VARIANCE * spread
         if weight > 0.0:

@@ -27,20 +27,27 @@ from harmony_pipeline.kernel import kernel
 
 MOMENTUM, OTHERS, RELATIVE, VOLUME, OPENING, GAP = range(6)
 SURPRISE_BARS = 100  # of the mean log volume that a volume is compared with
+_NEAR = 1024  # rows whose sums stay in the nearest cache
 
 
 class RuleBars(NamedTuple):
-    """Columns [rows]; `moment` counts the different timestamps, `day` the different dates."""
+    """Columns [rows]; `day` counts the different dates."""
 
     starts: IntArray
-    moment: IntArray
     day: IntArray
     open: FloatArray  # log, adjusted
     close: FloatArray  # log, adjusted
-    volume: FloatArray
+    surprise: FloatArray  # of the volume, times the bar's log return
     scale: FloatArray  # deviation of a bar's log return; NaN: unknown, earns nothing
-    market: FloatArray  # [moments] cumulated mean log return of all symbols
-    present: IntArray  # [moments] symbols with a bar
+    market: FloatArray  # cumulated mean log return of all symbols
+    present: IntArray  # symbols with a bar at that time
+
+
+class Holding(NamedTuple):
+    """What a position earns and pays [rows], at 1 / scale."""
+
+    gain: FloatArray  # of a long one, held from the next bar's price to that of the one after
+    fee: FloatArray  # of each side traded
 
 
 @kernel
@@ -75,30 +82,44 @@ def past_return_scores(bars: RuleBars, kind: int, lookback: int, score: FloatArr
             if kind == MOMENTUM:
                 score[i] = own
                 continue
-            symbols = bars.present[bars.moment[i]]
+            symbols = bars.present[i]
             if symbols < 2:
                 continue
-            every = bars.market[bars.moment[i]] - bars.market[bars.moment[i - lookback]]
+            every = bars.market[i] - bars.market[i - lookback]
             others = (symbols * every - own) / (symbols - 1)
             score[i] = others if kind == OTHERS else own - others
 
 
 @kernel
+def volume_surprise(starts: IntArray, close: FloatArray, volume: FloatArray) -> FloatArray:
+    """Log return of each bar [rows] times how much its log volume is above the usual one; 0 of the
+    first bar of a symbol.
+    """
+    term = np.zeros(close.size)
+    rate = 2.0 / (SURPRISE_BARS + 1.0)
+    for block in range(starts.size - 1):
+        first, usual = starts[block], 0.0
+        for i in range(first, starts[block + 1]):
+            level = np.log(volume[i] + 1.0)
+            usual = level if i == first else usual
+            term[i] = (close[i] - close[i - 1]) * (level - usual) if i > first else 0.0
+            usual += rate * (level - usual)
+    return term
+
+
+@kernel
 def volume_scores(bars: RuleBars, lookback: int, score: FloatArray) -> None:
     """Write VOLUME of `lookback` bars to `score` [rows]."""
-    term = np.zeros(bars.close.size)
-    rate = 2.0 / (SURPRISE_BARS + 1.0)
+    score[:] = 0.0
     for block in range(bars.starts.size - 1):
-        first, usual = bars.starts[block], 0.0
-        for i in range(first, bars.starts[block + 1]):
-            level = np.log(bars.volume[i] + 1.0)
-            usual = level if i == first else usual
-            term[i] = (bars.close[i] - bars.close[i - 1]) * (level - usual) if i > first else 0.0
-            usual += rate * (level - usual)
-            score[i] = 0.0
-            if i - first >= lookback:
-                for j in range(i - lookback + 1, i + 1):
-                    score[i] += term[j]
+        first, last = bars.starts[block] + lookback, bars.starts[block + 1]
+        for begin in range(first, last, _NEAR):
+            sums = score[begin : min(begin + _NEAR, last)]
+            # each sum goes from its oldest term to its newest; neighbours are summed side by side
+            for before in range(lookback - 1, -1, -1):
+                terms = bars.surprise[begin - before : begin - before + sums.size]
+                for place in range(sums.size):
+                    sums[place] += terms[place]
 
 
 @kernel
@@ -131,29 +152,51 @@ def scores(bars: RuleBars, kind: int, lookback: int) -> FloatArray:
 
 
 @kernel
-def daily_profit(
-    bars: RuleBars, price: FloatArray, score: FloatArray, cost: float, days: int
-) -> FloatArray:
-    """[2, days] profit of the sides of `score`, and of the opposite sides, each position weighted
-    by 1 / scale, after `cost` (log return) for each side traded.
+def holding(bars: RuleBars, price: FloatArray, cost: float) -> Holding:
+    """What positions earn and pay at `price` [rows], log, adjusted, at which each bar fills orders:
+    its open, or its close; `cost` is the log return that a side costs.
+    """
+    gain, fee = np.zeros(price.size), np.zeros(price.size)
+    for block in range(bars.starts.size - 1):
+        for i in range(bars.starts[block], bars.starts[block + 1] - 2):
+            weight = 1.0 / bars.scale[i] if bars.scale[i] > 0.0 else 0.0
+            gain[i] = (price[i + 2] - price[i + 1]) * weight
+            fee[i] = cost * weight
+    return Holding(gain, fee)
 
-    `price` [rows]: log, adjusted, at which each bar fills orders: its open, or its close. A side
-    known at the close of a bar is held from the next bar's price to that of the one after; it is
-    booked on the day of the latter, at which it is known.
+
+@kernel
+def daily_profit(bars: RuleBars, held: Holding, score: FloatArray, days: int) -> FloatArray:
+    """[2, days] profit of the sides of `score`, and of the opposite sides, after costs.
+
+    A side known at the close of a bar is held from the next bar's price to that of the one after;
+    it is booked on the day of the latter, at which it is known.
     """
     profit = np.zeros((2, days))
     for block in range(bars.starts.size - 1):
         first, last = bars.starts[block], bars.starts[block + 1]
-        before = 0.0
+        before, day, own, opposite = 0.0, -1, 0.0, 0.0
         for i in range(first, last - 2):
+            if bars.day[i + 2] != day:
+                if day >= 0:
+                    profit[0, day], profit[1, day] = own, opposite
+                day = bars.day[i + 2]
+                own, opposite = profit[0, day], profit[1, day]
             side = np.sign(score[i])
-            weight = 1.0 / bars.scale[i] if bars.scale[i] > 0.0 else 0.0
-            gross = side * (price[i + 2] - price[i + 1]) * weight
-            paid = abs(side - before) * cost * weight
-            profit[0, bars.day[i + 2]] += gross - paid
-            profit[1, bars.day[i + 2]] += -gross - paid
+            gross, paid = side * held.gain[i], abs(side - before) * held.fee[i]
+            own += gross - paid
+            opposite += -gross - paid
             before = side
+        if day >= 0:
+            profit[0, day], profit[1, day] = own, opposite
     return profit
+
+
+@kernel
+def vote(score: FloatArray, share: FloatArray, day: IntArray, votes: FloatArray) -> None:
+    """Add the side of each row's `score` to its `votes`, by the `share` [days] of its day."""
+    for i in range(score.size):
+        votes[i] += np.sign(score[i]) * share[day[i]]
 
 
 @kernel

@@ -19,6 +19,7 @@ snooping", Econometrica 68, 2000.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -26,11 +27,12 @@ import polars as pl
 from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray, IntArray
-from harmony_pipeline.frames import symbol_ranges
+from harmony_pipeline.frames import sort_rows, symbol_ranges
 from harmony_pipeline.settings_base import FrozenSettings
 from harmony_pipeline.strategies import rule_kernels as kernels
 from harmony_pipeline.strategies.base import first_day_of_periods, warm_signals
 
+_KEY = ("symbol", "timestamp")
 SCALE = "volatility_20"  # by which positions are sized
 Family = Literal["momentum", "others", "relative", "volume", "opening", "gap"]
 _KINDS: dict[str, int] = {
@@ -130,9 +132,7 @@ class RuleLibrary(FrozenSettings):
         """The side that the period's rules vote for after each bar, at full strength. Bars outside
         regular hours keep the side before them.
         """
-        rows = features.filter(pl.col(SCALE).is_finite()).sort(
-            "symbol", "timestamp", maintain_order=True
-        )
+        rows = sort_rows(features.filter(pl.col(SCALE).is_finite()), _KEY)
         table = warm_signals(rows, (SCALE,), pl.lit(0))
         regular = (rows["session"] == "regular").to_numpy()
         side = np.zeros(rows.height)
@@ -145,9 +145,8 @@ class RuleLibrary(FrozenSettings):
         """The rules of each period, by its first date and the heaviest first, for a frame as
         `signals` is given; none where nothing is traded.
         """
-        rows = features.filter((pl.col("session") == "regular") & pl.col(SCALE).is_finite()).sort(
-            "symbol", "timestamp", maintain_order=True
-        )
+        regular = (pl.col("session") == "regular") & pl.col(SCALE).is_finite()
+        rows = sort_rows(features.filter(regular), _KEY)
         return self._choose(*_rule_bars(rows)) if rows.height else {}
 
     def _sides(self, rows: pl.DataFrame) -> FloatArray:
@@ -160,9 +159,14 @@ class RuleLibrary(FrozenSettings):
             for one in chosen:
                 weights.setdefault(one.rule, np.zeros(len(dates)))[inside] = one.weight
         votes = np.zeros(rows.height)
-        for rule in sorted(weights, key=self.rules().index):  # sums keep one order
-            share = rule.direction * weights[rule]
-            votes += np.sign(self._scores(bars, rule)) * share[bars.day]
+        order = {rule: place for place, rule in enumerate(self.rules())}
+        # sums keep one order, in which the directions of a rule are neighbours
+        ordered = sorted(weights, key=order.__getitem__)
+        for _, both in groupby(ordered, key=lambda rule: (rule.family, rule.bars)):
+            directions = list(both)
+            score = self._scores(bars, directions[0])
+            for rule in directions:
+                kernels.vote(score, rule.direction * weights[rule], bars.day, votes)
         return np.sign(np.where(np.abs(votes) < _TIE, 0.0, votes))
 
     @staticmethod
@@ -171,10 +175,10 @@ class RuleLibrary(FrozenSettings):
 
     def _choose(self, bars: kernels.RuleBars, dates: pl.Series) -> dict[date, list[ChosenRule]]:
         rules, cost = self.rules(), self.cost_bps / 10_000.0
-        price = bars.open if self.entry == "open" else bars.close
+        held = kernels.holding(bars, bars.open if self.entry == "open" else bars.close, cost)
         profits = np.concatenate(
             [
-                kernels.daily_profit(bars, price, self._scores(bars, rule), cost, len(dates))
+                kernels.daily_profit(bars, held, self._scores(bars, rule), len(dates))
                 for rule in rules[::2]  # a kernel tells both directions
             ]
         )
@@ -207,10 +211,11 @@ def _weights(t: FloatArray) -> FloatArray:
 
 def _t_statistics(profits: FloatArray) -> FloatArray:
     """[rules] mean over its standard error, of profits [rules, days]; -inf without a move."""
-    deviation = profits.std(axis=1, ddof=1)
+    mean = profits.mean(axis=1, keepdims=True)
+    deviation = profits.std(axis=1, ddof=1, mean=mean)
     moves = deviation > 0.0
     error = np.where(moves, deviation, 1.0) / np.sqrt(profits.shape[1])
-    return np.where(moves, profits.mean(axis=1) / error, -np.inf)
+    return np.where(moves, mean[:, 0] / error, -np.inf)
 
 
 def _starts(symbols: pl.Series) -> IntArray:
@@ -220,7 +225,7 @@ def _starts(symbols: pl.Series) -> IntArray:
 
 def _rule_bars(rows: pl.DataFrame) -> tuple[kernels.RuleBars, pl.Series]:
     """The columns that kernels read, and the date of each day that they count."""
-    stamps = rows["timestamp"].to_physical().to_numpy()
+    stamps = rows["timestamp"].cast(pl.Int64).to_numpy()
     moments, moment = np.unique(stamps, return_inverse=True)
     dates = rows["timestamp"].dt.date()
     distinct = dates.unique().sort()
@@ -233,14 +238,13 @@ def _rule_bars(rows: pl.DataFrame) -> tuple[kernels.RuleBars, pl.Series]:
     return (
         kernels.RuleBars(
             starts,
-            moment,
             day,
             np.log(rows["open"].to_numpy() * factor),
             close,
-            rows["volume"].to_numpy() / factor,
+            kernels.volume_surprise(starts, close, rows["volume"].to_numpy() / factor),
             np.ascontiguousarray(rows[SCALE].to_numpy(), dtype=np.float64),
-            path,
-            count,
+            path[moment],
+            count[moment],
         ),
         distinct,
     )

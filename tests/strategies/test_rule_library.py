@@ -113,7 +113,8 @@ def test_a_days_profit_is_that_of_the_prices_it_was_held_between(entry):
     frame = market(years=0.2)
     bars, dates = _rule_bars(frame)
     score = kernels.scores(bars, _KINDS["momentum"], 3)
-    found = kernels.daily_profit(bars, getattr(bars, entry), score, 0.001, len(dates))
+    held = kernels.holding(bars, getattr(bars, entry), 0.001)
+    found = kernels.daily_profit(bars, held, score, len(dates))
     wanted = np.zeros((2, len(dates)))
     for (_name,), part in frame.with_columns(score=pl.Series(score)).group_by(
         "symbol", maintain_order=True
