@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -37,7 +37,7 @@ def is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
         rising, begins = _rise_by_two(frame[keys[0]], frame[keys[1]])
         if rising.all():
             return True
-        stamps = frame[keys[1]].to_physical().to_numpy()
+        stamps = frame[keys[1]].cast(pl.Int64).to_numpy()
         equal = stamps[1:] == stamps[:-1]
         equal[begins] = False
         if not (rising | equal).all():
@@ -83,7 +83,7 @@ def _rise_by_two(first: pl.Series, second: pl.Series) -> tuple[BoolArray, IntArr
     import numpy as np
 
     begins = np.flatnonzero((first.slice(1) != first.head(-1)).to_numpy())
-    stamps = second.to_physical().to_numpy()
+    stamps = second.cast(pl.Int64).to_numpy()
     rising = stamps[1:] > stamps[:-1]
     # picked by brackets: each `gather` is a query of its own
     rising[begins] = (first[begins + 1] > first[begins]).to_numpy()
@@ -111,7 +111,7 @@ def _sorted_by_runs(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame | 
     first, second = frame[keys[0]], frame[keys[1]]
     if not _is_plain(first, second):
         return None
-    stamps = second.to_physical().to_numpy()
+    stamps = second.cast(pl.Int64).to_numpy()
     changes = (first.slice(1) != first.head(-1)).to_numpy()
     starts = np.flatnonzero(np.append(True, changes | (stamps[1:] <= stamps[:-1])))
     if starts.size * _RUN_ROWS > frame.height:
@@ -130,6 +130,24 @@ def symbol_ranges(symbols: pl.Series) -> dict[str, tuple[int, int]]:
     ends = runs.struct.field("len").cast(pl.Int64).cum_sum().to_list()
     names = runs.struct.field("value").to_list()
     return dict(zip(names, zip([0, *ends[:-1]], ends, strict=False), strict=True))
+
+
+def join_rows(
+    left: pl.DataFrame, right: pl.DataFrame, keys: Sequence[str], how: Literal["inner", "left"]
+) -> pl.DataFrame:
+    """`left.join(right)` in the order of `left`, where no two rows of `right` share their keys.
+
+    Tables of the same bars often have just the same keys row by row, and are put side by side.
+    """
+    others = [name for name in right.columns if name not in keys]
+    if left.height == right.height and not set(others) & set(left.columns):
+        pairs = [(left[name], right[name]) for name in keys]
+        if all(
+            one.dtype == other.dtype and not one.null_count() and one.equals(other)
+            for one, other in pairs
+        ):
+            return left.hstack(right[others])
+    return left.join(right, on=keys, how=how, maintain_order="left")
 
 
 def join_latest(

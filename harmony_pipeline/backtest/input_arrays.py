@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import FloatArray, IntArray, read_only
 from harmony_pipeline.errors import DataError
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.kernel import inlined_kernel, kernel
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.text_columns import run_starts
@@ -220,7 +221,7 @@ def _described(rows: pl.DataFrame) -> SymbolRows | None:
 
 
 def _sorted(rows: pl.DataFrame) -> SymbolRows:
-    found = _described(rows.sort(_KEY, maintain_order=True))
+    found = _described(sort_rows(rows, _KEY))
     assert found is not None
     return found
 

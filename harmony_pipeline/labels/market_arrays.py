@@ -93,7 +93,7 @@ class MarketArrays:
         """The regular bars of `bars` (schemas.BARS). Raises DataError when a key is repeated."""
         rows, starts = sorted_by_key(_regular(bars), "bars")
         names = tuple(rows["symbol"].gather(starts[:-1]).to_list())
-        at = _array(rows["timestamp"].cast(TIME).to_physical())
+        at = _array(rows["timestamp"].cast(TIME).cast(pl.Int64))
         own = calendar.for_timeframe(timeframe)
         ends = BarEnds(sessions_of(own), seconds_of(timeframe), own.grid.from_session)
         prices = Prices(*(_array(rows[name].cast(pl.Float64)) for name in _PRICES))
@@ -156,7 +156,7 @@ def place_events(
     none.
     """
     table, starts = sorted_by_key(_valid(events), "events")
-    at = _array(table["timestamp"].cast(TIME).to_physical())
+    at = _array(table["timestamp"].cast(TIME).cast(pl.Int64))
     side = _array(table["side"].cast(pl.Int8))
     volatility = _array(table["volatility"].cast(pl.Float64))
     if not _usable(side, volatility):
@@ -184,7 +184,7 @@ def sorted_by_key(frame: pl.DataFrame, what: str) -> tuple[pl.DataFrame, IntArra
     """
     starts = run_starts(frame["symbol"])
     names = frame["symbol"].gather(starts[:-1])
-    stamps = _array(frame["timestamp"].cast(TIME).to_physical())
+    stamps = _array(frame["timestamp"].cast(TIME).cast(pl.Int64))
     falls, row = _check_order(stamps, starts)
     if falls or (len(names) > 1 and not (names.slice(1) > names.head(-1)).all()):
         return sorted_by_key(frame.sort("symbol", "timestamp", maintain_order=True), what)

@@ -90,7 +90,7 @@ def summarise(
     begin = run_starts(rows["symbol"])
     columns = _Bars(
         begin,
-        rows["timestamp"].to_physical().to_numpy(),
+        rows["timestamp"].cast(pl.Int64).to_numpy(),
         *(rows[name].to_numpy() for name in READ[2:]),
     )
     cutoffs = calendar.table.select(_instant("date", clock, calendar.zone))["date"]

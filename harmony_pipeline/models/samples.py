@@ -32,6 +32,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError, NotReady
+from harmony_pipeline.frames import join_rows
 from harmony_pipeline.models.bins import BinnedRows, BinWindow
 
 # family of the feature's name (without its window lengths) -> its neutral value
@@ -387,7 +388,7 @@ def build_samples(
     known = features.select(
         "symbol", "timestamp", *inputs.feature_columns, __known=pl.lit(value=True)
     )
-    joined = events.join(known, on=["symbol", "timestamp"], how="left").sort("timestamp", "symbol")
+    joined = join_rows(events, known, ["symbol", "timestamp"], "left").sort("timestamp", "symbol")
     _require_features(joined)
     frame = joined.select(events.columns)
     matrix = joined.select(

@@ -22,6 +22,7 @@ from harmony_pipeline.backtest.shared_machines import MachineInputs
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.stages.backtest_inputs import backtest_id
 from harmony_pipeline.stages.backtest_readiness import first_prediction, nothing_to_trade
@@ -230,9 +231,5 @@ def tradable_bars(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) 
 
 def regular_bars(pipeline: PipelineContext) -> pl.DataFrame:
     """Bars that can be traded on, sorted by symbol and time."""
-    return (
-        pipeline.lake.scan("bars")
-        .filter(pl.col("session") == "regular")
-        .collect(engine="in-memory")
-        .sort("symbol", "timestamp")
-    )
+    bars = pipeline.lake.scan("bars").filter(pl.col("session") == "regular")
+    return sort_rows(bars.collect(engine="in-memory"), ("symbol", "timestamp"))

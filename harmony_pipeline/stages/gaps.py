@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import Slots, find_slots
 from harmony_pipeline.market.forward_fill import fill_forward
@@ -171,6 +172,8 @@ def expected_lives(
         first=pl.lit(date.min), end=pl.lit(None, pl.Date())
     )
     guessed = pl.concat([part.cast(LIVES) for part in (seen, fresh, named)])  # type: ignore[arg-type]
+    if listings.is_empty():
+        return guessed.sort("symbol", "first")
     earliest = guessed.group_by("symbol").agg(earliest=pl.col("first").min())
     stated = known_on(listings, period.end_date - timedelta(days=1)).join(
         earliest, on="symbol", how="inner", maintain_order="left"
@@ -211,7 +214,7 @@ def _batches(pipeline: PipelineContext, slots: Slots, period: Period) -> Iterato
     )
     rows = sum((pipeline.lake.manifest("bars", key) or {}).get("rows", 0) for key in keys)
     if rows <= _BATCH_ROWS:
-        yield bars.collect(engine="in-memory").sort("symbol", "timestamp")
+        yield sort_rows(bars.collect(engine="in-memory"), ("symbol", "timestamp"))
         return
     symbols = (
         pipeline.lake.scan("bars", keys)
@@ -221,8 +224,5 @@ def _batches(pipeline: PipelineContext, slots: Slots, period: Period) -> Iterato
     each = max(1, len(symbols) * _BATCH_ROWS // rows)
     for at in range(0, len(symbols), each):
         part = symbols[at : at + each]
-        yield (
-            bars.filter(pl.col("symbol").is_between(pl.lit(part[0]), pl.lit(part[-1])))
-            .collect(engine="in-memory")
-            .sort("symbol", "timestamp")
-        )
+        chosen = bars.filter(pl.col("symbol").is_between(pl.lit(part[0]), pl.lit(part[-1])))
+        yield sort_rows(chosen.collect(engine="in-memory"), ("symbol", "timestamp"))

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.lake.lake import code_version
 from harmony_pipeline.market.periods import Period, next_period, period_at
 from harmony_pipeline.models.bins import BinWindow
@@ -444,10 +445,10 @@ def samples_until(
         pipeline.lake.scan("features", keys)
         .join(wanted, on=["symbol", "timestamp"], how="semi")
         .collect(engine="in-memory")
-        .sort("symbol", "timestamp")
     )
     return build_samples(
-        known, events, pipeline.lake.read("regimes"), model_columns(pipeline), horizon,
+        sort_rows(known, ("symbol", "timestamp")), events, pipeline.lake.read("regimes"),
+        model_columns(pipeline), horizon,
         hidden_regime=pipeline.settings.model.hidden_regime,
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError, HarmonyError
-from harmony_pipeline.frames import sort_rows
+from harmony_pipeline.frames import join_rows, sort_rows
 from harmony_pipeline.schemas import REAL, TEXT, TIME
 from harmony_pipeline.strategies.event_columns import bars_of
 from harmony_pipeline.strategies.events import Bar, Enter, Leave, TradeIntent
@@ -168,7 +168,7 @@ def warm_signals(features: pl.DataFrame, needed: Sequence[str], side: pl.Expr) -
         side.cast(pl.Int8).alias("side"),
         pl.lit(1.0).alias("strength"),
     )
-    return signals.sort("symbol", "timestamp", maintain_order=True).collect()
+    return sort_rows(signals.collect(engine="in-memory"), ("symbol", "timestamp"))
 
 
 @runtime_checkable
@@ -234,9 +234,7 @@ def signals_of(
     chosen = name or name_of(strategy)
     if uses_bars(strategy):
         known = features.select("symbol", "timestamp", *strategy.required_features())
-        features = bars().join(
-            known, on=["symbol", "timestamp"], how="inner", maintain_order="left"
-        )
+        features = join_rows(bars(), known, ["symbol", "timestamp"], "inner")
     return checked_signals(strategy, features, chosen)
 
 
@@ -246,11 +244,8 @@ def strategy_rows(strategy: Strategy, bars: pl.DataFrame, features: pl.DataFrame
     """
     keys = ["symbol", "timestamp"]
     known = features.select(*keys, *strategy.required_features())
-    return (
-        bars.select(*keys, *BAR_COLUMNS)
-        .join(known, on=keys, how="inner", maintain_order="left")
-        .select(*keys, *BAR_COLUMNS, *strategy.required_features())
-    )
+    rows = join_rows(bars.select(*keys, *BAR_COLUMNS), known, keys, "inner")
+    return rows.select(*keys, *BAR_COLUMNS, *strategy.required_features())
 
 
 def checked_signals(strategy: Strategy, rows: pl.DataFrame, name: str) -> pl.DataFrame:

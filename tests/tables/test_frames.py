@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline import frames
-from harmony_pipeline.frames import is_sorted, join_latest, sort_rows
+from harmony_pipeline.frames import is_sorted, join_latest, join_rows, sort_rows
 
 START = date(2024, 1, 1)
 
@@ -108,3 +108,29 @@ def test_polars_alone_goes_wrong_in_silence():
 @pytest.mark.parametrize("rows", [[], [("A", 1)], [("A", 1), ("A", 1)], [("A", 1), ("B", 0)]])
 def test_small_frames_are_in_order(rows):
     assert is_sorted(frame(rows, "at"), ("symbol", "at"))
+
+
+KEYS = st.lists(
+    st.tuples(st.sampled_from("ABC"), st.integers(0, 4) | st.none()), max_size=9, unique=True
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(KEYS, KEYS | st.none(), st.sampled_from(["inner", "left"]), st.booleans())
+def test_rows_of_the_same_keys_are_joined_as_any_others(left_keys, right_keys, how, same_name):
+    """None: both sides have the same keys, row by row."""
+    schema = {"symbol": pl.String, "day": pl.Int64}
+    left = pl.DataFrame(left_keys, schema, orient="row").with_row_index("x")
+    right = pl.DataFrame(
+        left_keys if right_keys is None else right_keys, schema, orient="row"
+    ).with_row_index("x" if same_name else "y")
+    found = join_rows(left, right, ("symbol", "day"), how)
+    expected = left.join(right, on=["symbol", "day"], how=how, maintain_order="left")
+    assert found.equals(expected)
+    assert found.schema == expected.schema
+
+
+def test_equal_keys_of_other_types_are_refused():
+    left, right = ({"day": pl.Series([1, 2]).cast(of)} for of in (pl.Int64, pl.String))
+    with pytest.raises(pl.exceptions.SchemaError):
+        join_rows(pl.DataFrame(left), pl.DataFrame(right), ["day"], "left")

@@ -5,6 +5,7 @@ holds them, with the versions of a bar ranked.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Batch:
     rank: IntArray
     twin: IntArray
 
-    @property
+    @cached_property
     def symbols(self) -> pl.Series:
         """The symbols in order."""
         return self.rows["symbol"].gather(self.begin[:-1])
@@ -207,7 +208,7 @@ def split_chunks(
     """
     if not rows.height:
         return []
-    columns = [rows[name].to_physical() for name in names]
+    columns = [_numbers(rows[name]) for name in names]
     lengths = columns[0].chunk_lengths()
     if (
         whole
@@ -223,6 +224,11 @@ def split_chunks(
         found.append(_piece(arrays, begin, start, start + length))
         start += length
     return found
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """The column, moments as whole numbers; `to_physical` would be a query for each column."""
+    return column.cast(pl.Int64) if isinstance(column.dtype, pl.Datetime) else column
 
 
 def _piece(arrays: dict[str, npt.NDArray[Any]], begin: IntArray, start: int, end: int) -> Piece:
