@@ -39,6 +39,12 @@ def alert_of(event: Event, session_id: str) -> Alert | None:
         case ev.BooksDiffered():
             text = f"ledger and broker differ: {event.sentence}"
             return Alert("reconciliation_difference", "bad", text, f"{event.subject} {event.key}")
+        case ev.ActionWrittenOff():
+            text = (
+                f"{event.symbol}: {event.action} of {event.date}: {event.amount:.2f} was not paid"
+                f" at the broker in {event.days} days and is written off"
+            )
+            return Alert("action_unpaid", "warn", text, f"{event.symbol} {event.date}")
         case ev.BreakerTripped():
             text = f"breaker {event.breaker} tripped at {event.measure:.2%}"
             return Alert("breaker_tripped", "bad", text, event.breaker)

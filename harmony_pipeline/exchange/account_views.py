@@ -145,7 +145,9 @@ def close_all_positions(venue: Venue, *, cancel_orders: bool) -> list[Json]:
 
 
 def activities_json(venue: Venue, kinds: set[str], query: Mapping[str, str]) -> list[Json]:
-    """GET /v2/account/activities: fills, and the fees of each; `page_token` is the last id read."""
+    """GET /v2/account/activities: fills, the fees of each, and what corporate actions paid;
+    `page_token` is the last id read.
+    """
     rows: list[Json] = []
     for update in venue.updates:
         if update["event"] in {"fill", "partial_fill"}:
@@ -165,6 +167,7 @@ def activities_json(venue: Venue, kinds: set[str], query: Mapping[str, str]) -> 
         if posting.debit == "fees"
     ]
     rows += [_coin_fee_activity(venue, each) for each in venue.books.postings if _in_coins(each)]
+    rows += [_payment(venue, each) for each in venue.books.postings if _of_action(each)]
     rows = [row for row in rows if not kinds or row["activity_type"] in kinds]
     for name, keeps in (("after", 1), ("until", -1)):
         if query.get(name):
@@ -181,6 +184,25 @@ def activities_json(venue: Venue, kinds: set[str], query: Mapping[str, str]) -> 
 
 def _in_coins(posting: Posting) -> bool:
     return posting.debit.startswith("fees:")
+
+
+def _of_action(posting: Posting) -> bool:
+    return posting.credit.startswith("actions:")
+
+
+def _payment(venue: Venue, posting: Posting) -> Json:
+    """What a corporate action paid, of the type that it was paid as."""
+    at = posting.at * 1000
+    return {
+        "id": f"{_day(at)}::{uuid5(NAMESPACE_URL, f'payment {posting.number}')}",
+        "account_id": account_id(venue),
+        "activity_type": posting.note,
+        "date": (stamp(at) or "")[:10],
+        "net_amount": plain(Decimal(posting.amount) / int(MONEY)),
+        "symbol": posting.credit.removeprefix("actions:"),
+        "status": "executed",
+        "at": at,
+    }
 
 
 def _coin_fee_activity(venue: Venue, posting: Posting) -> Json:

@@ -20,6 +20,7 @@ Kinds of faults, with their fields (`times` is 1 where it is not given):
     reject           the next order is rejected after it was accepted
     partial_then_cancel   half of the next order fills at once, the rest is canceled
     trade_by_hand    somebody else buys or sells `quantity` of `symbol`
+    pay              `amount` of a corporate action is credited, as the account activity `activity`
     halt, resume     trading of `symbol` stops, goes on
     bad_tick         the next bar of `symbol` is sent with its prices times `factor`, then corrected
     block, unblock   the account may not trade
@@ -212,6 +213,11 @@ async def _trade_by_hand(server: Controlled, asked: Json) -> None:
     server.venue.trade_by_hand(asked["symbol"], asked["side"], Decimal(str(asked["quantity"])))
 
 
+async def _pay(server: Controlled, asked: Json) -> None:
+    amount = Decimal(str(asked["amount"]))
+    server.venue.pay(str(asked["activity"]), str(asked["symbol"]), amount)
+
+
 async def _halt(server: Controlled, asked: Json) -> None:
     symbol, halted = asked["symbol"], asked["kind"] == "halt"
     if symbol not in server.venue.market.symbols:
@@ -234,7 +240,7 @@ async def _refuse_keys(server: Controlled, asked: Json) -> None:
 
 _COMMITTED: dict[str, Callable[[Controlled, Json], Coroutine[Any, Any, None]]] = {
     "freeze": _freeze, "thaw": _freeze, "drop": _drop, "reject": _trick,
-    "partial_then_cancel": _trick, "trade_by_hand": _trade_by_hand, "halt": _halt,
+    "partial_then_cancel": _trick, "trade_by_hand": _trade_by_hand, "pay": _pay, "halt": _halt,
     "resume": _halt, "bad_tick": _bad_tick, "block": _block, "unblock": _block,
     "refuse_keys": _refuse_keys, "take_keys": _refuse_keys,
 }  # fmt: skip

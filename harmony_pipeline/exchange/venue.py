@@ -259,6 +259,14 @@ class Venue(VenueState):
 
     # --- what an operator does --------------------------------------------------------------------
 
+    def pay(self, activity: str, symbol: str, amount: Decimal) -> None:
+        """Credit dollars of a corporate action (below zero: take them), as an activity of that type
+        (`DIV`, `DIVNRA`, `CIL` ...).
+        """
+        units = int((amount * int(MONEY)).to_integral_value())
+        account = f"actions:{symbol}"
+        self.books.post(self._time, "cash", account, "money", Decimal(units), note=activity)
+
     def trade_by_hand(self, symbol: str, side: str, quantity: Decimal) -> Json:
         """A market order that somebody else sends (the dashboard), filled at once at the last
         price. Raises Refused where there is none.

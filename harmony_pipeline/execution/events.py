@@ -478,6 +478,32 @@ class BooksDiffered(Fact, frozen=True, kw_only=True):
     sentence: str
 
 
+class ActionSettled(Fact, frozen=True, kw_only=True):
+    """The broker paid (below zero: took) cash of a corporate action. `booked`: what our books had
+    for it, `paid` less that is in the cash that the next session opens with. Without a day nothing
+    was booked: a tax, for example. activity: the broker's name of it; None: its cash shows it.
+    """
+
+    symbol: str | None
+    action: str
+    date: str | None
+    booked: float
+    paid: float
+    activity: str | None = None
+
+
+class ActionWrittenOff(Fact, frozen=True, kw_only=True):
+    """The broker has not paid (below zero: taken) what a corporate action of `date` owes, and is
+    not expected to: the next session opens without it.
+    """
+
+    symbol: str
+    action: str
+    date: str
+    amount: float
+    days: int
+
+
 class PositionAdopted(Fact, frozen=True, kw_only=True):
     """Shares that were traded at the broker by somebody else are ours from now on."""
 
@@ -534,6 +560,8 @@ SessionFact = (
     | EquityMarked
     | PositionsKept
     | BooksDiffered
+    | ActionSettled
+    | ActionWrittenOff
     | PositionAdopted
     | BooksReconciled
 )

@@ -51,8 +51,23 @@ def _session_sentence(event: Event) -> tuple[Level, str] | None:
         case ev.CorporateActionApplied():
             shares = f"{event.quantity_before:g} to {event.quantity_after:g} shares"
             return "info", f"{event.symbol}: {event.action} {event.value:g}, {shares}"
+        case ev.ActionSettled() | ev.ActionWrittenOff():
+            return _cash_of_action(event)
         case _:
             return _change_of_plan(event)
+
+
+def _cash_of_action(event: ev.ActionSettled | ev.ActionWrittenOff) -> tuple[Level, str]:
+    whose = f"{event.symbol or 'the account'}: {event.action}"
+    if isinstance(event, ev.ActionWrittenOff):
+        return "warn", (
+            f"{whose} of {event.date}: {event.amount:.2f} was not paid at the broker in"
+            f" {event.days} days and is written off"
+        )
+    if event.date is None:
+        return "info", f"{whose}: {event.paid:.2f} at the broker, of which nothing was booked"
+    booked = "" if event.paid == event.booked else f" ({event.booked:.2f} was booked)"
+    return "info", f"{whose} of {event.date}: {event.paid:.2f} is paid at the broker{booked}"
 
 
 def _change_of_plan(event: Event) -> tuple[Level, str] | None:

@@ -5,11 +5,12 @@ moment's bars, told to an exchange in this process, and written down.
 
 A broker outside has changed its books before the open, and its first fills may come before the
 first bar. So there the splits and dividends of what is held are applied when the session begins:
-before the books are compared, and before anything is heard.
+before the books are compared, and before anything is heard. Its cash follows later
+(session/receivables.py).
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from harmony_pipeline.execution import events as ev
@@ -28,6 +29,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.receivables import Receivables
 from harmony_pipeline.session.stream import Batch
 
 Named = tuple[str, ev.CorporateActionApplied]
@@ -41,6 +43,7 @@ class Trading(Protocol):
     broker: Broker
     portfolio: LivePortfolio
     gateway: OrderGateway
+    receivables: Receivables
 
     def note(self, key: str, fact: SessionFact, at: datetime) -> None:
         """Write a fact down."""
@@ -63,7 +66,7 @@ class CorporateActions:
             return []
         portfolio = self._session.portfolio
         return [
-            self._fact(applied, now, now)
+            self._booked(applied, now, now)
             for row, (_, symbol) in enumerate(portfolio.owners)
             if symbol not in portfolio.in_transit
             for applied in portfolio.apply_over_night(row, micros(now))
@@ -132,8 +135,17 @@ class CorporateActions:
 
     def _record(self, applied: Record, known_at: datetime, batch: Batch) -> None:
         """Write down what an action or an ending did to a position."""
-        key, fact = self._fact(applied, batch.start, known_at)
+        key, fact = self._booked(applied, batch.start, known_at)
         self._session.note(key, fact, batch.start)
+
+    def _booked(self, applied: Record, happened_at: datetime, known_at: datetime) -> Named:
+        """The fact of what is in our books now; a broker outside pays its cash later."""
+        key, fact = self._fact(applied, happened_at, known_at)
+        if self._exchange is None:
+            day = date(1970, 1, 1) + timedelta(days=int(applied["date"]))
+            cash = int(applied["cash"])
+            self._session.receivables.accrue(fact.symbol, fact.action, day, cash)
+        return key, fact
 
     def _fact(self, applied: Record, happened_at: datetime, known_at: datetime) -> Named:
         portfolio = self._session.portfolio

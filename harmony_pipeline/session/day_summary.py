@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.market.multipliers import with_multiplier
+from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.schemas import WHOLE
 from harmony_pipeline.session.divergence import by_strategy
 from harmony_pipeline.session.divergence_causes import bars_heard, first_cause, with_causes
@@ -35,6 +36,7 @@ def day_summary(
         *_executions(session, divergence, multipliers),
         *_latency(session.tables["session_events"]),
         *_discrepancies(session.tables["session_events"]),
+        *_unpaid(session),
         *_comparison(session.tables["session_events"], divergence, known_bars),
         *_of_members(session, divergence),
     ]
@@ -167,6 +169,18 @@ def _discrepancies(events: pl.DataFrame) -> list[tuple[str, str]]:
         (f"- {found['subject']}, {found['rule']}", str(found["sentence"])) for found in details
     ]
     return [*rows, *(("- halted trading", sentence) for sentence in opening)]
+
+
+def _unpaid(session: SessionResult) -> list[tuple[str, str]]:
+    """Cash of corporate actions that the broker has not paid."""
+    owed = session.receivables
+    if not owed.open:
+        return []
+    rows = [
+        (f"- {item.symbol}, {item.action} of {item.date}", f"{item.amount / MONEY:,.2f}")
+        for item in owed.open
+    ]
+    return [("not paid by the broker yet", f"{owed.pending / MONEY:,.2f}"), *rows]
 
 
 def _comparison(

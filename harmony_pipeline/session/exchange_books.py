@@ -70,7 +70,7 @@ def compare_with_exchange(
         here, there = ours.get(name, OrderBooks()), known.get(name, OrderBooks())
         if not here.agrees(there):
             differences.append(f"order {name}: session {here}; exchange {there}")
-    cash = int(session.closing.portfolio.account[0]["cash"])
+    cash = session.broker_cash
     exact = int(Decimal(ledger["cash"]) * int(MONEY))
     if abs(cash - exact) * _UNIT >= 0.005:
         differences.append(f"cash: session {cash * _UNIT:.4f}, exchange {exact * _UNIT:.4f}")

@@ -1,5 +1,6 @@
 """What a session opens with: the closing state of the account's session before it, cut down to what
-still matters. Without one before, the initial cash and nothing else.
+still matters, with the cash that the broker paid otherwise than it was booked. Without one before,
+the initial cash and nothing else.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN
 from harmony_pipeline.portfolio.sleeves import Sleeves, moved_state, symbol_of
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.receivables import Receivables
 
 _DAY = 86_400_000_000  # microseconds
 
@@ -61,9 +63,13 @@ def opening_of(ledger: Ledger, account: str, day: date, initial_cash: float) -> 
             f"session {previous.session_id} has no closing state, so {day} cannot open: run it"
             " again"
         )
+    state = restricted(TradingState.from_dict(snapshot.body["trading"]))
+    paid = Receivables.restored(snapshot.body.get("receivables")).unbooked
+    for name in ("cash", "equity"):
+        state.portfolio.account[name] += paid
     return Opening(
         account,
-        restricted(TradingState.from_dict(snapshot.body["trading"])),
+        state,
         previous.session_id,
         tuple(snapshot.body.get("strategies", ())),
     )

@@ -196,7 +196,7 @@ def _positions(ours: Mapping[str, float], broker: Broker | BrokerRequests) -> li
 
 def _cash(session: SessionResult, broker: Broker) -> list[Difference]:
     theirs = broker.account().cash
-    ours = int(session.closing.portfolio.account[0]["cash"]) / MONEY
+    ours = session.broker_cash / MONEY
     if theirs is None or abs(ours - theirs) < _CENT:
         return []
     return [

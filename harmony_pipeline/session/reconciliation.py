@@ -10,6 +10,9 @@ by a rule.
               holds is the first one's
     cash      a difference that nothing explains: reported, and no entry leaves while it stands
 
+Cash that a corporate action owes is no difference until it is paid, and a payment is none either
+(session/receivables.py). What is not paid within `unpaid_days` is written off.
+
 A difference must be seen twice, with everything that the broker has to say read by REST in between:
 a message on its way is no difference. Orders that are on their way, and their symbols, are left for
 the next time. A halted symbol is not entered again in this session; exits leave.
@@ -22,7 +25,14 @@ from datetime import datetime, timedelta
 
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.brokers.base import BarDriven, BrokerOrder, BrokerPosition, Rereads
+from harmony_pipeline.execution.brokers.base import (
+    BarDriven,
+    BrokerOrder,
+    BrokerPosition,
+    CashActivity,
+    Rereads,
+    TellsCashActivities,
+)
 from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros, slot_name
 from harmony_pipeline.execution.lifecycle import FINAL, Order, Status
@@ -34,6 +44,7 @@ from harmony_pipeline.session.order_events import (
     SymbolHalted,
     fact_head,
 )
+from harmony_pipeline.session.receivables import READ_BACK, Settlement
 from harmony_pipeline.session.trader import Trader
 
 SHARES, CASH = 0.001, 0.01
@@ -59,8 +70,8 @@ class Reconciler:
     from us, and is never compared.
     """
 
-    def __init__(self, trader: Trader, every: timedelta) -> None:
-        self._trader = trader
+    def __init__(self, trader: Trader, every: timedelta, unpaid_days: int = 60) -> None:
+        self._trader, self._unpaid_days = trader, unpaid_days
         self._in_this_process = isinstance(trader.broker, BarDriven)
         self._every = every
         self._due: datetime | None = None
@@ -87,15 +98,16 @@ class Reconciler:
             return []
         with trader.telemetry.reconciliation() as span:
             try:
-                first, second = self._looked_twice()
+                first, second = self._looked_twice(now)
             except BrokerUnavailable as error:
                 span.set("error.type", type(error).__name__)
                 return []
             found = self._settled(first, second, now)
+            self._write_off(now)
             span.set("harmony.reconciliation.differences", len(found))
             return found
 
-    def _looked_twice(self) -> tuple[list[Found], list[Found]]:
+    def _looked_twice(self, now: datetime) -> tuple[list[Found], list[Found]]:
         """What differs, and what still does when everything that the broker has to say was read."""
         trader, first = self._trader, self._differences()
         if not first:
@@ -103,7 +115,10 @@ class Reconciler:
         if isinstance(trader.broker, Rereads):
             trader.broker.reread()
         trader.gateway.receive_reports()
-        return first, self._differences()
+        second = self._differences()
+        if any(each.kind == "cash" for each in second) and self._take_payments(now):
+            second = self._differences()
+        return first, second
 
     def _settled(self, first: list[Found], second: list[Found], now: datetime) -> list[Found]:
         """Settle what differed twice; that, and the executions that were asked for."""
@@ -138,11 +153,15 @@ class Reconciler:
         shifted = self._positions(positions, moving)
         cash = broker.account().cash
         if cash is not None and not moving and not shifted:
-            mine = int(self._trader.portfolio.account["cash"]) / MONEY
+            mine = self._trader.broker_cash / MONEY
             if abs(mine - cash) > CASH + 1e-9:
-                sentence = f"cash: ledger {mine:.2f}, broker {cash:.2f}"
+                sentence = f"cash: ledger {mine:.2f}{self._unpaid()}, broker {cash:.2f}"
                 found.append(Found("cash", "cash", None, mine, cash, "report", sentence))
         return [*found, *shifted]
+
+    def _unpaid(self) -> str:
+        pending = self._trader.receivables.pending / MONEY
+        return f" without {pending:.2f} of corporate actions that is not paid" if pending else ""
 
     @staticmethod
     def _unknown_orders(
@@ -295,11 +314,70 @@ class Reconciler:
         usual = average or last
         cash = broker.account().cash
         if cash is not None:
-            mine = int(trader.portfolio.account["cash"]) / MONEY
+            mine = trader.broker_cash / MONEY
             implied = (mine - cash) / (found.broker - found.ledger)
             if usual <= 0.0 or 0.8 < implied / usual < 1.25:
                 return round(implied, 6) if implied > 0.0 else usual
         return usual
+
+    # --- cash of corporate actions ----------------------------------------------------------------
+
+    def _take_payments(self, now: datetime) -> bool:
+        """What the broker has paid since, as its activities tell and its cash shows; whether that
+        was anything.
+        """
+        trader, owed, broker = self._trader, self._trader.receivables, self._trader.broker
+        today, told = trader.plan.date, list[CashActivity]()
+        if isinstance(broker, TellsCashActivities):
+            told += broker.cash_activities(owed.since or today - READ_BACK)
+        cash = broker.account().cash
+        settled = owed.settle_told(told)
+        owed.read_until(today)
+        difference = 0 if cash is None else round(cash * MONEY) - trader.broker_cash
+        if abs(difference) > CASH * MONEY:
+            settled += owed.settle_shown(difference)
+        if settled:
+            with trader.ledger.transaction():
+                for each in settled:
+                    self._write_settlement(each, now)
+                trader.keep()
+        return bool(settled)
+
+    def _write_settlement(self, settled: Settlement, now: datetime) -> None:
+        owed, told = settled.receivable, settled.activity
+        fact = ev.ActionSettled(
+            happened_at=now,
+            known_at=now,
+            symbol=owed.symbol if owed is not None else told.symbol if told is not None else None,
+            action=owed.action if owed is not None else told.name if told is not None else "",
+            date=None if owed is None else owed.date.isoformat(),
+            booked=0.0 if owed is None else owed.booked / MONEY,
+            paid=settled.paid / MONEY,
+            activity=None if told is None else f"{told.name} {told.activity_id}",
+        )
+        what = told.activity_id if told is not None else owed.key if owed is not None else ""
+        self._trader.note(f"action_settled:{what}", fact, now)
+
+    def _write_off(self, now: datetime) -> None:
+        """Give up what the broker has not paid for so long."""
+        trader = self._trader
+        overdue = trader.receivables.overdue(trader.plan.date, self._unpaid_days)
+        if not overdue:
+            return
+        with trader.ledger.transaction():
+            for each in overdue:
+                fact = ev.ActionWrittenOff(
+                    happened_at=now,
+                    known_at=now,
+                    symbol=each.symbol,
+                    action=each.action,
+                    date=each.date.isoformat(),
+                    amount=each.amount / MONEY,
+                    days=self._unpaid_days,
+                )
+                trader.note(f"action_written_off:{each.key}", fact, now)
+                trader.receivables.write_off(each)
+            trader.keep()
 
     def _trust_cash(self) -> None:
         if self._trader.manager.gate.cash_doubted:

@@ -1,7 +1,7 @@
 """What a session left behind, as frames and as numbers for a report."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -16,6 +16,7 @@ from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.schemas import REAL, TEXT, TIME, WHOLE
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.portfolio_rows import shares_by_symbol
+from harmony_pipeline.session.receivables import Receivables
 
 TABLES = (
     "session_orders",
@@ -33,6 +34,7 @@ _NOTABLE = (
     "session_started", "session_ended", "risk_state_changed", "stream_stale", "stream_recovered",
     "breaker_tripped", "breaker_rearmed", "kill_switch_pulled",
     "books_reconciled", "books_differed", "position_adopted", "corporate_action_applied",
+    "action_settled", "action_written_off",
     "candidate_refused", "rejected", "outcome_unknown", "strategy_stopped",
     "symbols_watched",
 )  # fmt: skip
@@ -41,7 +43,8 @@ _NOTABLE = (
 @dataclass(frozen=True)
 class SessionResult:
     """One session, read from the ledger. tables: the five `session_*` frames of this session.
-    trades: round trips that it closed. closing: what the next session opens with.
+    trades: round trips that it closed. closing: what it ended with. receivables: cash of corporate
+    actions that the broker has not paid by then.
 
     closing_statuses: client order id -> status when the session ended. carried: orders of earlier
     sessions that worked when it began, as they stood when it ended. working: every order that
@@ -62,6 +65,12 @@ class SessionResult:
     working: tuple[Order, ...] = ()
     strategy: str = ""
     strategies: tuple[str, ...] = ()
+    receivables: Receivables = field(default_factory=Receivables)
+
+    @property
+    def broker_cash(self) -> int:
+        """What the broker must have by these books, in money units."""
+        return self.receivables.broker_cash(int(self.closing.portfolio.account[0]["cash"]))
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -190,4 +199,5 @@ def read_session(ledger: Ledger, session_id: str) -> SessionResult:
         working,
         row.strategy,
         tuple(snapshot.body.get("strategies", ())),
+        Receivables.restored(snapshot.body.get("receivables")),
     )

@@ -63,6 +63,7 @@ class Supervision:
     heartbeat_seconds: float = 5.0
     stale_after_seconds: float = 90.0
     reconcile_seconds: float = 60.0
+    unpaid_days: int = 60
     strategy_seconds: float = 30.0
     redis: str = ""
     telemetry: str = ""
@@ -79,6 +80,7 @@ class Supervision:
             settings.heartbeat_seconds,
             settings.stale_after_seconds,
             settings.reconcile_seconds,
+            settings.unpaid_days,
             settings.strategy_seconds,
             settings.redis,
             settings.telemetry,
@@ -202,7 +204,8 @@ class _Loop:
         self._freshness = Freshness.of(
             plan.bar, watch.stale_after_seconds, quotes=plan.hears_quotes
         ).expect_from(max(self._open, clock.now()))
-        self._reconciler = Reconciler(trader, timedelta(seconds=watch.reconcile_seconds))
+        every = timedelta(seconds=watch.reconcile_seconds)
+        self._reconciler = Reconciler(trader, every, watch.unpaid_days)
         self._telemetry = trader.telemetry
         # a replayed day's bars are in the lake
         self._bar_log = (

@@ -60,6 +60,12 @@ class SessionSettings(FrozenSettings):
     reconcile_seconds: float = Field(
         60.0, gt=0.0, description="how often ledger and broker are compared, in the venue's time"
     )
+    unpaid_days: int = Field(
+        60,
+        ge=0,
+        description="calendar days after its ex-date, or its split, from which on cash of a"
+        " corporate action that the broker has not paid is written off; 0: the broker pays none",
+    )
     strategy_seconds: float = Field(
         30.0,
         gt=0.0,

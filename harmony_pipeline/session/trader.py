@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.brokers.base import BarDriven, Broker
+from harmony_pipeline.execution.brokers.base import BarDriven, Broker, TellsCashActivities
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import SessionFact, micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
@@ -52,6 +52,7 @@ from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.quote_decisions import QuoteDecisions
+from harmony_pipeline.session.receivables import READ_BACK, Receivables
 from harmony_pipeline.session.reconcile import adjustments, books_differ
 from harmony_pipeline.session.strategy_signals import Signals, StrategySignals
 from harmony_pipeline.session.stream import Batch
@@ -91,6 +92,7 @@ class Trader:
         )
         self.signals = StrategySignals(plan, ledger, in_process=in_process, patience=patience)
         self.folded: datetime | None = None  # start of the last batch that features know
+        self.receivables = Receivables()  # of a broker outside
         self._actions = CorporateActions(self)
         self.quotes = QuoteDecisions(self)
         self.heard: frozenset[str] | None = None  # symbols whose bars still matter; None: all
@@ -116,6 +118,7 @@ class Trader:
         )
         self.portfolio.trades = list(saved.body["trades"])
         self.portfolio.restore_factors(saved.body["factors"])
+        self.receivables = Receivables.restored(saved.body.get("receivables"))
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
         heard = saved.body.get("heard")  # snapshots of earlier code have none
@@ -161,6 +164,7 @@ class Trader:
         now = self.clock.now()
         plan = self.plan
         carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
+        self._begin_receivables()
         applied = self._actions.apply_over_night(now)
         shares, known = self._actions.books_after_lives(carried)
         adjusted: list[ev.OrderAdjusted] = []
@@ -194,6 +198,23 @@ class Trader:
                 if member.stopped:
                     self._stop(member.name, member.stopped, now, now)
             self._snapshot()
+
+    def _begin_receivables(self) -> None:
+        """What the broker still owes from before; what was paid otherwise is in the opening."""
+        previous = self.plan.previous_session_id
+        snapshot = None if previous is None else self.ledger.snapshot(previous)
+        saved = None if snapshot is None else snapshot.body.get("receivables")
+        self.receivables = Receivables.restored(saved)
+        self.receivables.unbooked = 0
+        day = self.plan.date
+        self.receivables.forget(day)
+        if self.receivables.since is None and isinstance(self.broker, TellsCashActivities):
+            self.receivables.began(day, self.broker.cash_activities(day - READ_BACK))
+
+    @property
+    def broker_cash(self) -> int:
+        """What the broker must have by our books, in money units."""
+        return self.receivables.broker_cash(int(self.portfolio.account["cash"]))
 
     def end(self, state: str, reason: str | None) -> None:
         """Close the session in the ledger: positions, closing state, how it ended."""
@@ -504,6 +525,7 @@ class Trader:
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
             "strategies": self.plan.sleeves.strategies,
             "heard": None if self.heard is None else sorted(self.heard),
+            "receivables": None if self._exchange is not None else self.receivables.checkpoint(),
         }
         self.ledger.save_snapshot(
             Snapshot(self.session_id, self.cursor, self.ledger.sequence(self.session_id), body)

@@ -259,6 +259,7 @@ class SteppedWorld:
     market: pl.DataFrame | None = None
     """The bars; else those of the seed."""
     strategy_seconds: float = 30.0
+    unpaid_days: int = 60
     subscriptions: list[tuple[datetime, dict[str, set[str]]]] = field(default_factory=list)
     """What was listened to after each change, by the exchange's clock."""
     generation: int = 0
@@ -318,8 +319,9 @@ class SteppedWorld:
         plan = self.plan(ledger, self.rules)
         broker = CrashingBroker(self, fuse or Fuse(), plan, **changes)
         supervision = Supervision(
-            is_live=True, stale_after_seconds=1e6, strategy_seconds=self.strategy_seconds
-        )
+            is_live=True, stale_after_seconds=1e6, strategy_seconds=self.strategy_seconds,
+            unpaid_days=self.unpaid_days,
+        )  # fmt: skip
         try:
             stream = self.stream(broker, plan)
             return run_session(plan, ledger, broker, stream, broker.clock, supervision)

@@ -26,7 +26,7 @@ from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.session.runner import run_session
+from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
 TIMEFRAME = "1Day"
@@ -259,13 +259,14 @@ def trade(
     *,
     fuse: Fuse | None = None,
     tells_late: bool = False,
+    supervision: Supervision | None = None,
     **options: Any,
 ) -> SessionResult:
     """The session of a day at the venue."""
     plan = plan_of(day, ledger, bars, chosen, **options)
     broker = ClosingBroker(venue, fuse or Fuse())
     stream = DailyStream(plan, bars, venue, begins, tells_late=tells_late)
-    return run_session(plan, ledger, broker, stream, venue.clock)
+    return run_session(plan, ledger, broker, stream, venue.clock, supervision)
 
 
 def whole_backtest(

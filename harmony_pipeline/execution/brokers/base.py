@@ -7,7 +7,8 @@ implementation is one file that passes `harmony_pipeline.testing.broker_contract
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from datetime import date
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from harmony_pipeline.arrays import BoolArray
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder
@@ -45,6 +46,22 @@ class BrokerAccount:
 
     cash: float | None
     equity: float | None
+
+
+@dataclass(frozen=True)
+class CashActivity:
+    """Cash that corporate actions moved at the broker. `name`: its own word for it; `amount`:
+    received, below zero: taken, in the account's currency; `date`: when it was booked. `kind`:
+    `split` is cash in lieu of a part of a share, `payout` of shares that are no more, `other` what
+    no action owes, such as a tax.
+    """
+
+    activity_id: str
+    kind: Literal["dividend", "split", "payout", "other"]
+    name: str
+    symbol: str | None
+    date: date
+    amount: float
 
 
 class Broker(Protocol):
@@ -121,6 +138,18 @@ class CountsRequests(Protocol):
 
     def requests_sent(self) -> int:
         """Requests that the calling thread has sent so far, repeated ones too."""
+
+
+@runtime_checkable
+class TellsCashActivities(Protocol):
+    """A broker that tells which cash it moved for corporate actions. Of one that does not, payments
+    are recognised by its cash alone.
+    """
+
+    def cash_activities(self, since: date) -> Sequence[CashActivity]:
+        """Those booked on that day or later, every page of them; what was taken back is left out.
+        Raises BrokerUnavailable when it cannot say.
+        """
 
 
 @runtime_checkable

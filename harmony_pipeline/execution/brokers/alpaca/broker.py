@@ -16,7 +16,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 
@@ -28,6 +28,7 @@ from harmony_pipeline.errors import (
     BrokerUnavailable,
     ConfigError,
 )
+from harmony_pipeline.execution.brokers.alpaca import activities
 from harmony_pipeline.execution.brokers.alpaca import facts as translation
 from harmony_pipeline.execution.brokers.alpaca import orders as requests
 from harmony_pipeline.execution.brokers.alpaca.client import Json, Refusal, TradingRest
@@ -41,7 +42,12 @@ from harmony_pipeline.execution.brokers.alpaca.stream import (
     Refused,
     UpdateStream,
 )
-from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
+from harmony_pipeline.execution.brokers.base import (
+    BrokerAccount,
+    BrokerOrder,
+    BrokerPosition,
+    CashActivity,
+)
 from harmony_pipeline.execution.coins import is_pair, pair_of
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
@@ -188,6 +194,10 @@ class AlpacaBroker:
         """Money now."""
         row = self.rest.get("/account")
         return BrokerAccount(float(Decimal(row["cash"])), float(Decimal(row["equity"])))
+
+    def cash_activities(self, since: date) -> list[CashActivity]:
+        """Dividends, cash in lieu and the like; see `activities.py`."""
+        return activities.cash_activities(self.rest, since)
 
     def trading_blocked(self) -> str | None:
         """Why the account may not trade, or None."""

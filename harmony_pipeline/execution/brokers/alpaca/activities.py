@@ -1,0 +1,58 @@
+"""Cash that Alpaca moved for corporate actions, from the account's activities.
+
+Alpaca books a dividend on its payment date, the part of it that a country taxes as an activity of
+its own, and cash in lieu when the clearing house has paid it. Paper accounts are said to get no
+dividends (https://docs.alpaca.markets/docs/paper-trading).
+"""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from harmony_pipeline.execution.brokers.alpaca.client import TradingRest
+from harmony_pipeline.execution.brokers.base import CashActivity
+
+Json = dict[str, Any]
+KINDS: dict[str, Literal["dividend", "split", "payout", "other"]] = {
+    "DIV": "dividend", "DIVCGL": "dividend", "DIVCGS": "dividend", "DIVROC": "dividend",
+    "DIVTXEX": "dividend", "DIVNRA": "other", "DIVWH": "other", "CIL": "split", "MA": "payout",
+    "REORG": "payout",
+}  # fmt: skip
+"""Activity types: dividends, gains that are paid out, return of capital, tax-exempt dividends;
+taxes withheld; cash in lieu; mergers and reorganisations.
+"""
+_PAGE = 100
+_TAKEN_BACK = "canceled"
+
+
+def cash_activities(rest: TradingRest, since: date) -> list[CashActivity]:
+    """Those of KINDS since a day, every page, oldest first. Raises BrokerUnavailable."""
+    asked: Json = {
+        "activity_types": ",".join(KINDS), "after": f"{since}T00:00:00Z", "page_size": _PAGE,
+        "direction": "asc",
+    }  # fmt: skip
+    rows: list[Json] = []
+    while True:
+        token = {"page_token": rows[-1]["id"]} if rows else {}
+        page = rest.get("/account/activities", {**asked, **token})
+        rows += page
+        if len(page) < _PAGE:
+            break
+    return [
+        cash_activity(row)
+        for row in rows
+        if row["activity_type"] in KINDS and row.get("status") != _TAKEN_BACK
+    ]
+
+
+def cash_activity(row: Json) -> CashActivity:
+    """One of KINDS, as Alpaca shows it."""
+    name = str(row["activity_type"])
+    return CashActivity(
+        str(row["id"]),
+        KINDS[name],
+        name,
+        row.get("symbol"),
+        date.fromisoformat(str(row["date"])[:10]),
+        float(Decimal(str(row["net_amount"]))),
+    )

@@ -1,0 +1,234 @@
+"""Cash that a corporate action owes: in our books since its day, at the broker later or never.
+
+A dividend is booked on its ex-date, as in the backtest; the broker pays it on the payment date,
+weeks later. What a split leaves of a share and what a delisting pays come later, too, and at the
+broker's own price. Below zero it is owed by us: dividends of what is sold short.
+
+    broker's cash = cash in our books - what is open + what was settled otherwise than booked
+
+holds after every step here. A payment is recognised by the broker's account activities, where it
+has them, else by its cash. What the broker pays otherwise than it was booked (a tax, a rounding,
+its own price of a fraction; all of it, once written off) is in `unbooked` until the session ends:
+the next one opens with it, so a session's equity is that of the backtest of its day.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import combinations
+from typing import Any, Literal
+
+import msgspec
+
+from harmony_pipeline.execution.brokers.base import CashActivity
+from harmony_pipeline.portfolio.kernel_types import MONEY
+
+State = Literal["open", "paid", "written_off"]
+READ_BACK = timedelta(days=30)
+"""Activities are told late, with an earlier date, by at most so much."""
+_REMEMBERED = timedelta(days=120)  # after its day, what is settled may still be told or paid
+_CENT = 100  # money units; brokers pay whole cents
+_SLACK = 0.2  # of cash whose price the broker makes: shares in lieu, delisted shares
+_MOST_COMBINED = 12
+_KIND_OF = {"dividend": "dividend", "split": "split"}  # every other action pays out
+
+
+class Receivable(msgspec.Struct, frozen=True, kw_only=True):
+    """What one corporate action of a day owes for a symbol, all positions together, in money units.
+    `paid`: the broker's cash showed it, its activity is yet to come.
+    """
+
+    symbol: str
+    action: str
+    date: date
+    amount: int
+    state: State = "open"
+
+    @property
+    def key(self) -> str:
+        """Unique within an account."""
+        return f"{self.action}:{self.symbol}:{self.date}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of the account activity that pays it."""
+        return _KIND_OF.get(self.action, "payout")
+
+    @property
+    def booked(self) -> int:
+        """What of it our books have, beyond the broker's."""
+        return self.amount if self.state == "open" else 0
+
+    @property
+    def slack(self) -> float:
+        """By how much its payment may differ."""
+        return _CENT / 2 if self.kind == "dividend" else max(_CENT, _SLACK * abs(self.amount))
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """A payment by the broker: of `receivable`, or for nothing that our books have (a tax)."""
+
+    receivable: Receivable | None
+    paid: int
+    activity: CashActivity | None = None
+
+
+class Receivables:
+    """Those of an account. One owner."""
+
+    def __init__(
+        self,
+        items: Iterable[Receivable] = (),
+        unbooked: int = 0,
+        since: date | None = None,
+        seen: Mapping[str, date] | None = None,
+    ) -> None:
+        self._items = {item.key: item for item in items}
+        self.unbooked = unbooked
+        self.since = since
+        """Activities from this day on are ours; None: nobody has looked yet."""
+        self._seen = dict(seen or {})  # activities whose cash is accounted for -> their dates
+
+    @property
+    def open(self) -> list[Receivable]:
+        """Neither paid nor written off, oldest first."""
+        found = (item for item in self._items.values() if item.state == "open")
+        return sorted(found, key=lambda item: (item.date, item.key))
+
+    @property
+    def pending(self) -> int:
+        """Sum of what is open."""
+        return sum(item.amount for item in self.open)
+
+    def broker_cash(self, cash: int) -> int:
+        """What the broker has, where our books have `cash`; money units."""
+        return cash - self.pending + self.unbooked
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    def accrue(self, symbol: str, action: str, day: date, amount: int) -> None:
+        """Our books took this in. Several positions in a symbol are paid together."""
+        item = Receivable(symbol=symbol, action=action, date=day, amount=amount)
+        before = self._items.get(item.key)
+        if before is not None and before.state == "open":
+            item = msgspec.structs.replace(item, amount=before.amount + amount)
+        self._items[item.key] = item
+        if not item.amount:
+            del self._items[item.key]
+
+    def write_off(self, item: Receivable) -> None:
+        """The broker does not pay it. It is still recognised, should it come."""
+        self.unbooked -= item.booked
+        self._items[item.key] = msgspec.structs.replace(item, state="written_off")
+
+    def overdue(self, today: date, days: int) -> list[Receivable]:
+        """What is open `days` calendar days after its own."""
+        return [item for item in self.open if (today - item.date).days >= days]
+
+    def began(self, today: date, activities: Iterable[CashActivity]) -> None:
+        """What the account was told before its first session here is in its opening cash."""
+        self.since = today - READ_BACK
+        self._seen = {each.activity_id: each.date for each in activities}
+
+    def forget(self, today: date) -> None:
+        """Drop what can no longer come."""
+        self._items = {
+            key: item
+            for key, item in self._items.items()
+            if item.state == "open" or today - item.date < _REMEMBERED
+        }
+
+    # --- payments ---------------------------------------------------------------------------------
+
+    def settle_told(self, activities: Sequence[CashActivity]) -> list[Settlement]:
+        """Take in account activities, each once."""
+        return [
+            settled
+            for activity in sorted(activities, key=lambda each: each.date)
+            if activity.activity_id not in self._seen
+            for settled in self._settle_told(activity)
+        ]
+
+    def read_until(self, today: date) -> None:
+        """Every activity up to this day is known."""
+        self.since = max(self.since or today - READ_BACK, today - READ_BACK)
+        self._seen = {name: day for name, day in self._seen.items() if day >= self.since}
+
+    def settle_shown(self, difference: int) -> list[Settlement]:
+        """What the broker's cash alone shows, which is `difference` above `broker_cash`: the fewest
+        payments, the oldest first, that make it up; none where none do.
+        """
+        chosen = self._paid_by(difference)
+        left = difference
+        found = []
+        for number, item in enumerate(chosen, 1):
+            paid = left if number == len(chosen) else item.amount
+            left -= paid
+            found.append(Settlement(item, paid))
+            self.unbooked += paid - item.booked
+            self._items[item.key] = msgspec.structs.replace(item, amount=paid, state="paid")
+        return found
+
+    def _settle_told(self, activity: CashActivity) -> Iterator[Settlement]:
+        self._seen[activity.activity_id] = activity.date
+        paid = round(activity.amount * MONEY)
+        item = self._owed_by(activity, paid)
+        if item is not None:
+            del self._items[item.key]
+        if item is None or item.state != "paid":  # else its cash was seen before it was told
+            self.unbooked += paid - (item.booked if item is not None else 0)
+            yield Settlement(item, paid, activity)
+
+    def _owed_by(self, activity: CashActivity, paid: int) -> Receivable | None:
+        """What an activity pays: of its kind and symbol that amount, else what is open, else what
+        was written off, the oldest; of another symbol that amount alone.
+        """
+        owed = [
+            item
+            for item in self._items.values()
+            if item.kind == activity.kind
+            and item.amount * paid > 0
+            and item.date <= activity.date
+            and (item.state != "paid" or abs(item.amount - paid) <= _CENT)
+        ]
+        owed.sort(key=lambda item: (item.state == "written_off", item.date, item.key))
+        exact = [item for item in owed if abs(item.amount - paid) <= _CENT]
+        for among in (exact, owed):
+            for item in among:
+                if item.symbol == activity.symbol:
+                    return item
+        return exact[0] if len(exact) == 1 else None  # a symbol may have changed since
+
+    def _paid_by(self, difference: int) -> tuple[Receivable, ...]:
+        unpaid = (item for item in self._items.values() if item.state != "paid")
+        items = sorted(unpaid, key=lambda item: (item.date, item.key))[:_MOST_COMBINED]
+        for size in range(1, len(items) + 1):
+            for chosen in combinations(items, size):
+                slack = sum(item.slack for item in chosen) + _CENT / 2
+                if abs(sum(item.amount for item in chosen) - difference) <= slack:
+                    return chosen
+        return ()
+
+    # --- what is kept -----------------------------------------------------------------------------
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a snapshot keeps, and the next session begins with."""
+        return {
+            "items": [msgspec.to_builtins(item) for item in self._items.values()],
+            "unbooked": self.unbooked,
+            "since": None if self.since is None else self.since.isoformat(),
+            "seen": {name: day.isoformat() for name, day in self._seen.items()},
+        }
+
+    @staticmethod
+    def restored(saved: Mapping[str, Any] | None) -> "Receivables":
+        """The inverse of `checkpoint`; snapshots of earlier code have None."""
+        if saved is None:
+            return Receivables()
+        return Receivables(
+            msgspec.convert(saved["items"], list[Receivable]),
+            int(saved["unbooked"]),
+            None if saved["since"] is None else date.fromisoformat(saved["since"]),
+            {name: date.fromisoformat(day) for name, day in saved["seen"].items()},
+        )

@@ -1,0 +1,267 @@
+"""Dividends and cash in lieu at the exchange, through alpaca-py: ours on the ex-date, paid later or
+never.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import ClassVar
+
+import polars as pl
+from session.days import fresh_ledger
+
+from harmony_pipeline.alerts.alert import alert_of
+from harmony_pipeline.exchange.control import commit
+from harmony_pipeline.execution import events as ev
+from harmony_pipeline.monitor.notable import sentence_of
+from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.portfolio.parameters import TradingRules
+from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session.day_backtest import backtest_day
+from harmony_pipeline.session.day_plan import plan_day, states_before
+from harmony_pipeline.session.day_summary import day_summary
+from harmony_pipeline.session.divergence import compare
+from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.opening import opening_of
+from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.session.session_replay import replay_session
+from harmony_pipeline.testing.stepped_day import (
+    CALENDAR,
+    DAY,
+    FEATURES,
+    OPEN,
+    SYMBOLS,
+    Contrarian,
+    SteppedWorld,
+    day_of,
+    trading_rules,
+)
+
+NEXT, THIRD = date(2024, 3, 6), date(2024, 3, 7)
+DAYS = (DAY, NEXT, THIRD)
+EVENING = 23  # the last minutes of the first day
+MINUTES = 12
+RULES = replace(trading_rules(), horizon=500)
+
+
+def days_of_bars() -> pl.DataFrame:
+    close = CALENDAR.session_close(DAY)
+    first = day_of(5, EVENING, start=close - timedelta(minutes=EVENING))
+    later = [day_of(6 + n, MINUTES, start=OPEN + timedelta(days=1 + n)) for n in range(2)]
+    prices = [(pl.col(name) * 0.9).round(2) for name in ("open", "high", "low", "close")]
+    frames = [first, *(each.with_columns(prices) for each in later)]
+    return pl.concat(frames).sort("symbol", "timestamp")
+
+
+class PayingWorld(SteppedWorld):
+    """An exchange that pays during the day, before a minute of its replay opens."""
+
+    payments: ClassVar[dict[int, list[tuple[str, str, str]]]] = {}
+
+    def happen(self, minute: int, moment: int) -> None:
+        for activity, symbol, amount in self.payments.pop(minute, []):
+            self.pay(activity, symbol, amount)
+        super().happen(minute, moment)
+
+    def pay(self, activity: str, symbol: str, amount: str) -> None:
+        """(activity, symbol, dollars)."""
+        fault = {"kind": "pay", "activity": activity, "symbol": symbol, "amount": amount}
+        self.exchange.call(commit(self.exchange, fault))
+
+
+@dataclass
+class Days:
+    """Sessions of one account at one exchange, day by day."""
+
+    world: "PayingWorld"
+    ledger: Ledger
+    bars: pl.DataFrame
+    actions: pl.DataFrame
+
+    def plan_of(self, day: date, book: Ledger, chosen: TradingRules) -> SessionPlan:
+        start = datetime.combine(day, CALENDAR.session_open(day).timetz())
+        states = states_before(start, self.bars, FEATURES, None, CALENDAR, "1Min")
+        return plan_day(
+            day, opening_of(book, "paper", day, chosen.initial_cash), SYMBOLS,
+            strategy_name="contrarian", strategy=Contrarian(0.001), rules=chosen,
+            feature_set=FEATURES, feature_states=states, calendar=CALENDAR, timeframe="1Min",
+            actions=self.actions,
+        )  # fmt: skip
+
+    def trade(self, day: date) -> SessionResult:
+        self.world.plan = lambda book, chosen: self.plan_of(day, book, chosen)
+        return self.world.session(self.ledger)
+
+    def minute(self, day: date, number: int) -> int:
+        """Of the exchange's replay."""
+        return EVENING * (day > DAY) + MINUTES * (day > NEXT) + number
+
+    @property
+    def cash(self) -> int:
+        return self.world.exchange.venue.books.cash
+
+
+@contextmanager
+def account(folder: Path) -> Iterator[Days]:
+    bars, ledger = days_of_bars(), fresh_ledger(folder)
+    with PayingWorld(5, folder, rules=RULES, market=bars) as world:
+        yield Days(world, ledger, bars, CORPORATE_ACTIONS.empty())
+
+
+def dividends(result: SessionResult, day: date, value: float) -> pl.DataFrame:
+    """Of everything that is held."""
+    rows = [(symbol, day, "dividend", value) for symbol in sorted(result.shares)]
+    return pl.DataFrame(rows, schema=CORPORATE_ACTIONS.dtypes, orient="row")
+
+
+def opening_cash(days: Days, day: date) -> int:
+    """What a session of the day would begin with."""
+    return int(opening_of(days.ledger, "paper", day, 0.0).state.portfolio.account[0]["cash"])
+
+
+def events_of(days: Days, result: SessionResult, *kinds: type[ev.Event]) -> list[ev.Event]:
+    return [event for _, event in days.ledger.events(result.session_id) if isinstance(event, kinds)]
+
+
+def entries(days: Days, result: SessionResult) -> list[ev.Event]:
+    intents = events_of(days, result, ev.OrderIntended)
+    return [each for each in intents if each.order.role == "entry"]
+
+
+def cents(dollars: float) -> str:
+    """As brokers pay."""
+    return str(Decimal(repr(dollars)).quantize(Decimal("0.01")))
+
+
+def test_a_dividend_that_is_not_paid_yet_stops_nothing(tmp_path: Path) -> None:
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        assert first.shares
+        days.actions = dividends(first, NEXT, 0.35)
+        second = days.trade(NEXT)
+        applied = events_of(days, second, ev.CorporateActionApplied)
+        assert {each.symbol for each in applied} == set(first.shares)
+        assert events_of(days, second, ev.BooksDiffered) == []
+        assert entries(days, second)
+        assert {item.symbol for item in second.receivables.open} == set(first.shares)
+        assert second.broker_cash == days.cash
+        owed = second.receivables.pending / MONEY
+        assert owed == sum(0.35 * shares for shares in first.shares.values())
+        told = dict(day_summary(second, None, None, {}).iter_rows())
+        assert told["not paid by the broker yet"] == f"{owed:,.2f}"
+
+
+def test_a_payment_during_the_day_is_told_by_its_activity(tmp_path: Path) -> None:
+    """With a rounding, and a tax that nobody booked."""
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.3537)
+        symbol = max(first.shares, key=lambda name: first.shares[name])
+        assert first.shares[symbol] > 0
+        days.trade(NEXT)
+        amount = cents(0.3537 * first.shares[symbol])
+        tax = cents(-0.15 * float(amount))
+        days.world.payments[days.minute(THIRD, 3)] = [
+            ("DIV", symbol, amount), ("DIVNRA", symbol, tax),
+        ]  # fmt: skip
+        third = days.trade(THIRD)
+        assert events_of(days, third, ev.BooksDiffered) == []
+        paid, taxed = events_of(days, third, ev.ActionSettled)
+        assert (paid.symbol, paid.date, cents(paid.paid)) == (symbol, str(NEXT), amount)
+        assert abs(paid.booked - 0.3537 * first.shares[symbol]) < 1e-4
+        assert (taxed.action, taxed.date, taxed.booked) == ("DIVNRA", None, 0.0)
+        assert cents(taxed.paid) == tax
+        assert third.broker_cash == days.cash
+        # the cash of the day is the backtest's; the next day opens with the broker's
+        assert opening_cash(days, date(2024, 3, 8)) - third.receivables.pending == days.cash
+        assert symbol not in {item.symbol for item in third.receivables.open}
+        plan = days.plan_of(THIRD, days.ledger, RULES)
+        mine = days.bars.filter(pl.col("session_date") == THIRD)
+        again = replay_session(plan, mine, days.ledger, tmp_path / "again.sqlite")
+        assert again.equal, again.summary()
+        twin = compare(third, backtest_day(plan, mine))
+        marks = twin.table.filter(pl.col("kind") == "equity")
+        assert marks["equal"].all()
+
+
+def test_what_is_paid_over_night_is_found_and_what_is_never_paid_is_written_off(
+    tmp_path: Path,
+) -> None:
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.35)
+        second = days.trade(NEXT)
+        paid, *unpaid = second.receivables.open
+        assert unpaid
+        days.world.pay("DIV", paid.symbol, cents(paid.amount / MONEY))
+        days.world.unpaid_days = 1
+        third = days.trade(THIRD)
+        assert events_of(days, third, ev.BooksDiffered) == []
+        [settled] = events_of(days, third, ev.ActionSettled)
+        assert settled.symbol == paid.symbol
+        written = events_of(days, third, ev.ActionWrittenOff)
+        assert [each.symbol for each in written] == [item.symbol for item in unpaid]
+        assert [each.amount for each in written] == [item.amount / MONEY for item in unpaid]
+        assert third.receivables.open == []
+        assert third.broker_cash == days.cash == opening_cash(days, date(2024, 3, 8))
+        for each in written:
+            sentence = (
+                f"{each.symbol}: dividend of 2024-03-06: {each.amount:.2f} was not paid at the"
+                " broker in 1 days and is written off"
+            )
+            alert = alert_of(each, "s")
+            assert alert is not None
+            assert alert.text == sentence
+            assert sentence_of(each) == ("warn", sentence)
+
+
+def test_a_broker_that_pays_none_costs_no_entry_and_no_cent(tmp_path: Path) -> None:
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.35)
+        days.world.unpaid_days = 0
+        second = days.trade(NEXT)
+        assert events_of(days, second, ev.BooksDiffered) == []
+        assert len(events_of(days, second, ev.ActionWrittenOff)) == len(first.shares)
+        assert entries(days, second)
+        assert opening_cash(days, THIRD) == days.cash
+        third = days.trade(THIRD)
+        assert events_of(days, third, ev.BooksDiffered, ev.ActionWrittenOff) == []
+        assert third.broker_cash == days.cash
+
+
+def test_cash_that_was_there_before_the_first_session_is_no_payment(tmp_path: Path) -> None:
+    """An account with a past: its activities are in its opening cash."""
+    with account(tmp_path) as days:
+        days.world.pay("DIV", "AAA", "12.34")
+        days.world.pay("CSW", "AAA", "-12.34")
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.35)
+        second = days.trade(NEXT)
+        owed = second.receivables.open[0]
+        days.world.pay("DIV", owed.symbol, cents(owed.amount / MONEY))
+        third = days.trade(THIRD)
+        assert events_of(days, third, ev.BooksDiffered) == []
+        [settled] = events_of(days, third, ev.ActionSettled)
+        assert settled.symbol == owed.symbol
+        assert third.broker_cash == days.cash
+
+
+def test_cash_that_no_action_explains_still_stops_entries(tmp_path: Path) -> None:
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.35)
+        days.world.payments[days.minute(NEXT, 0)] = [("CSW", "AAA", "-50")]
+        second = days.trade(NEXT)
+        found, *later = events_of(days, second, ev.BooksDiffered)
+        assert {each.subject for each in (found, *later)} == {"cash"}
+        assert round(found.ledger - found.broker, 2) == 50.0
+        assert "of corporate actions that is not paid" in found.sentence
+        assert not [each for each in entries(days, second) if each.known_at > found.known_at]
+        kept = days.ledger.snapshot(second.session_id)
+        assert kept is not None
+        assert kept.body["desk"]["cash_doubted"]

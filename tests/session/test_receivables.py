@@ -1,0 +1,237 @@
+"""Cash of corporate actions that is paid later, otherwise, under another word, or never: what the
+broker must have is what it has, to the last money unit.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmony_pipeline.execution.brokers.base import CashActivity
+from harmony_pipeline.portfolio.kernel_types import MONEY
+from harmony_pipeline.session.receivables import Receivables
+
+FIRST = date(2024, 6, 3)
+SYMBOLS = ("AAA", "BBB")
+KINDS = {"dividend": "dividend", "split": "split", "delisting": "payout"}
+
+
+def activity(
+    number: int, kind: str, symbol: str | None, day: date, units: int, name: str = "DIV"
+) -> CashActivity:
+    return CashActivity(f"a-{number}", kind, name, symbol, day, units / MONEY)  # type: ignore[arg-type]
+
+
+@dataclass
+class Account:
+    """A broker's cash and activities beside our books, each changed by itself. `tells`: whether it
+    tells its activities.
+    """
+
+    tells: bool
+    books: int = 1_000_000_0000
+    cash: int = 1_000_000_0000
+    today: date = FIRST
+    owed: Receivables = field(default_factory=Receivables)
+    told: list[CashActivity] = field(default_factory=list)
+    booked: int = 0
+    due: dict[tuple[str, str, date], int] = field(default_factory=dict)  # at the broker
+
+    def accrue(self, action: str, symbol: str, units: int) -> None:
+        self.books += units
+        self.owed.accrue(symbol, action, self.today, units)
+        key = (action, symbol, self.today)
+        self.due[key] = self.due.get(key, 0) + units  # positions in a symbol are paid together
+
+    def pay(self, place: int, more: int, *, under: str | None, tax: int) -> None:
+        """The broker pays one of what is due, perhaps `more` of it, and keeps a tax."""
+        if not self.due:
+            return
+        action, symbol, _ = key = sorted(self.due)[place % len(self.due)]
+        paid = self.due.pop(key) + more
+        self._move(KINDS[action], under or symbol, paid)
+        if tax:
+            self._move("other", symbol, -tax)
+
+    def _move(self, kind: str, symbol: str, units: int) -> None:
+        self.cash += units
+        self.told.append(activity(len(self.told), kind, symbol, self.today, units))
+
+    def look(self) -> None:
+        """As reconciliation does; the state goes through a snapshot each time."""
+        saved = json.loads(json.dumps(self.owed.checkpoint()))
+        self.owed = Receivables.restored(saved)
+        assert self.owed.checkpoint() == saved
+        if self.difference and self.tells:
+            self.owed.settle_told(self._asked())
+            self.owed.read_until(self.today)
+        if self.difference:
+            self.owed.settle_shown(self.difference)
+
+    def _asked(self) -> Sequence[CashActivity]:
+        since = self.owed.since
+        return [each for each in self.told if since is None or each.date >= since]
+
+    def next_session(self) -> None:
+        """Books take what was paid otherwise."""
+        self.books += self.owed.unbooked
+        self.booked += self.owed.unbooked
+        self.owed.unbooked = 0
+        self.today += timedelta(days=1)
+        self.owed.forget(self.today)
+
+    @property
+    def difference(self) -> int:
+        return self.cash - self.owed.broker_cash(self.books)
+
+
+ACCRUALS = st.tuples(
+    st.just("accrue"), st.sampled_from(sorted(KINDS)), st.sampled_from(SYMBOLS),
+    st.integers(-50_0000, 50_0000).filter(lambda units: abs(units) > 10_000),
+)  # fmt: skip
+PAYMENTS = st.tuples(
+    st.just("pay"), st.integers(0, 20),
+    st.one_of(st.just(0), st.integers(-50, 50), st.integers(-3000, 3000)),
+    st.sampled_from([None, None, "ZZZ"]), st.sampled_from([0, 0, 15_000]),
+)  # fmt: skip
+STEPS = st.lists(
+    st.one_of(
+        ACCRUALS, PAYMENTS, st.tuples(st.just("look")), st.tuples(st.just("night")),
+        st.tuples(st.just("write_off"), st.integers(0, 5)),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+def run(account: Account, steps: Sequence[tuple[Any, ...]]) -> None:
+    for step in steps:
+        match step:
+            case ("accrue", action, symbol, units):
+                account.accrue(action, symbol, units)
+            case ("pay", place, more, under, tax):
+                account.pay(place, more, under=under, tax=tax)
+            case ("look",):
+                account.look()
+            case ("night",):
+                account.next_session()
+            case ("write_off", days):
+                account.look()
+                for item in account.owed.overdue(account.today, days):
+                    account.owed.write_off(item)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=STEPS)
+def test_a_broker_that_tells_its_activities_is_known_to_the_unit(steps: list[Any]) -> None:
+    """However much it pays, whatever it keeps, whether or not it was written off, once told."""
+    account = Account(tells=True)
+    run(account, steps)
+    account.look()
+    assert account.difference == 0
+    account.next_session()
+    assert account.difference == 0
+    # whoever has paid everything owes nothing, and the books have exactly what was paid
+    while account.due:
+        account.pay(0, 0, under=None, tax=0)
+    account.look()
+    account.next_session()
+    for item in account.owed.open:
+        account.owed.write_off(item)
+    account.next_session()
+    assert account.books == account.cash
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(ACCRUALS, st.tuples(st.just("pay"), st.integers(0, 20), st.integers(-49, 49))),
+        max_size=10,
+    )
+)
+def test_a_broker_that_tells_nothing_is_known_by_its_cash(
+    steps: list[Any],
+) -> None:
+    """Each payment is looked for as it comes, in whole cents of what was booked."""
+    account = Account(tells=False)
+    for step in steps:
+        if step[0] == "accrue":
+            account.accrue(*step[1:])
+        else:
+            account.pay(step[1], step[2], under=None, tax=0)
+            account.look()
+        assert account.difference == 0
+
+
+def test_several_positions_in_a_symbol_are_paid_together() -> None:
+    account = Account(tells=True)
+    account.accrue("dividend", "AAA", 10_0000)
+    account.accrue("dividend", "AAA", -4_0000)
+    [item] = account.owed.open
+    assert item.amount == 6_0000
+    account.accrue("dividend", "AAA", -6_0000)
+    assert account.owed.open == []
+
+
+def test_the_payment_of_a_symbol_that_changed_is_known_by_its_amount() -> None:
+    account = Account(tells=True)
+    account.accrue("dividend", "OLD", 12_3400)
+    account.pay(0, 0, under="NEW", tax=0)
+    account.look()
+    assert account.owed.open == []
+    assert account.owed.unbooked == 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_its_cash_showed_first_is_not_taken_twice_when_it_is_told(late: bool) -> None:
+    account = Account(tells=False)
+    account.accrue("dividend", "AAA", 12_3400)
+    account.pay(0, 0, under=None, tax=0)
+    account.look()
+    assert account.owed.open == []
+    account.tells = True
+    account.accrue("dividend", "BBB", 7_0000)
+    account.pay(0, 0, under=None, tax=0)
+    if late:
+        account.next_session()
+    account.look()
+    assert account.owed.open == []
+    assert account.difference == account.owed.unbooked == 0
+
+
+def test_what_comes_after_it_was_written_off_is_in_the_books_again() -> None:
+    for tells in (True, False):
+        account = Account(tells=tells)
+        account.accrue("dividend", "AAA", 12_3400)
+        account.owed.write_off(account.owed.open[0])
+        account.next_session()
+        assert account.books == account.cash == 1_000_000_0000
+        account.pay(0, 0, under=None, tax=0)
+        account.look()
+        account.next_session()
+        assert account.books == account.cash == 1_000_012_3400
+        assert account.owed.open == []
+
+
+def test_cash_in_lieu_is_paid_at_the_brokers_price() -> None:
+    for tells, more in ((True, 9_0000), (False, 1_5000)):
+        account = Account(tells=tells)
+        account.accrue("split", "AAA", 10_0000)
+        account.pay(0, more, under=None, tax=0)
+        account.look()
+        assert account.owed.open == []
+        account.next_session()
+        assert account.books == account.cash
+
+
+def test_another_difference_is_no_payment() -> None:
+    account = Account(tells=True)
+    account.accrue("dividend", "AAA", 12_3400)
+    account.cash -= 50_0000
+    account.look()
+    assert account.difference == -50_0000
+    assert [item.amount for item in account.owed.open] == [12_3400]
