@@ -17,6 +17,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.events import SessionFact, micros, moment
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.market.lives import symbols_of
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,
     BAR,
@@ -28,6 +29,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_requests import OrderRequest
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.receivables import Receivables
 from harmony_pipeline.session.stream import Batch
@@ -85,7 +87,11 @@ class CorporateActions:
             self.apply(symbol, int(ending["until"]), batch, None)
             if portfolio.held(symbol) == 0.0:
                 continue
-            applied, requests = portfolio.settle_ending(ending, at, (exit_worked, legs_worked))
+            worked = (exit_worked, legs_worked)
+            if self._exchange is None and ending["kind"] == CHANGE:
+                gateway.send(self._hold_under_successor(ending, at, worked, batch))
+                continue
+            applied, requests = portfolio.settle_ending(ending, at, worked)
             if self._exchange is not None and ending["kind"] == CHANGE:
                 self._exchange.rename(symbol, int(ending["successor"]))
             elif self._exchange is not None:
@@ -93,6 +99,19 @@ class CorporateActions:
             self._record(applied, batch.end, batch)
             gateway.send(requests)
         portfolio.sum_equity()
+
+    def _hold_under_successor(
+        self, ending: Record, at: int, worked: tuple[int, int], batch: Batch
+    ) -> list[OrderRequest]:
+        """A change of symbol at a broker outside: what it has split on that day is split before the
+        orders are placed again, since it takes them in the shares of the day.
+        """
+        portfolio, successor = self._session.portfolio, int(ending["successor"])
+        applied, _ = portfolio.settle_ending(ending, at, (0, 0))
+        self._record(applied, batch.end, batch)
+        for each in portfolio.apply_over_night(successor, at):
+            self._record(each, batch.end, batch)
+        return portfolio.place_again(successor, at, worked)
 
     def apply(self, symbol: int, until: int, batch: Batch, row: Record | None) -> None:
         """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has
@@ -173,16 +192,20 @@ class CorporateActions:
         return micros(batch.start if self._exchange is not None else batch.end)
 
     def books_after_lives(
-        self, carried: Mapping[tuple[str, str], Order]
+        self, carried: Mapping[tuple[str, str], Order], now: datetime
     ) -> tuple[dict[str, float], list[Order]]:
-        """What a broker outside holds by now: shares under their new symbols, and the orders of
-        symbols that have not ended.
+        """What a broker outside holds by now: shares as the first bars will make them, under their
+        new symbols and split, and the orders of symbols that have not ended.
         """
-        shares, ended = dict(self._session.portfolio.shares()), set()
-        for _, kind, symbol, successor, _ in self._session.plan.due_lives.iter_rows():
-            ended |= {symbol} if successor is None else {symbol, successor}
-            held = shares.pop(symbol, 0.0)
-            if kind == "symbol_change":
-                shares.pop(successor, None)
-                shares |= {successor: held} if held else {}
-        return shares, [order for order in carried.values() if order.terms.symbol not in ended]
+        plan = self._session.plan
+        after = LivePortfolio(plan, self._session.portfolio.portfolio)
+        for ending in after.endings_of_lives():
+            for action in after.due_actions(int(ending["symbol"]), int(ending["until"])):
+                after.apply_unseen_action(action, micros(now))
+            after.settle_ending(ending, micros(now), (0, 0))
+        for row in range(len(after.owners)):
+            for _ in after.apply_over_night(row, micros(now)):
+                pass
+        ended = {*symbols_of(plan.due_lives)}
+        open_orders = [order for order in carried.values() if order.terms.symbol not in ended]
+        return dict(after.shares()), open_orders

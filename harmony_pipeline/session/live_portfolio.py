@@ -38,7 +38,7 @@ from harmony_pipeline.portfolio.decisions import (
     INTENTS_A_REPORT,
     dividend_share,
 )
-from harmony_pipeline.portfolio.intents import close_position
+from harmony_pipeline.portfolio.intents import close_position, place_legs
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
@@ -265,12 +265,16 @@ class LivePortfolio:
         """Close of the symbol's last bar."""
         return float(self.positions[symbol]["last_price"])
 
-    def endings(self, date: int) -> Iterator[Record]:
+    def endings_of_lives(self) -> Iterator[Record]:
         """ENDING records of securities that ended since the last session, each settled before the
         next is asked for.
         """
         for life in self._lives:
             yield from self._endings[: endings_of(self.positions, life, self._endings)].copy()
+
+    def endings(self, date: int) -> Iterator[Record]:
+        """Those, and then what has had no bar for too many sessions."""
+        yield from self.endings_of_lives()
         for symbol, position in enumerate(self.positions):
             if presumed_ending(position, self._rules[symbol], symbol, date, self._endings[0]):
                 yield self._endings[0].copy()
@@ -326,6 +330,23 @@ class LivePortfolio:
         )
         self._keep_trades(closed)
         return applied, self._requests(count)
+
+    def place_again(self, row: int, at: int, worked: tuple[int, int]) -> list[OrderRequest]:
+        """The orders that worked for what the row holds now: an exit, and a bracket at its levels.
+        `worked`: as of `settle_ending`.
+        """
+        position, count = self.positions[row], 0
+        if position["quantity"] == 0.0:
+            return []
+        exit_worked, legs_worked = worked
+        if legs_worked:
+            count = place_legs(position, row, at, self._intents, count)
+        if exit_worked:
+            reason, signal_at = position["exit_reason"], position["entry_signal_at"]
+            count = close_position(
+                position, self.account, row, reason, signal_at, at, self._intents, count
+            )
+        return self._requests(count)
 
     def sum_equity(self) -> None:
         """Cash and values, after positions ended without a bar."""

@@ -166,7 +166,7 @@ class Trader:
         carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
         self._begin_receivables()
         applied = self._actions.apply_over_night(now)
-        shares, known = self._actions.books_after_lives(carried)
+        shares, known = self._actions.books_after_lives(carried, now)
         adjusted: list[ev.OrderAdjusted] = []
         found: tuple[str, ...] = ()
         if self._exchange is None:

@@ -153,20 +153,31 @@ def test_a_symbol_that_falls_silent_is_given_up_in_the_session_too(tmp_path: Pat
     assert "presumed_delisted" in set(together(results, "trades")["exit_reason"])
 
 
+@pytest.mark.parametrize(
+    ("ratio", "filed_under"), [(1.0, "CCC"), (2.0, "CCC"), (2.0, "DDD"), (0.3, "DDD")]
+)
 def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_the_new_symbol(
-    tmp_path: Path,
+    ratio: float, filed_under: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker has canceled the bracket and shows the shares under their new name: the books
-    agree, and the bracket is placed again there.
+    """The broker has canceled the bracket and shows the shares under their new name, split where
+    they split on that day: the books agree, and the bracket is placed again there.
     """
+    split = pl.DataFrame(
+        {"symbol": [filed_under], "date": [RENAMED_ON], "kind": ["split"], "value": [ratio]},
+        schema=ACTIONS.schema,
+    )
+    monkeypatch.setattr("session.days.ACTIONS", pl.concat([ACTIONS, split]))
     chosen, ledger = CASES["brackets"], fresh_ledger(tmp_path)
+    bars = lived(market(SEED), split=ratio)
     for day in DAYS:
-        plan = plan_of(day, ledger, BARS, chosen, watched=WATCHED, lives=LIVES)
+        plan = plan_of(day, ledger, bars, chosen, watched=WATCHED, lives=LIVES)
         if day == RENAMED_ON:
             break
-        replay_day(plan, BARS, ledger)
+        replay_day(plan, bars, ledger)
     broker = simulated_broker(plan, ledger)
     held = {position.symbol: position.quantity for position in broker.positions()}["CCC"]
+    row = plan.opening.portfolio.positions[plan.symbols.index("CCC")]
+    levels = {float(row["stop_level"]) / ratio, float(row["take_level"]) / ratio}
     bracket = [order.client_order_id for order in broker.orders() if order.symbol == "CCC"]
     assert len(bracket) == 2
     for name in bracket:
@@ -174,12 +185,13 @@ def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_th
     broker.rename(plan.symbols.index("CCC"), plan.symbols.index("DDD"))
     exchange = RemoteExchange(broker, plan)
     exchange.split_over_night(ACTIONS)
+    exchange.split("DDD", ratio, float(row["last_price"]))
     exchange.mail.extend(broker.updates())
     result = run_session(
         plan,
         ledger,
         RemoteBroker(exchange, Fuse()),
-        RemoteStream(day_bars(plan, BARS), exchange),
+        RemoteStream(day_bars(plan, bars), exchange),
         exchange.clock,
     )
     events = result.tables["session_events"]
@@ -189,7 +201,13 @@ def test_a_broker_outside_has_renamed_overnight_and_the_session_goes_on_under_th
     assert result.state == "completed"
     placed = result.orders.filter(pl.col("symbol") == "DDD").sort("timestamp").head(2)
     assert set(placed["kind"]) == {"stop", "limit"}
-    assert set(placed["quantity"]) == {abs(held)}
+    kept = float(int(abs(held) * ratio + 1e-9))
+    assert set(placed["quantity"]) == {kept}
+    assert sorted(placed["stop_price"].fill_null(placed["limit_price"])) == pytest.approx(
+        sorted(levels), abs=0.011
+    )
+    assert "books_differed" not in set(events["kind"])
+    assert result.broker_cash == broker._cash + result.receivables.unbooked
     assert placed["parent_id"].str.contains("-CCC-").all()
     theirs = {position.symbol: position.quantity for position in broker.positions()}
     mine = dict(result.tables["session_positions"].select("symbol", "quantity").iter_rows())
