@@ -14,7 +14,7 @@ from harmony_pipeline.exchange.order_requests import OrderRequest
 from harmony_pipeline.exchange.orders import VenueOrder, exact, plain
 from harmony_pipeline.exchange.refusals import denied, invalid
 from harmony_pipeline.exchange.venue_state import VenueState
-from harmony_pipeline.execution.closing_auction import CUTOFF
+from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
 from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY
@@ -179,7 +179,8 @@ def _check_auction(venue: VenueState, request: OrderRequest) -> None:
         raise invalid("cls orders must be market or limit orders")
     calendar, day = venue.market.calendar, local.date()
     if calendar.is_session(day):
-        until = calendar.session_close(day) - CUTOFF  # 3:50pm, earlier on a shortened day
+        # 3:50pm, earlier on a shortened day
+        until = calendar.session_close(day) - CLOSING_HOURS.cutoff
         if until <= venue.now and clock < evening:
             last = until.astimezone(_NEW_YORK)
             hour = f"{last.hour % 12 or 12}:{last:%M}{'am' if last.hour < 12 else 'pm'}"

@@ -1,10 +1,8 @@
 """When orders for the closing auction of a session are taken (`cls`: market on close).
 
-Alpaca takes them until ten minutes before the close, 15:50 in New York, refuses them until 19:00,
-and keeps those that come later for the next day's auction
-(https://docs.alpaca.markets/docs/orders-at-alpaca). It names no other hour for a shortened day;
-there the exchanges' own deadline is as long before the close, 12:50 for one at 13:00, and nothing
-is said to be taken before 19:00 either.
+Each broker has hours of its own, which it declares (`TakesClosingOrders` of brokers/base.py): so
+long before the close it takes no more, and from some hour of the evening on those for the next
+session's auction.
 """
 
 from dataclasses import dataclass
@@ -12,12 +10,24 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from harmony_pipeline.market.calendars import Calendar
 
-CUTOFF = timedelta(minutes=10)
-"""Orders are taken until so long before the close."""
-EVENING = time(19)
-"""From then on, by the exchange's clock, those for the next session's auction are taken."""
+
+class ClosingHours(msgspec.Struct, frozen=True, kw_only=True):
+    """The hours of a broker. `cutoff`: orders are taken until so long before the close. `evening`:
+    by the exchange's clock, when those for the next session's auction are taken; None: from the
+    close on.
+    """
+
+    cutoff: timedelta
+    evening: time | None = None
+
+    def __post_init__(self) -> None:
+        if self.cutoff < timedelta():
+            raise ValueError(f"cutoff: {self.cutoff} is after the close: give a time before it")
+
 
 Answer = Literal["early", "open", "late"]
 
@@ -37,13 +47,15 @@ class ClosingAuction:
     zone: str
 
     @staticmethod
-    def of(calendar: Calendar, day: date) -> "ClosingAuction":
-        """Of a session. Raises DataError where `day` is none."""
+    def of(calendar: Calendar, day: date, hours: ClosingHours) -> "ClosingAuction":
+        """Of a session, at a broker with these hours. Raises DataError where `day` is none."""
         before, close = calendar.previous_session(day), calendar.session_close(day)
-        evening = datetime.combine(before, EVENING, ZoneInfo(calendar.zone)).astimezone(UTC)
-        return ClosingAuction(
-            day, calendar.session_close(before), evening, close - CUTOFF, close, calendar.zone
-        )
+        previous_close = opens = calendar.session_close(before)
+        if hours.evening is not None:
+            evening = datetime.combine(before, hours.evening, ZoneInfo(calendar.zone))
+            opens = max(opens, evening.astimezone(UTC))
+        cutoff = close - hours.cutoff
+        return ClosingAuction(day, previous_close, opens, cutoff, close, calendar.zone)
 
     def is_for(self, decided_at: datetime) -> bool:
         """Whether an order that was decided then is for this auction."""

@@ -16,6 +16,8 @@ from typing import Literal
 
 import msgspec
 
+from harmony_pipeline.execution.closing_auction import ClosingHours
+
 Side = Literal["buy", "sell"]
 Role = Literal["entry", "exit", "stop", "take"]
 OrderKind = Literal["market", "limit", "stop", "stop_limit"]
@@ -283,6 +285,7 @@ class SessionStarted(Fact, frozen=True, kw_only=True):
     plan_hash: str
     previous_session_id: str | None = None
     strategies: tuple[str, ...] = ()  # of a portfolio, in order
+    closing_hours: ClosingHours | None = None  # of its broker, where it takes closing orders
 
 
 class SessionEnded(Fact, frozen=True, kw_only=True):

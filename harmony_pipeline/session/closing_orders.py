@@ -15,7 +15,7 @@ from datetime import datetime
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker, TakesClosingOrders
-from harmony_pipeline.execution.closing_auction import Answer, ClosingAuction
+from harmony_pipeline.execution.closing_auction import Answer, ClosingAuction, ClosingHours
 from harmony_pipeline.execution.events import OrderTerms
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.plan import SessionPlan
@@ -54,9 +54,9 @@ class ClosingOrders:
         return None
 
 
-def takes_closing_orders(broker: Broker) -> bool:
-    """Whether orders for closing auctions may be sent to this broker."""
-    return isinstance(broker, TakesClosingOrders) and broker.takes_closing_orders()
+def closing_hours(broker: Broker) -> ClosingHours | None:
+    """When this broker takes orders for closing auctions; None: it takes none."""
+    return broker.closing_hours() if isinstance(broker, TakesClosingOrders) else None
 
 
 def check_closing_orders(plan: SessionPlan, broker: Broker) -> None:
@@ -74,9 +74,9 @@ def check_closing_orders(plan: SessionPlan, broker: Broker) -> None:
             ' exchanges have an order for the close of a day alone: set labels.entry = "open", or'
             f' market.timeframe = "{TIMEFRAME}"'
         )
-    if not takes_closing_orders(broker):
+    if closing_hours(broker) is None:
         raise ConfigError(
             f"session {plan.strategy_name} enters at closes, and broker {broker.name} does not say"
             ' that it takes orders for closing auctions: set labels.entry = "open", or give it'
-            " takes_closing_orders (execution/brokers/base.py)"
+            " closing_hours (execution/brokers/base.py)"
         )

@@ -12,7 +12,6 @@ taken as it was written and not compared.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import polars as pl
 
 from harmony_pipeline.errors import BrokerUnavailable, NotReady
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
-from harmony_pipeline.execution.closing_auction import ClosingAuction
+from harmony_pipeline.execution.closing_auction import ClosingHours
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, Event, SubmitOrder
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.session.clock import ReplayClock
@@ -161,7 +161,7 @@ class _SimulatedReplay:
     def run(self, bars: pl.DataFrame, written: Sequence[Event]) -> None:
         """To the moment at which the recorded session ended. Raises _Differs."""
         frame = day_bars(self._plan, bars)
-        clock = ReplayClock(_started(written))
+        clock = ReplayClock(_started(written).known_at)
         self.trader = Trader(
             self._plan, self._copy, simulated_broker(self._plan, self._copy), clock
         )
@@ -189,8 +189,11 @@ class _BrokerReplay:
 
     def run(self, bars: pl.DataFrame, written: Sequence[Event]) -> None:
         """To the moment at which the recorded session ended. Raises _Differs."""
-        frame, clock = day_bars(self._plan, bars), ReplayClock(_started(written))
-        broker = _WrittenBroker(self._plan, self._copy)
+        started = _started(written)
+        frame, clock = day_bars(self._plan, bars), ReplayClock(started.known_at)
+        # a session of earlier code did not write the hours, which were Alpaca's
+        hours = started.closing_hours or CLOSING_HOURS
+        broker = _WrittenBroker(self._plan, self._copy, hours)
         self.trader = _RecordedTrader(self._plan, self._copy, broker, clock, self._records)
         broker.portfolio = self.trader.portfolio
         self.trader.begin()
@@ -247,14 +250,7 @@ class _RecordedTrader(Trader):
         )
         self.gateway.record("", fact, batch.start, batch.end)
 
-    def _make_gateway(self) -> OrderGateway:
-        manager = OrderManager(
-            self.portfolio,
-            in_process=False,
-            stale_after=self.plan.bar,
-            takes_brackets=self.plan.stop_limit_bps is None,
-            auction=ClosingAuction.of(self.plan.calendar, self.plan.date),
-        )
+    def _gateway_over(self, manager: OrderManager) -> OrderGateway:
         return _ComparingGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self._records
         )
@@ -282,8 +278,8 @@ class _WrittenBroker:
 
     name = "recorded"
 
-    def __init__(self, plan: SessionPlan, ledger: Ledger) -> None:
-        self._plan, self._ledger = plan, ledger
+    def __init__(self, plan: SessionPlan, ledger: Ledger, hours: ClosingHours) -> None:
+        self._plan, self._ledger, self._hours = plan, ledger, hours
         self.gateway: OrderGateway | None = None
         self.portfolio: LivePortfolio | None = None
 
@@ -334,6 +330,10 @@ class _WrittenBroker:
         """Nothing beside what was written."""
         return []
 
+    def closing_hours(self) -> ClosingHours:
+        """Those that were written."""
+        return self._hours
+
     def is_streaming(self) -> bool:
         """The ledger is always there."""
         return True
@@ -342,10 +342,10 @@ class _WrittenBroker:
         """Nothing to give back."""
 
 
-def _started(written: Sequence[Event]) -> datetime:
+def _started(written: Sequence[Event]) -> ev.SessionStarted:
     for event in written:
         if isinstance(event, ev.SessionStarted):
-            return event.known_at
+            return event
     raise NotReady("the session has no start in the ledger: there is nothing to replay")
 
 

@@ -34,7 +34,7 @@ from harmony_pipeline.portfolio.kernel_types import (
 )
 from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.clock import Clock
-from harmony_pipeline.session.closing_orders import takes_closing_orders
+from harmony_pipeline.session.closing_orders import closing_hours
 from harmony_pipeline.session.corporate_actions import CorporateActions
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import Snapshot
@@ -140,14 +140,17 @@ class Trader:
 
     def _make_gateway(self) -> OrderGateway:
         in_process, plan = isinstance(self.broker, BarDriven), self.plan
-        has_auction = not in_process and takes_closing_orders(self.broker)
+        hours = closing_hours(self.broker)
         manager = OrderManager(
             self.portfolio,
             in_process=in_process,
             stale_after=plan.bar,
             takes_brackets=plan.stop_limit_bps is None,
-            auction=ClosingAuction.of(plan.calendar, plan.date) if has_auction else None,
+            auction=None if hours is None else ClosingAuction.of(plan.calendar, plan.date, hours),
         )
+        return self._gateway_over(manager)
+
+    def _gateway_over(self, manager: OrderManager) -> OrderGateway:
         return OrderGateway(
             self.session_id, self.ledger, self.broker, manager, self.clock, self.telemetry
         )
@@ -182,6 +185,7 @@ class Trader:
                 strategy=plan.strategy_name, model_id=plan.model_id,
                 symbols=plan.symbols, plan_hash=plan.hash,
                 previous_session_id=plan.previous_session_id, strategies=plan.sleeves.strategies,
+                closing_hours=closing_hours(self.broker),
             )  # fmt: skip
             self.gateway.record("session_started", started, now, now)
             for name, fact in applied:

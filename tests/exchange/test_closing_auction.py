@@ -220,7 +220,7 @@ def test_the_broker_sends_it_as_it_is_and_tells_the_auctions_price() -> None:
         # its barriers lie around the auction's price, as the backtest's around the close
         assert fill.reference_price is None
         assert not asked
-        assert broker.takes_closing_orders()
+        assert broker.closing_hours() == requests.CLOSING_HOURS
 
 
 def test_the_broker_takes_one_back() -> None:

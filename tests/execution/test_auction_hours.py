@@ -1,12 +1,13 @@
 """When orders for a closing auction are taken: by the wall clock in New York."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.execution.closing_auction import ClosingAuction
+from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
+from harmony_pipeline.execution.closing_auction import ClosingAuction, ClosingHours
 from harmony_pipeline.market.calendars import Calendar
 
 CALENDAR, ZONE = Calendar.of("XNYS"), ZoneInfo("America/New_York")
@@ -28,7 +29,7 @@ def wall(text: str) -> datetime:
     ],
 )
 def test_its_hours(day: str, before: str, opens: str, until: str, close: str) -> None:
-    auction = ClosingAuction.of(CALENDAR, date.fromisoformat(day))
+    auction = ClosingAuction.of(CALENDAR, date.fromisoformat(day), CLOSING_HOURS)
     assert auction.previous_close == wall(before)
     assert auction.opens == wall(opens)
     assert auction.cutoff == wall(f"{day} {until}")
@@ -36,7 +37,7 @@ def test_its_hours(day: str, before: str, opens: str, until: str, close: str) ->
 
 
 TICK = timedelta(microseconds=1)
-TUESDAY = ClosingAuction.of(CALENDAR, date(2024, 3, 5))
+TUESDAY = ClosingAuction.of(CALENDAR, date(2024, 3, 5), CLOSING_HOURS)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +72,15 @@ def test_its_limits_are_exact() -> None:
 
 def test_a_day_without_a_session_has_none() -> None:
     with pytest.raises(DataError):
-        ClosingAuction.of(CALENDAR, date(2024, 7, 4))
+        ClosingAuction.of(CALENDAR, date(2024, 7, 4), CLOSING_HOURS)
+
+
+def test_hours_are_the_brokers_own() -> None:
+    half, day = date(2024, 7, 3), date(2024, 7, 5)
+    at_close = ClosingAuction.of(CALENDAR, day, ClosingHours(cutoff=timedelta()))
+    assert (at_close.opens, at_close.cutoff) == (at_close.previous_close, at_close.close)
+    early = ClosingHours(cutoff=timedelta(minutes=15), evening=time(12))
+    assert ClosingAuction.of(CALENDAR, day, early).opens == CALENDAR.session_close(half)
+    assert ClosingAuction.of(CALENDAR, half, early).cutoff == wall("2024-07-03 12:45")
+    with pytest.raises(ValueError, match="is after the close"):
+        ClosingHours(cutoff=timedelta(minutes=-1))

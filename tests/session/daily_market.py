@@ -14,7 +14,9 @@ from session.days import CALENDAR, FEATURES, Contrarian, fresh_ledger, rules
 
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
 from harmony_pipeline.execution.brokers.base import BrokerOrder
+from harmony_pipeline.execution.closing_auction import ClosingHours
 from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
@@ -122,6 +124,7 @@ class Venue(RemoteExchange):
     def __init__(self, plan: SessionPlan, ledger: Ledger) -> None:
         super().__init__(simulated_broker(plan, ledger), plan)
         self.halted: set[str] = set()
+        self.hours = CLOSING_HOURS
         self.tells_adjustments = True
         self.sent: list[tuple[datetime, ev.OrderTerms]] = []
         self.told_adjustments: list[ev.OrderAdjusted] = []
@@ -188,8 +191,8 @@ class ClosingBroker(RemoteBroker):
         super().__init__(venue, fuse)
         self.venue = venue
 
-    def takes_closing_orders(self) -> bool:
-        return True
+    def closing_hours(self) -> ClosingHours:
+        return self.venue.hours
 
     def updates(self) -> list[ev.AnyOrderFact]:
         """What happened; of days before only what no split has changed since."""

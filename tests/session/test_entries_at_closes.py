@@ -36,8 +36,9 @@ from session.day_chains import assert_same_course
 from session.days import CALENDAR, FEATURES, Contrarian, fresh_ledger
 
 from harmony_pipeline.errors import BrokerUnavailable, ConfigError
+from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
 from harmony_pipeline.execution.brokers.base import BrokerOrder
-from harmony_pipeline.execution.closing_auction import ClosingAuction
+from harmony_pipeline.execution.closing_auction import ClosingAuction, ClosingHours
 from harmony_pipeline.execution.events import AnyOrderFact, SubmitOrder
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.market.lives import empty_events
@@ -102,7 +103,7 @@ def test_days_at_a_broker_take_the_course_of_the_backtest(name: str, tmp_path: P
     orders = venue.orders_at_close()
     assert len(orders) > 5
     for at, terms in orders:  # each left in the hours of its own auction, a day after its decision
-        auction = ClosingAuction.of(CALENDAR, at.date())
+        auction = ClosingAuction.of(CALENDAR, at.date(), CLOSING_HOURS)
         assert auction.answer(terms.decided_at, at) == "open"
     assert_same_positions(results[-1], whole)
 
@@ -172,6 +173,24 @@ def test_what_comes_after_the_cutoff_is_not_sent(
     assert not second.shares
     third = trade(CALENDAR.next_session(day), book, WHOLE, FREE, venue, **ALWAYS)
     assert set(third.shares) == set(SYMBOLS)  # what the second day decided
+
+
+@pytest.mark.parametrize(("minutes", "taken"), [(359, True), (360, False)])
+def test_each_broker_has_hours_of_its_own(
+    minutes: int, taken: bool, book: Ledger, tmp_path: Path
+) -> None:
+    """Until half an hour before the close, 15:30; the replayed session keeps to them."""
+    before, day = DAYS[0], DAYS[1]
+    venue = venue_of(before, book)
+    venue.hours = ClosingHours(cutoff=timedelta(minutes=30))
+    _, second = first_two(book, venue, before, day, begins=timedelta(minutes=minutes))
+    assert len(venue.orders_at_close()) == (len(SYMBOLS) if taken else 0)
+    if not taken:
+        said = f"too late for the closing auction of {day}: orders for it are taken until 15:30"
+        assert reasons(second) == [f"{said} America/New_York"] * len(SYMBOLS)
+    plan = plan_of(day, book, WHOLE, FREE, **ALWAYS)
+    again = replay_session(plan, WHOLE, book, tmp_path / "again.sqlite")
+    assert again.equal, again.summary()
 
 
 def test_an_order_whose_day_has_no_session_is_never_sent(book: Ledger) -> None:
@@ -392,8 +411,8 @@ def test_recorded_sessions_come_out_as_they_were_written(tmp_path: Path) -> None
 class PlainBroker(ClosingBroker):
     """A broker of an exchange without closing auctions."""
 
-    def takes_closing_orders(self) -> bool:
-        return False
+    def closing_hours(self) -> None:
+        return None
 
 
 def test_a_broker_that_does_not_say_that_it_takes_them_gets_none(book: Ledger) -> None:

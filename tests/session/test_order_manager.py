@@ -16,6 +16,7 @@ from session.crashes import Crash, CrashingLedger, Fuse, RemoteBroker, RemoteExc
 from session.days import DAYS, market, plan_of, rules
 
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
 from harmony_pipeline.execution.brokers.base import BrokerOrder
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import OrderTerms, micros
@@ -70,7 +71,7 @@ PLANS = {
     "queue": plan_with("barriers", max_orders_per_minute=1),
     "closes": plan_with("barriers", entry="close", partial_fill_probability=0.2),
 }
-AUCTION = ClosingAuction.of(PLANS["closes"].calendar, DAY)
+AUCTION = ClosingAuction.of(PLANS["closes"].calendar, DAY, CLOSING_HOURS)
 
 
 def batches(plan: SessionPlan, clock: ReplayClock) -> list[Batch]:

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from harmony_pipeline.arrays import BoolArray
+from harmony_pipeline.execution.closing_auction import ClosingHours
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Status
@@ -158,8 +159,8 @@ class TakesClosingOrders(Protocol):
     in the next auction alone, or not at all: it is never sent on as another order.
     """
 
-    def takes_closing_orders(self) -> bool:
-        """Whether it does so for every symbol of the session."""
+    def closing_hours(self) -> ClosingHours | None:
+        """When it takes them; None where it does not for every symbol of the session."""
 
 
 @runtime_checkable

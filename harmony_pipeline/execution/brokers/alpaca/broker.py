@@ -48,6 +48,7 @@ from harmony_pipeline.execution.brokers.base import (
     BrokerPosition,
     CashActivity,
 )
+from harmony_pipeline.execution.closing_auction import ClosingHours
 from harmony_pipeline.execution.coins import is_pair, pair_of
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
@@ -256,9 +257,9 @@ class AlpacaBroker:
         """The next `updates` reads every order and execution by REST."""
         self._has_gap = True
 
-    def takes_closing_orders(self) -> bool:
+    def closing_hours(self) -> ClosingHours:
         """Shares have a closing auction, which Alpaca calls `cls`; an order in coins is refused."""
-        return True
+        return requests.CLOSING_HOURS
 
     def requests_sent(self) -> int:
         """Requests that the calling thread has sent so far, repeated ones too."""

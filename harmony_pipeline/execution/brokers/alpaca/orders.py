@@ -7,15 +7,23 @@ Orders in coins are single ones (`session/single_stops.py`).
 """
 
 import math
+from datetime import time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from harmony_pipeline.errors import BrokerContradiction, BrokerRejected
+from harmony_pipeline.execution.closing_auction import ClosingHours
 from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.events import OrderTerms, ReplaceOrder, SubmitOrder
 
 Json = dict[str, Any]
 LONGEST_NAME = 128
+CLOSING_HOURS = ClosingHours(cutoff=timedelta(minutes=10), evening=time(19))
+"""Alpaca takes `cls` orders until 15:50 in New York, refuses them until 19:00, and keeps those that
+come later for the next day's auction (https://docs.alpaca.markets/docs/orders-at-alpaca). It names
+no other hour for a shortened day; there the exchanges' own deadline is as long before the close,
+12:50 for one at 13:00, and nothing is said to be taken before 19:00 either.
+"""
 _COIN_DIGITS = 9
 _MARK = "~"
 _ONE, _CENT, _SUB = Decimal(1), Decimal("0.01"), Decimal("0.0001")
