@@ -1,6 +1,7 @@
 """The backtest of a session's day from the same opening state: what the session is judged by."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -10,8 +11,12 @@ from harmony_pipeline.backtest.input_arrays import SIGNAL_DTYPES
 from harmony_pipeline.backtest.shared_account import Member, run_shared_backtest
 from harmony_pipeline.backtest.shared_machines import MachineInputs
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
+from harmony_pipeline.execution.brokers.simulated import put_order
+from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.features.compute import compute_features
+from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN, ROLE_NAMES
 from harmony_pipeline.portfolio.sleeves import SharedRules
+from harmony_pipeline.portfolio.state import TradingState
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.plan import SCALE, MemberPlan, SessionPlan
 from harmony_pipeline.session.replay import day_bars
@@ -50,13 +55,18 @@ def _features_of_day(plan: SessionPlan, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def backtest_day(
-    plan: SessionPlan, bars: pl.DataFrame, silent: Collection[str] = ()
+    plan: SessionPlan,
+    bars: pl.DataFrame,
+    silent: Collection[str] = (),
+    working: Iterable[Order] = (),
 ) -> BacktestResult:
     """The backtest of the plan's day from the same opening state: what the session is judged by. A
     machine with `on_fill` runs event by event. silent: strategies of a portfolio that say nothing,
-    because they cannot be run.
+    because they cannot be run. working: the orders that the session began with
+    (`SessionResult.began_with`), since those at a broker outside are not in the plan's opening.
     """
     frame = day_bars(plan, bars)
+    plan = replace(plan, opening=_opening(plan, working))
     if plan.members:
         return _portfolio_day(plan, frame, silent)
     regular = frame.filter(pl.col("session") == "regular")
@@ -84,6 +94,23 @@ def backtest_day(
         plan.timeframe,
         **options,
     )
+
+
+def _opening(plan: SessionPlan, working: Iterable[Order]) -> TradingState:
+    """The plan's opening with these orders at the exchange, where they are not there already."""
+    exchange = plan.opening.exchange.copy()
+    rows = {slot: row for row, slot in enumerate(plan.slot_names)}
+    rules = plan.rules.records(plan.opening.symbols, plan.date)
+    for order in working:
+        terms = order.terms
+        row = rows[terms.slot]
+        record = exchange.orders[row, ROLE_NAMES.index(terms.role)]
+        if record["status"] == ORDER_OPEN:
+            continue
+        put_order(record, terms, ORDER_OPEN, rows, plan.opening.portfolio.models, rules[row])
+        record["quantity"], record["fills"] = order.quantity, len(order.executions)
+        record["remaining"] = order.remaining
+    return replace(plan.opening, exchange=exchange)
 
 
 def _portfolio_day(

@@ -3,7 +3,8 @@ field by field.
 
 Equal means equal. Numbers are compared as they are stored, bit for bit; there is no tolerance.
 Orders are matched by order_id, which the backtest of a day writes as the session's account does,
-fills by order and bar, equity by bar.
+fills by order and bar, equity by bar. A broker outside stamps an execution with its own time, and
+may make several of one order in a bar: they are one fill of the bar in which they happened.
 """
 
 import json
@@ -101,7 +102,10 @@ def compare(session: SessionResult, backtest: BacktestResult) -> Divergence:
     )
     sides = {
         "order": (_carried(session) | _orders(orders), _orders(backtest.orders)),
-        "fill": (_fills(session.fills), _fills(backtest.fills)),
+        "fill": (
+            _fills(_by_bar(session.fills, _bar_starts(session, backtest))),
+            _fills(backtest.fills),
+        ),
         "equity": (_equity(session.equity), _equity(backtest.equity)),
     }
     rows = [
@@ -145,6 +149,40 @@ def _orders(frame: pl.DataFrame) -> dict[str, Row]:
         )
         for row in frame.iter_rows(named=True)
     }
+
+
+def _bar_starts(session: SessionResult, backtest: BacktestResult) -> pl.DataFrame:
+    """bar: the start of every moment of the day that either side has marked."""
+    frames = [frame.select(bar="timestamp") for frame in (session.equity, backtest.equity)]
+    return pl.concat(frames).unique().sort("bar")
+
+
+def _by_bar(fills: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    """`fills` stamped with the start of their bar, one for each order and bar: quantity and fee are
+    sums, what is a price or of a share is the mean by quantity.
+    """
+    placed = fills.sort("timestamp", maintain_order=True).join_asof(
+        bars, left_on="timestamp", right_on="bar", strategy="backward"
+    )
+    placed = placed.with_columns(timestamp=pl.coalesce("bar", "timestamp")).drop("bar")
+    alone = pl.len().over("order_id", "timestamp") == 1
+    several = (
+        placed.filter(~alone)
+        .group_by("order_id", "timestamp", maintain_order=True)
+        .agg(
+            *(_mean(name) for name in ("price", "reference_price", "slippage")),
+            pl.col("quantity", "fee").sum(),
+            pl.exclude("price", "reference_price", "slippage", "quantity", "fee").first(),
+        )
+    )
+    return pl.concat([placed.filter(alone), several.select(placed.columns)])
+
+
+def _mean(name: str) -> pl.Expr:
+    """By quantity; exactly the one value where all are the same."""
+    value, quantity = pl.col(name), pl.col("quantity")
+    is_one = value.n_unique() == 1
+    return pl.when(is_one).then(value.first()).otherwise((value * quantity).sum() / quantity.sum())
 
 
 def _fills(frame: pl.DataFrame) -> dict[str, Row]:

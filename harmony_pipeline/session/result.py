@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from harmony_pipeline.errors import DataError, NotReady
-from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.market.multipliers import with_multiplier
 from harmony_pipeline.portfolio.sleeves import symbol_of
 from harmony_pipeline.portfolio.state import TradingState
@@ -85,6 +85,30 @@ class SessionResult:
             (None, symbol_of(name) if self.strategies else name) for name in self.closing.symbols
         ]
         return shares_by_symbol(owners, self.closing.portfolio.positions)
+
+    @property
+    def began_with(self) -> list[Order]:
+        """`carried` as those orders stood when the session began: without what it filled of them,
+        and before a split of this day.
+        """
+        split = self.tables["session_events"].filter(pl.col("kind") == "adjusted")
+        own = self.fills.group_by("client_order_id").agg(pl.col("quantity").sum(), pl.len())
+        filled = {name: (quantity, count) for name, quantity, count in own.iter_rows()}
+        found = []
+        for order in self.carried:
+            quantity, count = filled.get(order.client_order_id, (0.0, 0))
+            before = order.filled_quantity - quantity
+            kept = order.executions[: len(order.executions) - count]
+            is_split = order.client_order_id in set(split["client_order_id"])
+            adjusted = None if is_split else order.adjusted_quantity
+            found.append(
+                msgspec.structs.replace(
+                    order, filled_quantity=before, seen_quantity=before, executions=kept,
+                    adjusted_quantity=adjusted,
+                    status=Status.PARTIALLY_FILLED if before else Status.ACCEPTED,
+                )
+            )  # fmt: skip
+        return found
 
     @property
     def stopped(self) -> tuple[str, ...]:

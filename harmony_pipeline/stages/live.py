@@ -231,7 +231,8 @@ def _compared(pipeline: PipelineContext, ledger: Ledger, row: SessionRow) -> Sta
     if since is None:
         plan, bars = plan_of(pipeline, ledger, row.date, row.account)
         session = read_session(ledger, row.session_id)
-        found = compare(session, backtest_day(plan, bars, session.stopped))
+        twin = backtest_day(plan, bars, session.stopped, session.began_with)
+        found = compare(session, twin)
         pipeline.lake.write("divergence", key, found.table, made_from)
         first = found.summary().get("first_difference")
     else:

@@ -1,7 +1,7 @@
 """A strategy that enters at closes over days at the exchange, through alpaca-py."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from harmony_pipeline.exchange.venue import Venue
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.session.alpaca_bars import fees_of
 from harmony_pipeline.session.clock import ReplayClock
+from harmony_pipeline.session.day_backtest import backtest_day
+from harmony_pipeline.session.divergence import compare
+from harmony_pipeline.session.divergence_causes import with_causes
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.replay import day_bars
@@ -155,11 +158,13 @@ def test_days_through_alpaca_take_the_course_of_the_backtest(tmp_path: Path) -> 
     ledger = fresh_ledger(tmp_path / "days")
     minutes = minutes_of(daily.filter(pl.col("session_date") >= TRADED[0]))
     made = Venue(ReplayMarket(minutes, days.CALENDAR), CHOSEN)
-    results = []
+    results, compared = [], []
     with ExchangeServer(made, KEYS, requests_per_minute=1_000_000) as exchange:
         for day in TRADED:
             plan = days.plan_of(day, ledger, daily, CHOSEN, threshold=0.0)
             results.append(session(plan, ledger, daily, exchange))
+            twin = backtest_day(plan, daily, working=results[-1].began_with)
+            compared.append(compare(results[-1], twin))
             sent = [
                 each for each in made.orders.values()
                 if each.time_in_force == "cls" and each.status not in {"filled", "canceled"}
@@ -176,3 +181,11 @@ def test_days_through_alpaca_take_the_course_of_the_backtest(tmp_path: Path) -> 
     assert_same_positions(results[-1], whole)
     kinds = {kind for result in results for kind in result.tables["session_events"]["kind"]}
     assert not {"books_differed", "rejected", "refused", "outcome_unknown"} & kinds
+    # an execution at 9:30 or 16:00 is of its day's bar, which the backtest stamps with midnight
+    for each in compared:
+        fills = each.table.filter(pl.col("kind") == "fill")
+        assert fills["live"].is_not_null().all()
+        assert fills["backtest"].is_not_null().all()
+        assert fills["timestamp"].dt.time().unique().to_list() in ([], [time(0)])
+        assert with_causes(each.table, {}, {}).is_empty()
+    assert sum(each.table.filter(pl.col("kind") == "fill").height for each in compared) == 9

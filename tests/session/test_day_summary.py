@@ -1,5 +1,7 @@
 """The day in one table, and why it left its backtest."""
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,6 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> tuple[SessionResult, Backte
 
 
 def changed(tested: BacktestResult, table: str, rows: pl.DataFrame) -> BacktestResult:
-    from dataclasses import replace
-
     return replace(tested, **{table: rows})
 
 
@@ -151,3 +151,34 @@ def test_a_page_without_a_summary_has_no_empty_table(tmp_path: Path) -> None:
     from harmony_pipeline.reports.daily_report import DailyReport, daily_report
 
     assert "The day in one table" not in daily_report(DailyReport(DAYS[0], "s"))
+
+
+def test_executions_of_a_broker_are_of_the_bars_in_which_they_happened(
+    day: tuple[SessionResult, BacktestResult],
+) -> None:
+    """Stamped by its clock, and each in two parts at two prices that have the same mean."""
+    session, tested = day
+    parts = []
+    for number, (share, move) in enumerate(((0.25, 0.03), (0.75, -0.01)), 1):
+        name = pl.format("{}-{}", "fill_id", pl.lit(number))
+        parts.append(
+            session.fills.with_columns(
+                fill_id=name,
+                timestamp=pl.col("timestamp") + timedelta(minutes=9 * number, microseconds=7),
+                quantity=pl.col("quantity") * share,
+                fee=pl.col("fee") * share,
+                price=pl.col("price") + move,
+            )
+        )
+    fills = pl.concat(parts).sort("timestamp")
+    tables = session.tables | {"session_fills": fills}
+    table = compare(replace(session, tables=tables), tested).table.filter(pl.col("kind") == "fill")
+    same = compare(session, tested).table.filter(pl.col("kind") == "fill")
+    assert table["key"].equals(same["key"])
+    assert table["timestamp"].equals(same["timestamp"])
+    for here, there in table.select("live", "backtest").iter_rows():
+        live, backtest = json.loads(here), json.loads(there)
+        assert live == pytest.approx(backtest, abs=1e-9)
+    moved = fills.with_columns(pl.col("timestamp") + timedelta(minutes=30))
+    later = replace(session, tables=session.tables | {"session_fills": moved})
+    assert "timing" in set(causes(later, tested).filter(pl.col("kind") == "fill")["cause"])

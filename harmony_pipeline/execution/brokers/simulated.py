@@ -403,42 +403,9 @@ class SimulatedBroker:
     def _blank(self, terms: OrderTerms, status: int) -> Record:
         """The exchange's own record of an order."""
         self._intent[:] = np.zeros(1, ORDER)
-        intent = self._intent[0]
-        level = terms.stop_price if terms.kind == "stop" else terms.limit_price
-        intent["symbol"] = self._index[terms.slot]
-        intent["entry_symbol"] = self._index[terms.entry_slot]
-        intent["role"] = ROLE_NAMES.index(terms.role)
-        intent["side"] = 1 if terms.side == "buy" else -1
-        intent["status"] = status
-        intent["quantity"] = intent["remaining"] = terms.quantity
-        intent["level"] = level or 0.0
-        intent["factor"] = terms.entry_factor if intent["role"] in (STOP, TAKE) else 0.0
-        intent["volatility"] = terms.volatility
-        intent["signal_at"] = _micros(terms.signal_timestamp)
-        intent["decided_at"] = _micros(terms.decided_at)
-        intent["entry_at"] = _micros(terms.entry_decided_at)
-        intent["since"] = _micros(terms.entry_bar)
-        intent["after_exit"] = int(terms.after_exit)
-        intent["at_close"] = int(self._is_at_close(terms))
-        intent["verdict"] = VERDICT_NAMES.index(terms.verdict or "")
-        intent["limit"] = REASON_NAMES.index(terms.limit or "")
-        intent["release_at"] = _micros(terms.release_at)
-        intent["wanted"] = terms.wanted_quantity or 0.0
-        intent["model"] = (
-            self._models.index(terms.model_id) if terms.model_id in self._models else NO_MODEL
-        )
-        intent["reason"] = (
-            REASON_NAMES.index(terms.reason) if terms.reason in REASON_NAMES else NO_REASON
-        )
-        return intent
-
-    def _is_at_close(self, terms: OrderTerms) -> bool:
-        """Whether an order is an entry at a close, or a leg that follows such a fill."""
-        if terms.role == "entry":
-            return terms.is_at_close
         rules = self._rules[self._index[terms.slot]]
-        follows = terms.role in ("stop", "take") and terms.decided_at == terms.entry_decided_at
-        return follows and bool(rules["entry_at_close"] == 1)
+        put_order(self._intent[0], terms, status, self._index, self._models, rules)
+        return self._intent[0]
 
     def _take_reports(self, count: int, known_at: datetime, reason: str | None = None) -> None:
         """Turn the exchange's reports into facts and book them."""
@@ -521,3 +488,45 @@ def _seen(order: Order) -> BrokerOrder:
 
 def _micros(instant: datetime | None) -> int:
     return 0 if instant is None else micros(instant)
+
+
+def put_order(
+    into: Record,
+    terms: OrderTerms,
+    status: int,
+    index: Mapping[str, int],
+    models: Sequence[str],
+    rules: Record,
+) -> None:
+    """Write an order into an empty ORDER record of an exchange driven by bars. index: rows by slot;
+    rules: those of the order's row.
+    """
+    level = terms.stop_price if terms.kind == "stop" else terms.limit_price
+    into["symbol"], into["entry_symbol"] = index[terms.slot], index[terms.entry_slot]
+    into["role"] = ROLE_NAMES.index(terms.role)
+    into["side"] = 1 if terms.side == "buy" else -1
+    into["status"] = status
+    into["quantity"] = into["remaining"] = terms.quantity
+    into["level"] = level or 0.0
+    into["factor"] = terms.entry_factor if into["role"] in (STOP, TAKE) else 0.0
+    into["volatility"] = terms.volatility
+    into["signal_at"] = _micros(terms.signal_timestamp)
+    into["decided_at"] = _micros(terms.decided_at)
+    into["entry_at"] = _micros(terms.entry_decided_at)
+    into["since"] = _micros(terms.entry_bar)
+    into["after_exit"] = int(terms.after_exit)
+    into["at_close"] = int(_is_at_close(terms, rules))
+    into["verdict"] = VERDICT_NAMES.index(terms.verdict or "")
+    into["limit"] = REASON_NAMES.index(terms.limit or "")
+    into["release_at"] = _micros(terms.release_at)
+    into["wanted"] = terms.wanted_quantity or 0.0
+    into["model"] = models.index(terms.model_id) if terms.model_id in models else NO_MODEL
+    into["reason"] = REASON_NAMES.index(terms.reason) if terms.reason in REASON_NAMES else NO_REASON
+
+
+def _is_at_close(terms: OrderTerms, rules: Record) -> bool:
+    """Whether an order is an entry at a close, or a leg that follows such a fill."""
+    if terms.role == "entry":
+        return terms.is_at_close
+    follows = terms.role in ("stop", "take") and terms.decided_at == terms.entry_decided_at
+    return follows and bool(rules["entry_at_close"] == 1)
