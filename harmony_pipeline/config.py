@@ -18,7 +18,7 @@ from pydantic_settings import InitSettingsSource
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.features.catalog import register_own
-from harmony_pipeline.settings_checks import check_parts, other_entry, unused_bracket
+from harmony_pipeline.settings_checks import check_parts, unused_bracket
 from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.settings_model import SettingsModel
 from harmony_pipeline.settings_sources import (
@@ -100,11 +100,7 @@ def load_settings(
             error_line(error, Origin(Settings, NOT_IN_FILES, path, text, variables))
         ) from None
     make_own_code_importable(settings)
-    said = (
-        check(settings, name)
-        for name in settings.active_strategies
-        for check in (unused_bracket, other_entry)
-    )
+    said = (unused_bracket(settings, name) for name in settings.active_strategies)
     return settings.model_copy(update={"notes": (*settings.notes, *filter(None, said))})
 
 

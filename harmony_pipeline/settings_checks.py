@@ -3,18 +3,11 @@
 Each check raises a ValueError that begins with the key and says what to write instead.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from harmony_pipeline.market.session_tables import FIRST_DATE, LAST_DATE
 from harmony_pipeline.portfolio.settings import SharedAccountSettings
 from harmony_pipeline.risk.strategy_terms import looser_limits
 from harmony_pipeline.settings_model import SettingsModel
-from harmony_pipeline.strategies.settings import (
-    COMPARES_FILLS,
-    StrategySettings,
-    acts_on_quotes,
-)
+from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 
 
 def check_parts(settings: SettingsModel) -> None:
@@ -214,22 +207,6 @@ def unused_bracket(settings: SettingsModel, name: str) -> str:
     return (
         f'strategies.{name}.bracket: {unused} ends no trade, since exits = "signal": set'
         f' strategies.{name}.exits = "barriers", or take {unused} out'
-    )
-
-
-def other_entry(
-    settings: SettingsModel, name: str, overrides: Mapping[str, Any] | None = None
-) -> str:
-    """A sentence where a strategy compares rules by fills at another price than those that it gets;
-    else empty. overrides: parameters in place of those of the settings.
-    """
-    chosen, entry = settings.strategies[name], settings.labels_of(name).entry
-    compared = {**chosen.parameters, **(overrides or {})}.get("entry", "open")
-    if chosen.use not in COMPARES_FILLS or compared == entry:
-        return ""
-    return (
-        f"strategies.{name}.parameters.entry: rules are compared by fills at the next bar's"
-        f' {compared}, and orders fill at its {entry}: set it to "{entry}"'
     )
 
 

@@ -67,7 +67,7 @@ def _simulated(
 ) -> BacktestResult:
     if strategy in pipeline.settings.portfolios:
         return _simulated_account(pipeline, strategy, overrides or {}, bars)
-    chosen = pipeline.settings.strategies[strategy]
+    chosen = pipeline.strategy_settings(strategy)
     if acts_on_quotes(chosen):
         own_id = backtest_id(pipeline, strategy, {**chosen.parameters, **(overrides or {})})
         rules = given_rules(pipeline, strategy)
@@ -144,7 +144,7 @@ def hears_fills(pipeline: PipelineContext, strategy: str) -> bool:
     """
     if strategy in pipeline.settings.portfolios:
         return any(hears_fills(pipeline, one) for one in members_of(pipeline, strategy))
-    chosen = pipeline.settings.strategies[strategy]
+    chosen = pipeline.strategy_settings(strategy)
     if acts_on_quotes(chosen):
         return True
     built = build_strategy(chosen)
@@ -169,7 +169,7 @@ def _simulated_events(
     inputs: SignalInputs,
     overrides: Mapping[str, Any],
 ) -> BacktestResult:
-    chosen = pipeline.settings.strategies[strategy]
+    chosen = pipeline.strategy_settings(strategy)
     built = build_strategy(chosen, overrides)
     assert isinstance(built, Stepwise)
     bars, features = inputs.events(overrides)
@@ -218,7 +218,7 @@ def tradable_bars(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) 
     """Those of `bars` that the strategy may trade on: a model strategy begins with its model, one
     that learns from earlier periods with the first that it has learned enough for.
     """
-    chosen = pipeline.settings.strategies[strategy]
+    chosen = pipeline.strategy_settings(strategy)
     built = build_strategy(chosen)
     if isinstance(built, Learner):
         dates = bars["timestamp"].dt.date()

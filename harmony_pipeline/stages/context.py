@@ -38,8 +38,8 @@ from harmony_pipeline.schemas import features_table
 from harmony_pipeline.stages.code_identity import library_versions
 from harmony_pipeline.stages.result import StageResult
 from harmony_pipeline.stages.verdicts import require_sound
-from harmony_pipeline.strategies.registry import build_strategy
-from harmony_pipeline.strategies.settings import acts_on_quotes
+from harmony_pipeline.strategies.registry import build_strategy, with_fill_price
+from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 from harmony_pipeline.suggestions import unknown_name
 
 Answer = TypeVar("Answer")
@@ -79,6 +79,13 @@ class PipelineContext:
             lock_timeout_seconds=settings.lake.lock_timeout_seconds,
             endpoint=settings.lake.endpoint,
         ).open()
+
+    def strategy_settings(self, name: str) -> StrategySettings:
+        """The settings of a strategy, with the price at which its orders fill where it compares
+        fills. Raises ConfigError where that is set twice.
+        """
+        entry = self.settings.labels_of(name).entry
+        return with_fill_price(name, self.settings.strategies[name], entry)
 
     @cached_property
     def exchange(self) -> Calendar:
@@ -130,9 +137,9 @@ class PipelineContext:
         """
         needed = [
             name
-            for strategy in self.settings.active_strategies.values()
-            if not acts_on_quotes(strategy)
-            for name in build_strategy(strategy).required_features()
+            for strategy, chosen in self.settings.active_strategies.items()
+            if not acts_on_quotes(chosen)
+            for name in build_strategy(self.strategy_settings(strategy)).required_features()
         ]
         names = dict.fromkeys((*self.settings.features.names, "volatility_20", *sorted(needed)))
         names.pop(CUSUM_EVENT, None)

@@ -11,14 +11,18 @@ from pydantic import ValidationError
 
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import ConfigError, NotReady
-from harmony_pipeline.settings_checks import check_own_rules, other_entry, unused_bracket
+from harmony_pipeline.settings_checks import check_own_rules, unused_bracket
 from harmony_pipeline.settings_errors import Origin, error_line
 from harmony_pipeline.stages import gaps, ingest, instruments, market, models, news, research
 from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
 from harmony_pipeline.stages.backtest_runs import simulated
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
 from harmony_pipeline.stages.trials import count_trial
-from harmony_pipeline.strategies.registry import refuse_misspelt
+from harmony_pipeline.strategies.registry import (
+    fill_parameter,
+    refuse_fill_price,
+    refuse_misspelt,
+)
 from harmony_pipeline.strategies.settings import StrategySettings
 
 
@@ -85,14 +89,14 @@ def backtested_now(
         if not pipeline.lake.partitions("features"):
             raise NotReady("there are no features yet; make them with: harmony backfill research")
         known = _with_own(pipeline, name, chosen, changes)
-    chosen = known.settings.strategies[name]
+    chosen = known.strategy_settings(name)
     refuse_misspelt(chosen.use, parameters, tuple(own))
-    if "bracket" in changes and (other := other_entry(known.settings, name, parameters)):
-        raise ConfigError(other)
+    refuse_fill_price(name, chosen.use, parameters)
     overrides = {
         key: value for key, value in parameters.items() if chosen.parameters.get(key) != value
     }
-    result = simulated(known, name, overrides, in_lake=isinstance(strategy, str))
+    in_lake = isinstance(strategy, str) and pipeline.strategy_settings(name) == chosen
+    result = simulated(known, name, overrides, in_lake=in_lake)
     count_trial(known, name, result)
     return known, name, result
 
@@ -137,10 +141,10 @@ def _changed(name: str, chosen: StrategySettings, changes: Mapping[str, Any]) ->
 
 def settings_of_class(kind: type) -> tuple[str, StrategySettings]:
     """Name and settings of a strategy that is a class and not in the settings."""
+    use, parameters = f"{kind.__module__}:{kind.__qualname__}", _defaults(kind)
+    parameters.pop(fill_parameter(use) or "", None)
     # switched off: the features of the lake are those of the settings
-    chosen = StrategySettings(
-        use=f"{kind.__module__}:{kind.__qualname__}", enabled=False, parameters=_defaults(kind)
-    )
+    chosen = StrategySettings(use=use, enabled=False, parameters=parameters)
     return _words(kind.__name__), chosen
 
 

@@ -193,7 +193,7 @@ def signals(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult
     that act on quotes have none.
     """
     active = sorted(
-        (name, chosen)
+        (name, pipeline.strategy_settings(name))
         for name, chosen in pipeline.settings.active_strategies.items()
         if not acts_on_quotes(chosen)
     )

@@ -102,7 +102,7 @@ def _tried(pipeline: PipelineContext, strategy: str, bars: pl.DataFrame) -> list
     """A trial for each combination of the grid: bars are prepared once, combinations run side by
     side, and only the returns of sessions are kept.
     """
-    chosen = pipeline.settings.strategies[strategy]
+    chosen = pipeline.strategy_settings(strategy)
     tried = distinct_parameters(strategy, chosen.parameters, chosen.grid)
     changes = [
         {name: value for name, value in each.items() if chosen.parameters.get(name) != value}

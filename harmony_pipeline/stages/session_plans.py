@@ -297,7 +297,7 @@ def diverging_strategies(pipeline: PipelineContext, ledger: Ledger, day: date) -
 def _member(
     pipeline: PipelineContext, name: str, day: date, model: TrainedModel | None, stopped: str
 ) -> MemberPlan:
-    chosen = pipeline.settings.strategies[name]
+    chosen = pipeline.strategy_settings(name)
     strategy = build_strategy(chosen)
     if hears_fills(pipeline, name) and remembers_the_market(strategy):
         raise ConfigError(

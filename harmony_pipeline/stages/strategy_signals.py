@@ -48,7 +48,7 @@ class SignalInputs:
 
         `overrides` are parameters of the strategy that differ from its own.
         """
-        chosen = self.pipeline.settings.strategies[self.strategy]
+        chosen = self.pipeline.strategy_settings(self.strategy)
         built = build_strategy(chosen, overrides)
         changed = set(overrides or {}) - {MODEL_THRESHOLD}
         primary = self._computed(built) if changed or not self.in_lake else self._kept
@@ -74,7 +74,7 @@ class SignalInputs:
         `timestamp`, its features, `volatility`, and `selected` where only the scanner's picks are
         traded.
         """
-        chosen = self.pipeline.settings.strategies[self.strategy]
+        chosen = self.pipeline.strategy_settings(self.strategy)
         names = build_strategy(chosen, overrides).required_features()
         keys = ["symbol", "timestamp"]
         rows = features_on_every_bar(self.pipeline, names).select(
@@ -120,7 +120,7 @@ class SignalInputs:
     @cached_property
     def _features(self) -> pl.DataFrame:
         """Every feature that a combination of the grid needs."""
-        chosen = self.pipeline.settings.strategies[self.strategy]
+        chosen = self.pipeline.strategy_settings(self.strategy)
         needed = [
             name
             for overrides in self.grid
@@ -162,7 +162,7 @@ def filters_now(pipeline: PipelineContext, strategy: str, moment: datetime) -> b
     """Whether the model filters a strategy's trades at a moment: always where it is said so, else
     in periods whose forecasts have proved to be useful before.
     """
-    chosen = pipeline.settings.strategies[strategy]
+    chosen = pipeline.strategy_settings(strategy)
     if not chosen.uses_model or chosen.model_filter == "always":
         return chosen.uses_model
     periods = filtered_periods(pipeline, traded_predictions(pipeline))

@@ -42,7 +42,7 @@ def members_of(pipeline: PipelineContext, name: str) -> dict[str, StrategySettin
     settings = pipeline.settings
     account = settings.portfolios.get(name)
     names = (name,) if account is None else account.strategies
-    return {member: settings.strategies[member] for member in names}
+    return {member: pipeline.strategy_settings(member) for member in names}
 
 
 def sectors_of(pipeline: PipelineContext) -> Sectors:

@@ -16,7 +16,7 @@ and execution. What it returns is checked here (`signals_of`) before anything ac
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,7 @@ __all__ = [
     "BAR_COLUMNS",
     "SIGNAL_COLUMNS",
     "Bar",
+    "ComparesFills",
     "Enter",
     "Learner",
     "Leave",
@@ -193,6 +194,16 @@ class _Rememberer(Protocol):
 def remembers_the_market(strategy: Strategy) -> bool:
     """Whether a signal may depend on every earlier bar of the market, not on its own day alone."""
     return isinstance(strategy, _Rememberer) and strategy.memory == "market"
+
+
+@runtime_checkable
+class ComparesFills(Protocol):
+    """A strategy that chooses by what orders would have earned. `fills_as` names its parameter for
+    the price of the next bar at which they fill, "open" (its default) or "close". The settings give
+    it: that of `labels.entry`, or of the strategy's bracket.
+    """
+
+    fills_as: ClassVar[str]
 
 
 @runtime_checkable

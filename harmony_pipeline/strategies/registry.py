@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError
 from harmony_pipeline.import_paths import import_object
-from harmony_pipeline.strategies.base import StateMachine, Stepwise, Strategy
+from harmony_pipeline.strategies.base import ComparesFills, StateMachine, Stepwise, Strategy
 from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 from harmony_pipeline.suggestions import nearest
 
@@ -108,6 +108,36 @@ def strategy_class(use: str) -> type[Any]:
             " signals or on_bar"
         )
     return kind
+
+
+def fill_parameter(use: str) -> str | None:
+    """The parameter that takes the price at which orders fill, of a class that compares fills."""
+    kind = strategy_class(use)
+    return kind.fills_as if isinstance(kind, ComparesFills) else None
+
+
+def with_fill_price(name: str, chosen: StrategySettings, entry: str) -> StrategySettings:
+    """The settings of a strategy with the price at which its orders fill as a parameter, where it
+    compares fills. Raises ConfigError where it is given as a parameter, too.
+    """
+    parameter = fill_parameter(chosen.use)
+    if parameter is None:
+        return chosen
+    refuse_fill_price(name, chosen.use, {**chosen.parameters, **chosen.grid})
+    if entry == "open":
+        return chosen
+    return chosen.model_copy(update={"parameters": {**chosen.parameters, parameter: entry}})
+
+
+def refuse_fill_price(name: str, use: str, parameters: Collection[str]) -> None:
+    """Raises ConfigError where the price at which orders fill is among the parameters."""
+    parameter = fill_parameter(use)
+    if parameter in parameters:
+        raise ConfigError(
+            f"strategies.{name}.parameters.{parameter}: orders fill where labels.entry, or"
+            f" strategies.{name}.bracket.entry, says, and {use} compares them there: take"
+            f" {parameter} out, and set one of those"
+        )
 
 
 def refuse_misspelt(use: str, parameters: Mapping[str, Any], arguments: Collection[str]) -> None:

@@ -73,6 +73,7 @@ class RuleLibrary(FrozenSettings):
     """The vote of a library's rules, weighted anew every period by what lies before it."""
 
     LATER: ClassVar[frozenset[str]] = frozenset({"entry"})
+    fills_as: ClassVar[str] = "entry"
 
     formation_days: int = Field(
         default=252, ge=20, description="days with bars before the first choice"
@@ -97,8 +98,8 @@ class RuleLibrary(FrozenSettings):
     )
     entry: Literal["open", "close"] = Field(
         default="open",
-        description="price of the next bar at which orders fill in the comparison, that of"
-        " labels.entry or of the strategy's bracket",
+        description="price of the next bar at which orders fill in the comparison; the settings"
+        " give it: labels.entry, or that of the strategy's bracket",
     )
 
     @property

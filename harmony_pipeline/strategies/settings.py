@@ -70,10 +70,6 @@ class StrategySettings(FrozenSettings):
 QUOTE_MACHINES = ("harmony_pipeline.strategies.market_maker:MarketMaker",)
 
 
-# these choose by what orders would have earned, at a price that they take as the parameter `entry`
-COMPARES_FILLS = ("harmony_pipeline.strategies.rule_library:RuleLibrary",)
-
-
 def acts_on_quotes(settings: StrategySettings) -> bool:
     """Whether a strategy is backtested over quotes and trades."""
     return settings.data == "quotes" or settings.use in QUOTE_MACHINES

@@ -17,7 +17,9 @@ from harmony_pipeline.risk.strategy_terms import (
     looser_limits,
     of_the_account,
 )
+from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.strategies.own_rules import BracketSettings, StrategyRiskSettings
+from harmony_pipeline.strategies.registry import build_strategy
 from harmony_pipeline.strategies.settings import StrategySettings
 
 FOLLOW = "[strategies.rsi_momentum"
@@ -118,26 +120,43 @@ def test_a_bracket_that_nothing_goes_by_is_noted(tmp_path, text, noted):
 
 
 LIBRARY = '[strategies.rules]\nuse = "harmony_pipeline.strategies.rule_library:RuleLibrary"\n'
+AT_CLOSES = '[labels]\nentry = "close"\n[session]\nreplay_days = 0\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "noted"),
+    ("text", "entry"),
     [
-        (LIBRARY, ""),
-        (f'[labels]\nentry = "close"\n[session]\nreplay_days = 0\n{LIBRARY}', "close"),
+        (LIBRARY, "open"),
+        (f"{AT_CLOSES}{LIBRARY}", "close"),
         (f'{LIBRARY}[strategies.rules.bracket]\nentry = "close"', "close"),
-        (f'{LIBRARY}parameters = {{ entry = "close" }}\n[strategies.rules.bracket]\nentry = "close"', ""),
-        (f'{LIBRARY}parameters = {{ entry = "close" }}', "open"),
+        (f'{AT_CLOSES}{LIBRARY}[strategies.rules.bracket]\nentry = "open"', "open"),
     ],
-    ids=["opens", "labels", "bracket", "said", "labels at opens"],
+    ids=["opens", "labels", "bracket", "bracket at opens"],
 )  # fmt: skip
-def test_rules_that_are_compared_at_other_fills_than_they_get_are_noted(tmp_path, text, noted):
-    compared = "close" if noted == "open" else "open"
-    sentence = (
-        f"strategies.rules.parameters.entry: rules are compared by fills at the next bar's"
-        f' {compared}, and orders fill at its {noted}: set it to "{noted}"'
+def test_rules_are_compared_where_their_orders_fill(tmp_path, text, entry):
+    settings = settings_from(tmp_path, text)
+    chosen = PipelineContext(settings).strategy_settings("rules")
+    assert build_strategy(chosen).entry == settings.labels_of("rules").entry == entry
+    # what was made at opens stays as it is
+    assert chosen.parameters == ({} if entry == "open" else {"entry": "close"})
+    assert settings.notes == ()
+    plain = PipelineContext(settings).strategy_settings("rsi_momentum")
+    assert plain == settings.strategies["rsi_momentum"]
+
+
+@pytest.mark.parametrize("entry", ["open", "close"])
+@pytest.mark.parametrize("where", ["parameters", "grid"])
+def test_that_price_is_no_parameter_as_well(tmp_path, entry, where):
+    value = f'"{entry}"' if where == "parameters" else f'["{entry}"]'
+    settings = settings_from(tmp_path, f"{AT_CLOSES}{LIBRARY}{where} = {{ entry = {value} }}")
+    with pytest.raises(ConfigError) as caught:
+        PipelineContext(settings).strategy_settings("rules")
+    assert str(caught.value) == (
+        "strategies.rules.parameters.entry: orders fill where labels.entry, or"
+        " strategies.rules.bracket.entry, says, and"
+        " harmony_pipeline.strategies.rule_library:RuleLibrary compares them there: take entry"
+        " out, and set one of those"
     )
-    assert settings_from(tmp_path, text).notes == ((sentence,) if noted else ())
 
 
 @pytest.mark.parametrize("broker", ["simulated", "alpaca", "tests:broker"])

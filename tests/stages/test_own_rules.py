@@ -258,8 +258,8 @@ def test_from_python_they_are_given_with_the_call(pipeline):
         lake.backtest("rsi_momentum", bracket={"stop_loss": 2.0})
     late = lake.backtest("moving_average_crossover", bracket={"entry": "close"}).orders
     assert set(late.filter(pl.col("parent_id").is_null())["time_in_force"]) == {"cls"}
-    with pytest.raises(ConfigError, match=r"parameters\.entry: rules are compared.*its close"):
-        lake.backtest(RuleLibrary, bracket={"entry": "close"})
+    with pytest.raises(ConfigError, match=r"parameters\.entry: orders fill where labels\.entry"):
+        lake.backtest(RuleLibrary, entry="close")
     with pytest.raises(ConfigError, match="start and end are dates or moments, and 'text' is none"):
         lake.read("bars", start="text")
     with pytest.raises(ConfigError, match="'2024-01-03' is none"):
