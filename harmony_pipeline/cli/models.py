@@ -13,8 +13,10 @@ from harmony_pipeline.cli.invocation import as_typed
 from harmony_pipeline.errors import NotReady
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.stages.context import PipelineContext
+from harmony_pipeline.suggestions import nearest
 
 _LONG = 60  # letters of a value that are shown
+_SHOWN = 3  # ids of models, where one is not known
 
 
 def show(pipeline: PipelineContext, model_id: str) -> None:
@@ -84,9 +86,16 @@ def _model(pipeline: PipelineContext, model_id: str) -> TrainedModel:
         known = pipeline.lake.read("models")["model_id"].sort().to_list()
         if not known:
             raise
-        raise NotReady(
-            as_typed(f"there is no model {model_id}; known are {', '.join(known)}")
-        ) from error
+        raise NotReady(as_typed(_unknown(model_id, known))) from error
+
+
+def _unknown(model_id: str, known: list[str]) -> str:
+    """The nearest id, and the latest few of many."""
+    guess, latest = nearest(model_id, known), ", ".join(known[-_SHOWN:])
+    meant = "" if guess is None else f"did you mean {guess}? "
+    more = len(known) - _SHOWN
+    rest = f" and {more} before them, which harmony models lists" if more > 0 else ""
+    return f"there is no model {model_id}; {meant}known are {latest}{rest}"
 
 
 def _card(model: TrainedModel) -> dict[str, Any]:

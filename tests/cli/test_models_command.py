@@ -148,3 +148,15 @@ def test_a_model_that_left_its_backtests_does_not_come_back_by_hand(
     with pytest.raises(NotReady, match="no other model"):
         command.rollback(pipeline, WHY)
     assert pipeline.registry.promoted() == second
+
+
+def test_of_many_models_the_nearest_and_the_latest_are_named() -> None:
+    known = [f"2023-{month:02d}-h4-Logistic-{month:08x}" for month in range(1, 13)]
+    said = command._unknown("2023-11-h4-Logistic-0000000", known)
+    assert said == (
+        f"there is no model 2023-11-h4-Logistic-0000000; did you mean {known[10]}? known are"
+        f" {', '.join(known[-3:])} and 9 before them, which harmony models lists"
+    )
+    assert command._unknown("nope", known[:2]) == (
+        f"there is no model nope; known are {known[0]}, {known[1]}"
+    )
