@@ -77,6 +77,7 @@ class Reconciler:
         self._due: datetime | None = None
         self._was_streaming = True
         self._number = 0
+        self._keeps_cash = False  # whether the broker has ever told its cash
 
     def look(self, now: datetime) -> list[Found]:
         """Compare if a minute is over or the stream came back; what was found and settled."""
@@ -152,6 +153,7 @@ class Reconciler:
         positions = {position.symbol: position for position in broker.positions()}
         shifted = self._positions(positions, moving)
         cash = broker.account().cash
+        self._keeps_cash |= cash is not None
         if cash is not None and not moving and not shifted:
             mine = self._trader.broker_cash / MONEY
             if abs(mine - cash) > CASH + 1e-9:
@@ -362,7 +364,7 @@ class Reconciler:
         """Give up what the broker has not paid for so long."""
         trader = self._trader
         overdue = trader.receivables.overdue(trader.plan.date, self._unpaid_days)
-        if not overdue:
+        if not overdue or not self._keeps_cash:
             return
         with trader.ledger.transaction():
             for each in overdue:

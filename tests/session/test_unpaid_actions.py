@@ -11,6 +11,7 @@ from session.daily_market import (
     DAYS,
     DIVIDEND_DAY,
     SPLIT_DAY,
+    ClosingBroker,
     Venue,
     assert_same_positions,
     daily_bars,
@@ -23,6 +24,7 @@ from session.days import CALENDAR, fresh_ledger
 from session.test_splits_at_a_broker import ALWAYS, AT_OPENS, NEVER, WIDE, differences
 
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.base import BrokerAccount
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import books_from_events, differing_rows
 from harmony_pipeline.session.opening import opening_of
@@ -166,3 +168,19 @@ def test_the_part_of_a_share_that_a_split_leaves_is_owed_until_it_is_paid(tmp_pa
         left.append([(item.symbol, item.action) for item in result.receivables.open])
         day = CALENDAR.next_session(day)
     assert left == [[("AAA", "split")], [("AAA", "split")], []]
+
+
+def test_a_broker_without_cash_has_nothing_written_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps none, so that nobody can tell what it has paid."""
+    none = BrokerAccount(None, None)
+    monkeypatch.setattr(ClosingBroker, "account", lambda _broker: none)
+    ledger, bars = fresh_ledger(tmp_path), daily_bars(missing=0.0)
+    venue = LateVenue(plan_of(FIRST, ledger, bars, WIDE), ledger, None)
+    watch = Supervision(unpaid_days=0)
+    trade(FIRST, ledger, bars, WIDE, venue, supervision=watch, **ALWAYS)
+    trade(EVE, ledger, bars, WIDE, venue, supervision=watch, **NEVER)
+    result = trade(DIVIDEND_DAY, ledger, bars, WIDE, venue, supervision=watch, **NEVER)
+    assert [item.symbol for item in result.receivables.open] == ["BBB"]
+    assert facts(ledger, result, ev.ActionWrittenOff) == []
