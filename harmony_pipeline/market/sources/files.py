@@ -23,7 +23,6 @@ from harmony_pipeline.market.sources.base import (
     SourceCapabilities,
     SourceResult,
 )
-from harmony_pipeline.market.sources.delimited_text import NOT_READ, TextTable
 from harmony_pipeline.market.sources.file_accounting import FileAccount, shared_names
 from harmony_pipeline.market.sources.file_discovery import Located, find_files
 from harmony_pipeline.market.sources.parquet_files import parquet_errors
@@ -38,6 +37,7 @@ from harmony_pipeline.market.sources.parquet_index import (
 from harmony_pipeline.market.sources.record_types import QUOTE, TRADE, Reading
 from harmony_pipeline.market.sources.reference import ReferenceFiles
 from harmony_pipeline.market.sources.row_batch import NAME_OF_SOURCE, ParsedTable, parse_table
+from harmony_pipeline.market.sources.text_forms import NOT_READ, TextTable
 from harmony_pipeline.market.sources.text_tables import read_text_tables
 from harmony_pipeline.market.sources.unpacking import TextLimits
 from harmony_pipeline.market.timeframes import check_timeframe

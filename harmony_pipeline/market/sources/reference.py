@@ -25,9 +25,9 @@ from harmony_pipeline.market.listings import (
 from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import read_stamps, strip_names, strip_texts
 from harmony_pipeline.market.sources.columns import doubled_names, plain
-from harmony_pipeline.market.sources.delimited_text import TextTable
 from harmony_pipeline.market.sources.file_discovery import expand_path, obstacle, reference_paths
 from harmony_pipeline.market.sources.number_parsing import read_numbers
+from harmony_pipeline.market.sources.text_forms import TextTable
 from harmony_pipeline.market.sources.text_tables import read_text_tables
 from harmony_pipeline.schemas import CORPORATE_ACTIONS, LISTINGS, UNIVERSE
 from harmony_pipeline.text import NAME, excerpt, listing

@@ -16,10 +16,10 @@ from harmony_pipeline.market.sources.bar_starts import read_bar_starts
 from harmony_pipeline.market.sources.cell_parsing import read_flags, read_texts, strip_names
 from harmony_pipeline.market.sources.clock_numbers import clock_column
 from harmony_pipeline.market.sources.columns import CLOCK, VOLUME, doubled_names
-from harmony_pipeline.market.sources.delimited_text import TextTable
 from harmony_pipeline.market.sources.file_name_symbols import AUTO, symbol_of
 from harmony_pipeline.market.sources.number_parsing import find_number_format, read_number_columns
 from harmony_pipeline.market.sources.record_types import Reading
+from harmony_pipeline.market.sources.text_forms import TextTable
 from harmony_pipeline.market.sources.vendors.profiles import (
     Profile,
     adapt_settings,

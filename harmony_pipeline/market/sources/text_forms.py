@@ -1,11 +1,14 @@
 """What form a text has, told once by its first lines: a table under a line of names, rows in the
-known order of a vendor without such a line, or several symbols side by side.
+known order of a vendor without such a line, or several symbols side by side. And the table that
+its cells become (`text_tables.py`).
 
 CSV, TSV and their cousins with `;` or `|`, in UTF-8 or UTF-16, whatever ends their lines.
 """
 
 import csv
 from dataclasses import dataclass
+
+import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.market.sources.columns import names_prices
@@ -20,6 +23,7 @@ from harmony_pipeline.market.sources.vendors.nameless_tables import (
 from harmony_pipeline.market.sources.wide_tables import HEADER_LINES, Wide, wide_layout
 from harmony_pipeline.text import excerpt
 
+NOT_READ = "were not read"
 LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
 COMMENTS_SKIPPED = (
     "lines that begin with # above the column names were taken for comments and skipped"
@@ -48,6 +52,32 @@ class TextForm:
     def is_dated_lean(self) -> bool:
         """Whether the rows themselves show that Lean wrote them, whatever the file is called."""
         return self.layout in LEAN_DATED
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """The cells of one file, all text; `rows` are line numbers (the header is line 1), `bent` says
+    what is wrong with a line as a whole.
+
+    `header` has the names as they stand in the file, of which `cells` numbers the repeated ones.
+    """
+
+    origin: str
+    stem: str
+    cells: pl.DataFrame
+    rows: pl.Series
+    bent: pl.Series
+    header: tuple[str, ...] = ()
+    delimiter: str = ","
+    note: str | None = None
+    layout: str | None = None
+    """the vendor's form of a table without a line of names"""
+    price_divisor: float | None = None
+    """what prices are divided by, where the form of the file tells"""
+    unit_question: str | None = None
+    """what to ask where prices may or may not be counts of a smaller unit"""
+    timezone: str | None = None
+    """that of stamps which carry none, where the file's place tells"""
 
 
 def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:

@@ -13,7 +13,7 @@ from harmony_pipeline.testing.fuzzing.sample import Sample
 
 _TEXT = (".csv", ".txt", ".tsv")
 _UNSURE = (b'"', b"\x00", b"\x1c", b"\x1d", b"\x1e", b"\x1f", b"\x0b", b"\x0c", b"\x85")
-_LONGEST_LINE = 1 << 20  # characters; as in market/sources/delimited_text.py
+_LONGEST_LINE = 1 << 20  # characters; as in market/sources/text_forms.py
 
 
 def countable_rows(sample: Sample) -> dict[str, int]:

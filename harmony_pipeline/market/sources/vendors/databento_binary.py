@@ -21,7 +21,7 @@ import polars as pl
 
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.delimited_text import TextTable
+from harmony_pipeline.market.sources.text_forms import TextTable
 
 MAGIC = b"DBN"
 _KNOWN_VERSIONS = (1, 2, 3)

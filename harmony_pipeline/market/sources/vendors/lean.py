@@ -20,14 +20,8 @@ from pathlib import Path
 import polars as pl
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.market.sources.delimited_text import (
-    NOT_READ,
-    TextTable,
-    empty_table,
-    nameless_table,
-)
 from harmony_pipeline.market.sources.file_discovery import stem_of
-from harmony_pipeline.market.sources.text_forms import TextForm
+from harmony_pipeline.market.sources.text_forms import NOT_READ, TextForm, TextTable
 from harmony_pipeline.market.sources.vendors.nameless_tables import LEAN_QUOTES, Layout
 
 _MEMBER = re.compile(
@@ -68,13 +62,17 @@ _PRICES = ("open", "high", "low", "close")
 
 @dataclass(frozen=True)
 class LeanFile:
-    """What the name of a file says: its date (none for long bars), ticker and kind of rows."""
+    """What the name of a text says: its date (none for long bars), symbol and kind of rows; and the
+    layout of the rows, None where they are no bars and `refusal` is to be told of them.
+    """
 
+    path: Path
+    stem: str
     date: str | None
     symbol: str
     kind: str
+    layout: Layout | None = None
     refusal: str | None = None
-    """what to say of rows that are no bars"""
 
 
 def is_named_by_lean(member: str) -> bool:
@@ -82,61 +80,62 @@ def is_named_by_lean(member: str) -> bool:
     return _MEMBER.fullmatch(stem_of(member)) is not None
 
 
-def read_lean(form: TextForm, path: Path, member: str, origin: str) -> TextTable:
-    """The bars of a text that Lean's names or stamps mark as its own; `member` is the name of the
-    text inside the zip `path`. Raises DataError for one that cannot be used.
+def describe_lean(form: TextForm, path: Path, member: str, origin: str) -> LeanFile:
+    """A text that Lean's names or stamps mark as its own; `member` is its name inside the zip
+    `path`. Raises DataError for one that cannot be used.
     """
-    stem = stem_of(member)
-    file = _describe(stem, path)
+    file = _named(stem_of(member), path)
     if file.refusal is not None:
-        return empty_table(origin, stem, file.refusal)
+        return file
     if form.layout is None:
         raise DataError(
             f"{origin} has the name of a file of Lean, and its rows are not Lean's (milliseconds of"
             " the day, open, high, low, close, volume): fetch it again, or rename it"
         )
-    return _table(form, form.layout, file, path, origin)
+    return replace(file, layout=form.layout)
 
 
-def _describe(stem: str, path: Path) -> LeanFile:
+def _named(stem: str, path: Path) -> LeanFile:
     named = _MEMBER.fullmatch(stem)
     found = named or _LONG.fullmatch(stem)
     assert found is not None
     date = named["date"] if named else None
-    kind, rest, ticker = found["kind"] or "trade", found["rest"] or "", found["ticker"]
-    symbol = ticker.upper()
-    if month := _CONTRACT.fullmatch(rest):
+    kind, rest, symbol = found["kind"] or "trade", found["rest"] or "", found["ticker"].upper()
+    month = _CONTRACT.fullmatch(rest)
+    if month:
         symbol += f"{_MONTHS[int(month[2]) - 1]}{month[1]}"
-    elif _OPTION.fullmatch(rest):
-        return LeanFile(date, symbol, kind, f"Lean's contracts of options {NOT_READ}")
-    if named and named["size"] == "tick":
-        return LeanFile(date, symbol, kind, f"Lean's single ticks are no bars, and {NOT_READ}")
-    if kind == "openinterest":
-        return LeanFile(date, symbol, kind, f"Lean's files of open interest {NOT_READ}")
+    file = LeanFile(path, stem, date, symbol, kind)
     beside = path.with_name(path.name.replace("_quote", "_trade"))
-    if kind == "quote" and beside != path and beside.exists():
-        return LeanFile(
-            date, symbol, kind, f"Lean's quotes {NOT_READ} where trades lie beside them"
-        )
-    return LeanFile(date, symbol, kind)
+    refusal = None
+    if not month and _OPTION.fullmatch(rest):
+        refusal = f"Lean's contracts of options {NOT_READ}"
+    elif named and named["size"] == "tick":
+        refusal = f"Lean's single ticks are no bars, and {NOT_READ}"
+    elif kind == "openinterest":
+        refusal = f"Lean's files of open interest {NOT_READ}"
+    elif kind == "quote" and beside != path and beside.exists():
+        refusal = f"Lean's quotes {NOT_READ} where trades lie beside them"
+    return replace(file, refusal=refusal)
 
 
-def _table(form: TextForm, layout: Layout, file: LeanFile, path: Path, origin: str) -> TextTable:
-    table = nameless_table(form, layout, origin, file.symbol)
+def bars_of_lean(table: TextTable, form: TextForm, file: LeanFile) -> TextTable:
+    """The table of a file's cells, in its layout, with stamps, prices and unit as bars have
+    them.
+    """
     stamps = table.cells["timestamp"]
     if file.date is not None and not form.is_dated_lean:
         stamps = _stamps_of_day(stamps, file.date)
     prices = (
         _middle(table.cells)
-        if layout.vendor == LEAN_QUOTES
+        if table.layout == LEAN_QUOTES
         else table.cells.select(*_PRICES, "volume").get_columns()
     )
     symbol = pl.Series("symbol", [file.symbol]).new_from_index(0, len(stamps))
     cells = pl.DataFrame([stamps, symbol, *prices])
     found = replace(
-        table, cells=cells, header=tuple(cells.columns), timezone=_clock_of(path), note=None
+        table, cells=cells, header=tuple(cells.columns), timezone=_clock_of(file.path), note=None
     )
-    return _with_unit(found, path)
+    return _with_unit(found, file.path)
 
 
 def _clock_of(path: Path) -> str | None:
