@@ -11,15 +11,14 @@ sent that the process before this one wrote or sent (`session/event_replay.py`).
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import AnyOrderFact, Event, RiskState
+from harmony_pipeline.execution.brokers.base import BarDriven, Broker, CountsRequests
+from harmony_pipeline.execution.events import AnyOrderFact, Event, OrderTerms, RiskState
 from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
 from harmony_pipeline.session.ledger import Ledger
@@ -45,7 +44,7 @@ from harmony_pipeline.session.order_events import (
 )
 from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.order_requests import OrderRequest
-from harmony_pipeline.session.telemetry import OFF, Telemetry
+from harmony_pipeline.session.telemetry import OFF, Span, Telemetry
 
 
 class OrderGateway:
@@ -67,7 +66,7 @@ class OrderGateway:
         self._broker = broker
         self._clock = clock
         self._telemetry = telemetry
-        self.requests = BrokerRequests(broker, telemetry)
+        self._sent = broker.requests_sent if isinstance(broker, CountsRequests) else None
         self._in_process = isinstance(broker, BarDriven)
         self._journal = Journal()
         self._news: deque[AnyOrderFact] = deque()
@@ -98,7 +97,7 @@ class OrderGateway:
         """
         self._journal = Journal(past, also)
         # before anything is decided again: a broker whose news is unread keeps its gate closed
-        self._news.extend(self.requests.updates())
+        self._hear()
         self.handle(Restarted(self._journal.events))
         self.receive_reports()
 
@@ -128,7 +127,8 @@ class OrderGateway:
     def receive_reports(self) -> None:
         """Take in all that the broker reports, in its order; then send what that sets free."""
         while True:
-            self._news.extend([] if self._journal else self.requests.updates())
+            if not self._journal:
+                self._hear()
             fact = self._journal.report()
             if fact is None and self._news and not self._journal:
                 fact = self._news.popleft()
@@ -143,6 +143,10 @@ class OrderGateway:
             elif not self.handle(NewsEnded()):
                 return
 
+    def _hear(self) -> None:
+        with self._telemetry.updates(self._sent):
+            self._news.extend(self._broker.updates())
+
     def handle(self, event: OrderEvent) -> bool:
         """Step the manager and perform its actions, each answer before the next action. Whether
         there were any.
@@ -156,6 +160,10 @@ class OrderGateway:
     def record(self, key: str, event: Event, happened_at: datetime, known_at: datetime) -> None:
         """Write an event of the session."""
         self._write(Entry(key, event, happened_at, known_at))
+
+    def asking(self, kind: str, orders: Sequence[OrderTerms] = ()) -> Span:
+        """The span of one request to the broker, which is made inside; see `Telemetry.request`."""
+        return self._telemetry.request(kind, self._sent, orders)
 
     def now(self) -> datetime:
         """The present, as the exchange knows it."""
@@ -202,7 +210,8 @@ class OrderGateway:
     def _submit(self, action: Submit) -> list[AnyOrderFact]:
         now = self.now()
         try:
-            self.requests.submit(action.command)
+            with self.asking("submit", action.orders):
+                self._broker.submit(action.command)
         except BrokerRejected as error:
             return [
                 ev.OrderRejected(**fact_head(terms, now), reason=str(error))
@@ -219,7 +228,8 @@ class OrderGateway:
         name = action.command.client_order_id
         order = self.manager.orders.get(name)
         try:
-            self.requests.cancel(action.command, () if order is None else (order.terms,))
+            with self.asking("cancel", () if order is None else (order.terms,)):
+                self._broker.cancel(action.command)
         except BrokerUnavailable:
             return [CancelUnanswered(name)]
         except BrokerRejected as error:
@@ -233,7 +243,8 @@ class OrderGateway:
 
     def _look_up(self, name: str) -> OrderLookedUp:
         try:
-            return OrderLookedUp(name, self.requests.order(name))
+            with self.asking("order"):
+                return OrderLookedUp(name, self._broker.order(name))
         except BrokerUnavailable as error:
             return OrderLookedUp(name, None, str(error))
 

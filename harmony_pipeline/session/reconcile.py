@@ -4,7 +4,7 @@ The broker is believed, and nothing is corrected here. Each difference is a sent
 can act on; a session that has any does not trade on.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,15 +14,23 @@ from harmony_pipeline.execution.brokers.base import Broker, BrokerOrder
 from harmony_pipeline.execution.events import OrderAdjusted
 from harmony_pipeline.execution.lifecycle import FINAL, Order
 from harmony_pipeline.portfolio.kernel_types import MONEY
-from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.crossing_orders import waits_here
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.order_events import fact_head
 from harmony_pipeline.session.result import SessionResult, read_session
 from harmony_pipeline.session.single_stops import is_kept
+from harmony_pipeline.session.telemetry import NO_SPAN, Span
 
 _SHARES = 1e-9  # quantities travel as decimal text at real brokers
 _CENT = 0.005
+
+
+Asking = Callable[[str], Span]
+"""The span of a request to the broker, by its kind."""
+
+
+def _unseen(kind: str) -> Span:
+    return NO_SPAN
 
 
 @dataclass(frozen=True)
@@ -87,27 +95,28 @@ def reconcile(ledger: Ledger, session_id: str, broker: Broker) -> Reconciliation
 def books_differ(
     shares: Mapping[str, float],
     working: Iterable[Order],
-    broker: Broker | BrokerRequests,
+    broker: Broker,
     split: Collection[str] = (),
+    asking: Asking = _unseen,
 ) -> tuple[str, ...]:
     """Sentences about orders and positions on which a session's opening books and the broker
     disagree. `split`: names of orders whose symbol has split since: a broker may have ended those,
-    and its news of it is yet to be heard.
+    and its news of it is yet to be heard. `asking`: each request is made inside its span.
     """
-    found = (*_orders(working, broker, split), *_positions(shares, broker))
+    found = (*_orders(working, broker, split, asking), *_positions(shares, broker, asking))
     return tuple(each.sentence for each in found)
 
 
 def adjustments(
     working: Iterable[Order],
     split: Collection[str],
-    broker: Broker | BrokerRequests,
+    at_broker: Iterable[BrokerOrder],
     now: datetime,
 ) -> list[OrderAdjusted]:
-    """The new totals of orders whose symbol has split, as the broker has them: nobody was there
+    """The new totals of orders whose symbol has split, as they work at the broker: nobody was there
     when it changed them, and it may tell no one afterwards.
     """
-    theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
+    theirs = {order.client_order_id: order for order in at_broker}
     return [
         OrderAdjusted(**fact_head(order.terms, now), quantity=theirs[name].quantity)
         for order in working
@@ -118,15 +127,20 @@ def adjustments(
 
 
 def _orders(
-    working: Iterable[Order], broker: Broker | BrokerRequests, split: Collection[str] = ()
+    working: Iterable[Order],
+    broker: Broker,
+    split: Collection[str] = (),
+    asking: Asking = _unseen,
 ) -> list[Difference]:
     ours = {order.client_order_id: order for order in working if not is_kept(order)}
-    theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
+    with asking("orders"):
+        theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
     found = []
     for name in sorted({*ours, *theirs}):
         here, there = ours.get(name), theirs.get(name)
         if there is None and here is not None:
-            known = broker.order(name)
+            with asking("order"):
+                known = broker.order(name)
             if known is None and waits_here(here):
                 continue
             if known is not None and name in split and _ended_unfilled(here, known):
@@ -178,8 +192,11 @@ def _ended_unfilled(here: Order, there: BrokerOrder) -> bool:
     return there.status in FINAL and abs(more) <= _SHARES
 
 
-def _positions(ours: Mapping[str, float], broker: Broker | BrokerRequests) -> list[Difference]:
-    theirs = {position.symbol: position.quantity for position in broker.positions()}
+def _positions(
+    ours: Mapping[str, float], broker: Broker, asking: Asking = _unseen
+) -> list[Difference]:
+    with asking("positions"):
+        theirs = {position.symbol: position.quantity for position in broker.positions()}
     return [
         Difference(
             "position",

@@ -136,9 +136,11 @@ class Reconciler:
     # --- what differs -----------------------------------------------------------------------------
 
     def _differences(self) -> list[Found]:
-        broker, manager = self._trader.gateway.requests, self._trader.manager
+        broker, manager = self._trader.broker, self._trader.manager
+        asking = self._trader.gateway.asking
         ours = {order.client_order_id: order for order in manager.working()}
-        theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
+        with asking("orders"):
+            theirs = {order.client_order_id: order for order in broker.orders(open_only=True)}
         moving = {
             order.terms.symbol
             for name, order in ours.items()
@@ -150,9 +152,11 @@ class Reconciler:
             *self._ended_orders(known, theirs, moving),
         ]
         moving |= {each.symbol or "" for each in found if each.kind == "fill"}
-        positions = {position.symbol: position for position in broker.positions()}
+        with asking("positions"):
+            positions = {position.symbol: position for position in broker.positions()}
         shifted = self._positions(positions, moving)
-        cash = broker.account().cash
+        with asking("account"):
+            cash = broker.account().cash
         self._keeps_cash |= cash is not None
         if cash is not None and not moving and not shifted:
             mine = self._trader.broker_cash / MONEY
@@ -241,7 +245,8 @@ class Reconciler:
         match found.kind:
             case "unknown":
                 try:
-                    trader.gateway.requests.cancel(CancelOrder(found.key, "unknown to the ledger"))
+                    with trader.gateway.asking("cancel"):
+                        trader.broker.cancel(CancelOrder(found.key, "unknown to the ledger"))
                 except (BrokerUnavailable, BrokerRejected):
                     return  # it is found again
             case "order":
@@ -308,13 +313,15 @@ class Reconciler:
         return [(name, *figures) for name, figures in parts.items()]
 
     def _price(self, found: Found, symbol: str) -> float:
-        trader, broker = self._trader, self._trader.gateway.requests
-        shown = {each.symbol: each for each in broker.positions()}
+        trader, asking = self._trader, self._trader.gateway.asking
+        with asking("positions"):
+            shown = {each.symbol: each for each in trader.broker.positions()}
         name = next(iter(trader.plan.by_strategy))
         last = trader.portfolio.last_price(trader.portfolio.index[slot_name(name, symbol)])
         average = shown[symbol].average_price if symbol in shown else None
         usual = average or last
-        cash = broker.account().cash
+        with asking("account"):
+            cash = trader.broker.account().cash
         if cash is not None:
             mine = trader.broker_cash / MONEY
             implied = (mine - cash) / (found.broker - found.ledger)
@@ -331,8 +338,10 @@ class Reconciler:
         trader, owed, broker = self._trader, self._trader.receivables, self._trader.broker
         today, told = trader.plan.date, list[CashActivity]()
         if isinstance(broker, TellsCashActivities):
-            told += broker.cash_activities(owed.since or today - READ_BACK)
-        cash = broker.account().cash
+            with trader.gateway.asking("cash_activities"):
+                told += broker.cash_activities(owed.since or today - READ_BACK)
+        with trader.gateway.asking("account"):
+            cash = broker.account().cash
         settled = owed.settle_told(told)
         owed.read_until(today)
         difference = 0 if cash is None else round(cash * MONEY) - trader.broker_cash

@@ -175,9 +175,12 @@ class Trader:
         if self._exchange is None:
             with self.telemetry.reconciliation() as span:
                 split = {o.client_order_id for o in known if self.portfolio.was_split(o.terms)}
-                found = books_differ(shares, known, self.gateway.requests, split)
+                asking = self.gateway.asking
+                found = books_differ(shares, known, self.broker, split, asking)
                 if split:
-                    adjusted = adjustments(known, split, self.gateway.requests, now)
+                    with asking("orders"):
+                        theirs = self.broker.orders(open_only=True)
+                    adjusted = adjustments(known, split, theirs, now)
                 span.set("harmony.reconciliation.differences", len(found))
         with self.ledger.transaction():
             started = ev.SessionStarted(

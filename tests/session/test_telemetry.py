@@ -23,9 +23,11 @@ from harmony_pipeline.errors import BrokerUnavailable, ConfigError
 from harmony_pipeline.exchange.account_views import account_id
 from harmony_pipeline.exchange.local_server import Fault, LocalServer
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.session.broker_requests import BrokerRequests
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
+from harmony_pipeline.session.live_portfolio import LivePortfolio
+from harmony_pipeline.session.order_gateway import OrderGateway
+from harmony_pipeline.session.order_manager import OrderManager
 from harmony_pipeline.session.quotes import QuoteCounts, Quotes
 from harmony_pipeline.session.replay import day_bars, replay_day, simulated_broker
 from harmony_pipeline.session.result import SessionResult
@@ -403,12 +405,18 @@ def test_a_broker_that_gives_no_answer_is_unavailable(tmp_path: Path) -> None:
     with Collector() as collector, fresh_ledger(tmp_path) as ledger:
         plan = plan_of(DAYS[0], ledger, MARKET, rules())
         with telemetry_of(collector.url, plan, is_live=True, tell=print) as telemetry:
-            requests = BrokerRequests(Mute(), telemetry)  # type: ignore[arg-type]
-            for call in (
-                lambda: requests.cancel(ev.CancelOrder("a")), requests.account, requests.updates,
-            ):  # fmt: skip
-                with pytest.raises((BrokerUnavailable, ConfigError)):
-                    call()
+            broker: Any = Mute()
+            manager = OrderManager(
+                LivePortfolio(plan, plan.opening.portfolio), in_process=False, stale_after=plan.bar
+            )
+            clock = ReplayClock(MARKET["timestamp"][0])
+            gateway = OrderGateway(plan.session_id, ledger, broker, manager, clock, telemetry)
+            with pytest.raises(BrokerUnavailable), gateway.asking("cancel"):
+                broker.cancel(ev.CancelOrder("a"))
+            with pytest.raises(ConfigError), gateway.asking("account"):
+                broker.account()
+            with pytest.raises(BrokerUnavailable):
+                gateway.receive_reports()
     found = [
         (
             span.name, facts["harmony.broker.outcome"], facts["harmony.broker.requests"],
