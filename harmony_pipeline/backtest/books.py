@@ -19,7 +19,7 @@ from harmony_pipeline.backtest.logs import (
 )
 from harmony_pipeline.execution.exchange import MAX_REPORTS
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, INTENTS_A_REPORT
+from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
     NO_MODEL,
@@ -29,6 +29,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     Records,
     records,
 )
+from harmony_pipeline.portfolio.position_accounting import INTENTS_A_REPORT
 
 LOG_ROWS_A_SYMBOL = 8  # most rows that one symbol can add to any log at one timestamp
 LOG_ROWS_AN_EVENT = 8  # and one event of lives or one action

@@ -65,14 +65,7 @@ from harmony_pipeline.execution.exchange import (
     rests,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.portfolio.decisions import (
-    decide,
-    hold,
-    mark,
-    mark_entry,
-    may_decide,
-    watches_every_bar,
-)
+from harmony_pipeline.portfolio.decisions import decide, may_decide, watches_every_bar
 from harmony_pipeline.portfolio.kernel_types import (
     ENTRY,
     EXIT,
@@ -84,6 +77,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     Record,
     Records,
 )
+from harmony_pipeline.portfolio.moments import hold, mark, mark_entry
 from harmony_pipeline.risk.breakers import check_breakers
 
 # What `step` answers.

@@ -17,7 +17,6 @@ from harmony_pipeline.execution.exchange import (
     submit,
 )
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.portfolio.decisions import apply_report
 from harmony_pipeline.portfolio.kernel_types import (
     EXPIRE,
     FILL,
@@ -28,6 +27,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     TAKE,
     Record,
 )
+from harmony_pipeline.portfolio.position_accounting import apply_report
 
 
 @kernel_without_allocation

@@ -17,7 +17,6 @@ from harmony_pipeline.backtest.loop import log_equity
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot
 from harmony_pipeline.portfolio.corporate_actions import apply_unseen_action, next_due
-from harmony_pipeline.portfolio.decisions import apply_report, mark
 from harmony_pipeline.portfolio.kernel_types import (
     ACTIVE,
     APPLIED,
@@ -40,8 +39,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     records,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
-from harmony_pipeline.portfolio.moments import begin_moment
-from harmony_pipeline.portfolio.position_accounting import restate_orders, revalue
+from harmony_pipeline.portfolio.moments import begin_moment, mark
+from harmony_pipeline.portfolio.position_accounting import apply_report, restate_orders, revalue
 from harmony_pipeline.risk.breakers import check_breakers
 from harmony_pipeline.risk.data_state import judge_data
 from harmony_pipeline.risk.limits import Verdict, judge_entry, judge_order

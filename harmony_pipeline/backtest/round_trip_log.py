@@ -15,7 +15,7 @@ from harmony_pipeline.backtest.books import Books
 from harmony_pipeline.backtest.input_arrays import MarketBars
 from harmony_pipeline.backtest.logs import FILLS, ORDERS, TRADES, TRIPS
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.portfolio.intents import write_entry
+from harmony_pipeline.portfolio.decisions import write_entry
 from harmony_pipeline.portfolio.kernel_types import (
     BY_STOP,
     BY_VERTICAL,

@@ -20,8 +20,6 @@ from harmony_pipeline.portfolio.corporate_actions import (
     presumed_ending,
     settle_ending,
 )
-from harmony_pipeline.portfolio.decisions import dividend_share
-from harmony_pipeline.portfolio.financing import accrue_financing
 from harmony_pipeline.portfolio.kernel_types import (
     ADJUST,
     NO_REASON,
@@ -32,9 +30,8 @@ from harmony_pipeline.portfolio.kernel_types import (
     Record,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
-from harmony_pipeline.risk.account_rules import begin_account_session
-from harmony_pipeline.risk.breakers import open_session
-from harmony_pipeline.risk.strategy_limits import begin_strategies
+from harmony_pipeline.portfolio.moments import begin_moment
+from harmony_pipeline.portfolio.position_accounting import dividend_share
 
 
 @kernel_without_allocation
@@ -47,10 +44,7 @@ def begin_session(books: Books, date: int, now: int, has_bars: bool) -> None:
     """
     account, at = books.account[0], books.at
     endings = books.endings
-    begin_strategies(books.positions, account, books.rules[0], date)
-    accrue_financing(books.positions, account, books.rules, date)
-    begin_account_session(account, books.rules[0], date)
-    open_session(account, date)
+    begin_moment(books.positions, books.account, books.rules, date)
     while at[NEXT_LIFE] < len(books.lives) and books.lives[at[NEXT_LIFE]]["date"] <= date:
         count = endings_of(books.positions, books.lives[at[NEXT_LIFE]], endings)
         at[NEXT_LIFE] += 1

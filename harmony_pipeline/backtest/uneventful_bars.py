@@ -115,7 +115,7 @@ def pass_held_bars(
     closes beyond a barrier, ends its horizon, bears a signal to leave or trips a breaker. Returns
     the first row that was not passed.
 
-    What each bar does is `hold` (portfolio/decisions.py) and `check_breakers` (risk/breakers.py).
+    What each bar does is `hold` (portfolio/moments.py) and `check_breakers` (risk/breakers.py).
     """
     account, position, rules = books.account[0], books.positions[0], books.rules[0]
     row, signal, end = span.row, span.signal, bars.end[0]

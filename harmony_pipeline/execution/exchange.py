@@ -29,12 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harmony_pipeline.execution.matching import (
+    close_order,
+    fill_order,
     fillable,
     has_arrived,
     is_rejected,
     taken_by_others,
     why_unfilled,
-    write_fill,
 )
 from harmony_pipeline.execution.random_draws import symbol_keys
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
@@ -49,7 +50,6 @@ from harmony_pipeline.portfolio.kernel_types import (
     EXPIRE,
     FILLED,
     NO_REASON,
-    NONE,
     ORDER,
     ORDER_ADDED,
     ORDER_OPEN,
@@ -135,15 +135,15 @@ def submit(
         return n
     if intent["status"] == CANCELED:
         if slot["status"] == ORDER_OPEN:
-            n = _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
+            n = close_order(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
             reports[n - 1]["reason"] = intent["reason"]
         return n
     orders[intent["symbol"], intent["role"]] = intent
     if intent["role"] == ENTRY or intent["role"] == EXIT:
         if is_rejected(rules, keys[intent["symbol"]], intent):
-            return _close(slot, REJECT, intent["decided_at"], reports, n, NO_REASON)
+            return close_order(slot, REJECT, intent["decided_at"], reports, n, NO_REASON)
         if intent["after_exit"] == 1 and orders[intent["symbol"], EXIT]["status"] != ORDER_OPEN:
-            return _close(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
+            return close_order(slot, CANCEL, intent["decided_at"], reports, n, NO_REASON)
     return n
 
 
@@ -162,7 +162,7 @@ def match_open(
         quantity = fillable(rules, keys[symbol], leaving, bar, taken)
         if quantity > 0.0:
             own = quantity
-            n = _fill(rules, leaving, bar, quantity, bar["open"], False, reports, n)
+            n = fill_order(rules, leaving, bar, quantity, bar["open"], False, reports, n)
     if orders[symbol, ENTRY]["at_close"] == 1:
         bar["left"] = own
         return n
@@ -198,13 +198,13 @@ def _match_entry(
     if entry["status"] == ORDER_OPEN and has_arrived(rules, keys[symbol], entry, bar):
         if entry["after_exit"] == 1 and orders[symbol, EXIT]["status"] == ORDER_OPEN:
             # the old position could not be closed at this open
-            return _close(entry, CANCEL, bar["at"], reports, n, NO_REASON)
+            return close_order(entry, CANCEL, bar["at"], reports, n, NO_REASON)
         taken = taken_by_others(bar, entry["side"]) + own
         quantity = fillable(rules, keys[symbol], entry, bar, taken)
         if quantity > 0.0:
-            n = _fill(rules, entry, bar, quantity, price, False, reports, n)
+            n = fill_order(rules, entry, bar, quantity, price, False, reports, n)
         if entry["status"] == ORDER_OPEN:
-            n = _close(entry, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
+            n = close_order(entry, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
     return n
 
 
@@ -235,10 +235,10 @@ def match_range(
     taken = taken_by_others(bar, leg["side"])
     quantity = fillable(rules, keys[symbol], leg, bar, taken)
     if quantity > 0.0:
-        n = _fill(rules, leg, bar, quantity, reference, not stopped, reports, n)
+        n = fill_order(rules, leg, bar, quantity, reference, not stopped, reports, n)
     if leg["status"] == ORDER_OPEN:
-        n = _close(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
-    return _close(other, CANCEL, bar["at"], reports, n, NO_REASON)
+        n = close_order(leg, EXPIRE, bar["at"], reports, n, why_unfilled(rules, bar, taken))
+    return close_order(other, CANCEL, bar["at"], reports, n, NO_REASON)
 
 
 @inlined_kernel
@@ -279,7 +279,7 @@ def split_orders(
             if order["factor"] == 0.0:
                 order["level"] /= ratio  # no bar has told the factor that would do this
             if order["remaining"] <= 0.0:
-                n = _close(order, CANCEL, at, reports, n, NO_REASON)
+                n = close_order(order, CANCEL, at, reports, n, NO_REASON)
     return n
 
 
@@ -306,48 +306,3 @@ def status_after(order_fills: int, kind: int, closed: int) -> int:
     if kind in (CANCEL, EXPIRE):
         return PARTIALLY_FILLED if order_fills > 0 else CANCELED
     return FILLED
-
-
-@kernel_without_allocation
-def _fill(
-    rules: Record,
-    order: Record,
-    bar: Record,
-    quantity: float,
-    reference: float,
-    maker: bool,
-    reports: Records,
-    n: int,
-) -> int:
-    report = reports[n]
-    write_fill(rules, order, bar, quantity, reference, maker, report)
-    if order["remaining"] <= 0.0:
-        order["status"] = NONE
-    _address(report, order, bar["at"])
-    return n + 1
-
-
-@kernel_without_allocation
-def _close(order: Record, kind: int, at: int, reports: Records, n: int, reason: int) -> int:
-    """Stop working an order and say so; nothing filled in this report. `reason` is kept when
-    nothing of it ever filled.
-    """
-    order["status"] = NONE
-    report = reports[n]
-    report["kind"] = kind
-    report["quantity"] = 0.0
-    report["number"] = order["fills"]
-    report["reason"] = reason if order["fills"] == 0 else NO_REASON
-    _address(report, order, at)
-    return n + 1
-
-
-@kernel_without_allocation
-def _address(report: Record, order: Record, at: int) -> None:
-    report["symbol"] = order["symbol"]
-    report["role"] = order["role"]
-    report["side"] = order["side"]
-    report["at"] = at
-    report["decided_at"] = order["decided_at"]
-    report["ticket"] = order["ticket"]
-    report["closed"] = 1 if order["status"] == NONE else 0

@@ -1,4 +1,5 @@
-"""How one working order meets one bar: how much of it fills, at which price, at what cost.
+"""How one working order meets one bar: how much of it fills, at which price, at what cost; and the
+report of it.
 
 Never more than max_participation of the bar's volume on one side where volume binds, never a better
 price than the bar offered, every price on the tick, and chance only by key. Market orders meet the
@@ -27,7 +28,9 @@ from harmony_pipeline.portfolio.kernel_types import (
     MAX_PARTICIPATION,
     NO_REASON,
     NO_VOLUME,
+    NONE,
     Record,
+    Records,
 )
 
 
@@ -125,6 +128,26 @@ def why_unfilled(rules: Record, bar: Record, taken: float) -> int:
 
 
 @kernel_without_allocation
+def fill_order(
+    rules: Record,
+    order: Record,
+    bar: Record,
+    quantity: float,
+    reference: float,
+    maker: bool,
+    reports: Records,
+    n: int,
+) -> int:
+    """`write_fill` of an order at work, which is done once nothing remains; returns the new n."""
+    report = reports[n]
+    write_fill(rules, order, bar, quantity, reference, maker, report)
+    if order["remaining"] <= 0.0:
+        order["status"] = NONE
+    _address(report, order, bar["at"])
+    return n + 1
+
+
+@kernel_without_allocation
 def write_fill(
     rules: Record,
     order: Record,
@@ -156,3 +179,29 @@ def write_fill(
     report["factor"] = bar["factor"]
     report["number"] = order["fills"]
     report["reason"] = NO_REASON
+
+
+@kernel_without_allocation
+def close_order(order: Record, kind: int, at: int, reports: Records, n: int, reason: int) -> int:
+    """Stop working an order and say so; nothing filled in this report. `reason` is kept when
+    nothing of it ever filled.
+    """
+    order["status"] = NONE
+    report = reports[n]
+    report["kind"] = kind
+    report["quantity"] = 0.0
+    report["number"] = order["fills"]
+    report["reason"] = reason if order["fills"] == 0 else NO_REASON
+    _address(report, order, at)
+    return n + 1
+
+
+@kernel_without_allocation
+def _address(report: Record, order: Record, at: int) -> None:
+    report["symbol"] = order["symbol"]
+    report["role"] = order["role"]
+    report["side"] = order["side"]
+    report["at"] = at
+    report["decided_at"] = order["decided_at"]
+    report["ticket"] = order["ticket"]
+    report["closed"] = 1 if order["status"] == NONE else 0

@@ -34,9 +34,9 @@ from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.market import listings, lives
-from harmony_pipeline.portfolio.decisions import apply_dividend, apply_split, dividend_share
+from harmony_pipeline.portfolio.decisions import close_position
 from harmony_pipeline.portfolio.exit_rules import level_now
-from harmony_pipeline.portfolio.intents import cancel_order, close_position, place_legs
+from harmony_pipeline.portfolio.intents import cancel_order, place_legs
 from harmony_pipeline.portfolio.kernel_types import (
     ACTION,
     BY_DELISTING,
@@ -60,8 +60,11 @@ from harmony_pipeline.portfolio.kernel_types import (
     records,
 )
 from harmony_pipeline.portfolio.position_accounting import (
+    apply_dividend,
+    apply_split,
     average_exit,
     close_trade,
+    dividend_share,
     forget_trade,
     remember_trade,
     restate,

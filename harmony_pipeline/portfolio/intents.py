@@ -1,87 +1,22 @@
-"""What the portfolio asks of the exchange: entries, exits, legs of a bracket, cancellations.
-
-Each is an ORDER record whose status is the wish (portfolio/kernel_types.py).
+"""What the portfolio asks of the exchange: an ORDER record whose status is the wish
+(portfolio/kernel_types.py). Here are the legs of a bracket and cancellations; entries and exits are
+written where they are decided (portfolio/decisions.py).
 """
 
 import math
 
-from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
+from harmony_pipeline.kernel import kernel_without_allocation
 from harmony_pipeline.portfolio.kernel_types import (
-    BY_SIGNAL,
     BY_STOP,
     BY_TAKE,
     CANCELED,
-    ENTRY,
-    EXIT,
     NO_MODEL,
-    NO_REASON,
     ORDER_OPEN,
-    REFUSED,
     STOP,
     TAKE,
     Record,
     Records,
 )
-from harmony_pipeline.portfolio.position_accounting import restate
-from harmony_pipeline.risk.limits import Verdict
-
-
-@kernel_without_allocation
-def close_position(
-    position: Record,
-    account: Record,
-    symbol: int,
-    reason: int,
-    signal_at: int,
-    end: int,
-    intents: Records,
-    n: int,
-) -> int:
-    """Intents that close a position at the next open: cancel the legs, then a market exit of all of
-    it.
-    """
-    if position["legs_working"] == 1:
-        n = cancel_order(symbol, STOP, NO_REASON, end, intents, n)
-        n = cancel_order(symbol, TAKE, NO_REASON, end, intents, n)
-    position["exit_reason"] = reason
-    position["exit_working"] = 1
-    position["exit_at"] = end
-    intent = intents[n]
-    _blank(intent, symbol, EXIT, -position["side"], ORDER_OPEN, end)
-    intent["quantity"] = math.fabs(position["quantity"])
-    intent["remaining"] = intent["quantity"]
-    intent["volatility"] = position["volatility"]
-    intent["signal_at"] = signal_at
-    intent["entry_at"] = position["entry_at"]
-    intent["entry_symbol"] = position["entry_symbol"]
-    intent["model"] = position["model"]
-    intent["reason"] = reason
-    restate(position, account)
-    return n + 1
-
-
-@inlined_kernel
-def write_entry(
-    intent: Record, rules: Record, bar: Record, verdict: Verdict, after_exit: int
-) -> None:
-    """The intent to enter on the side of the bar's signal, as the risk engine answered: refused, or
-    to be sent.
-    """
-    enters = verdict.quantity > 0.0
-    status = ORDER_OPEN if enters else REFUSED
-    _blank(intent, bar["symbol"], ENTRY, bar["signal"], status, bar["end"])
-    intent["quantity"] = intent["remaining"] = verdict.quantity
-    intent["volatility"] = bar["volatility"]
-    intent["signal_at"] = bar["at"]
-    intent["entry_at"] = bar["end"]
-    intent["after_exit"] = after_exit
-    intent["at_close"] = rules["entry_at_close"]
-    intent["model"] = bar["model"]
-    intent["reason"] = BY_SIGNAL if enters else verdict.reason
-    intent["verdict"] = verdict.answer
-    intent["limit"] = verdict.reason
-    intent["release_at"] = verdict.release_at
-    intent["wanted"] = verdict.wanted
 
 
 @kernel_without_allocation
@@ -104,7 +39,7 @@ def _leg(
     n: int,
 ) -> int:
     intent = intents[n]
-    _blank(intent, symbol, role, -position["side"], ORDER_OPEN, decided_at)
+    blank_order(intent, symbol, role, -position["side"], ORDER_OPEN, decided_at)
     intent["entry_symbol"] = position["entry_symbol"]
     intent["quantity"] = math.fabs(position["quantity"])
     intent["remaining"] = intent["quantity"]
@@ -124,13 +59,16 @@ def cancel_order(symbol: int, role: int, reason: int, end: int, intents: Records
     """An intent to cancel the working order of a role; its `reason`, where it has one, becomes the
     order's.
     """
-    _blank(intents[n], symbol, role, 0, CANCELED, end)
+    blank_order(intents[n], symbol, role, 0, CANCELED, end)
     intents[n]["reason"] = reason
     return n + 1
 
 
 @kernel_without_allocation
-def _blank(intent: Record, symbol: int, role: int, side: int, status: int, decided_at: int) -> None:
+def blank_order(
+    intent: Record, symbol: int, role: int, side: int, status: int, decided_at: int
+) -> None:
+    """An intent of this role and status, and nothing else in it."""
     intent["symbol"] = intent["entry_symbol"] = symbol
     intent["role"] = role
     intent["side"] = side

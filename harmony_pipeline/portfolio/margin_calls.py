@@ -5,7 +5,8 @@ securities, before any bar is met. The equity is that of the last marks.
 """
 
 from harmony_pipeline.kernel import kernel_without_allocation
-from harmony_pipeline.portfolio.intents import cancel_order, close_position
+from harmony_pipeline.portfolio.decisions import close_position
+from harmony_pipeline.portfolio.intents import cancel_order
 from harmony_pipeline.portfolio.kernel_types import (
     ENTRY,
     MARGIN,

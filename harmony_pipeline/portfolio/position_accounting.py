@@ -1,15 +1,136 @@
-"""The books of one position: what a fill, a split or a mark does to shares, cash and the open round
-trip.
+"""The books of one position: what the report of an order, a split or a dividend does to shares,
+cash and the open round trip.
 
-Cash moves by exactly the money units that are added to the round trip's `cash_flow`, so the profits
-of trades add up to the change of equity; and the account's exposure sums are always those of its
-positions, kept by exact differences.
+Money and shares are conserved: `equity == cash + sum of values`, and every change is a fill, a
+dividend, cash in lieu or what a delisting paid. Cash moves by exactly the money units that are
+added to the round trip's `cash_flow`, so the profits of trades add up to the change of equity; and
+the account's exposure sums are always those of its positions, kept by exact differences.
 """
+
+import math
 
 from harmony_pipeline.execution.costs import notional
 from harmony_pipeline.kernel import inlined_kernel, kernel_without_allocation
-from harmony_pipeline.market.price_grid import snap_to_lot
-from harmony_pipeline.portfolio.kernel_types import NO_MODEL, Record, Records
+from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot, whole_unit
+from harmony_pipeline.portfolio.exit_rules import barrier_levels
+from harmony_pipeline.portfolio.intents import place_legs
+from harmony_pipeline.portfolio.kernel_types import (
+    BY_CASH_IN_LIEU,
+    BY_STOP,
+    BY_TAKE,
+    BY_UNPROTECTED,
+    ENTRY,
+    EXIT,
+    EXPIRE,
+    FILL,
+    NO_MODEL,
+    NO_REASON,
+    REJECT,
+    STOP,
+    TAKE,
+    UNRESTRICTED,
+    Record,
+    Records,
+)
+from harmony_pipeline.risk.account_rules import note_fill
+
+INTENTS_A_REPORT = 2  # the legs of a bracket
+
+
+@kernel_without_allocation
+def apply_report(
+    positions: Records,
+    account: Record,
+    rules: Record,
+    report: Record,
+    intents: Records,
+    n: int,
+    trades: Records,
+    n_trades: int,
+) -> tuple[int, int]:
+    """Take in what the exchange or the broker says about one order. Returns (intents, trades)
+    written so far: bracket legs, a closed round trip.
+    """
+    position = positions[report["symbol"]]
+    role = report["role"]
+    if report["kind"] == FILL:
+        if rules["account_kind"] != UNRESTRICTED:
+            note_fill(position, account, rules, report)
+        if role == ENTRY:
+            enter(position, account, rules, report)
+        else:
+            if role != EXIT and position["exit_reason"] == NO_REASON:
+                position["exit_reason"] = BY_STOP if role == STOP else BY_TAKE
+            leave(position, account, rules, report)
+    elif role in (STOP, TAKE):
+        _leg_ended(position, report)
+    if report["closed"] == 1:
+        if role == ENTRY:
+            position["entry_working"] = 0
+            position["pending_side"] = position["pending_value"] = 0
+            position["pending_model"] = NO_MODEL
+            n = _bracket(position, rules, report, intents, n)
+        elif role == EXIT:
+            position["exit_working"] = 0
+        else:
+            position["legs_working"] = 0
+    if position["side"] != 0 and position["quantity"] == 0.0:
+        n_trades = close_trade(position, account, report["symbol"], report["at"], trades, n_trades)
+        remember_trade(position, rules, trades[n_trades - 1])
+    restate(position, account)
+    return n, n_trades
+
+
+@kernel_without_allocation
+def _leg_ended(position: Record, report: Record) -> None:
+    """A leg stopped working without a fill: touched but out of volume, refused by the broker, or
+    canceled (by its twin or by us: nothing to do).
+    """
+    if report["kind"] == REJECT:
+        position["exit_reason"] = BY_UNPROTECTED  # a position whose bracket was refused is closed
+    elif report["kind"] == EXPIRE and position["exit_reason"] == NO_REASON:
+        position["exit_reason"] = BY_STOP if report["role"] == STOP else BY_TAKE
+
+
+@kernel_without_allocation
+def _bracket(position: Record, rules: Record, report: Record, intents: Records, n: int) -> int:
+    """The two legs of an entry that is done, for as much as was filled; where only closes touch,
+    their levels alone.
+    """
+    if (
+        rules["barriers"] == 0
+        or position["quantity"] == 0.0
+        or position["legs_working"] == 1
+        or position["entry_at"] != report["decided_at"]
+    ):
+        return n
+    side = position["side"]
+    upper, lower = barrier_levels(
+        rules, side, position["entry_reference"], position["volatility"], rules["horizon"],
+        rules["profit_take"], rules["stop_loss"],
+        rules["minimum_barrier_bps"],
+    )  # fmt: skip
+    position["take_level"] = upper if side > 0 else lower
+    position["stop_level"] = lower if side > 0 else upper
+    if rules["close_touch"] == 1:
+        return n
+    first, n = n, place_legs(position, report["symbol"], position["entry_at"], intents, n)
+    intents[first]["at_close"] = intents[first + 1]["at_close"] = rules["entry_at_close"]
+    return n
+
+
+@kernel_without_allocation
+def take_report(
+    positions: Records,
+    accounts: Records,
+    rules: Records,
+    reports: Records,
+    intents: Records,
+    trades: Records,
+) -> tuple[int, int]:
+    """`apply_report` of one report; the numbers of intents and of closed round trips."""
+    symbol = reports[0]["symbol"]
+    return apply_report(positions, accounts[0], rules[symbol], reports[0], intents, 0, trades, 0)
 
 
 @kernel_without_allocation
@@ -102,6 +223,68 @@ def close_trade(
     forget_trade(position)
     restate(position, account)
     return n_trades + 1
+
+
+@kernel_without_allocation
+def apply_dividend(position: Record, account: Record, rules: Record, value: float) -> None:
+    """Cash of `value` a share held before the ex-date's open; a short position pays it."""
+    if position["quantity"] == 0.0:
+        return
+    amount = notional(value * rules["multiplier"], position["quantity"])
+    account["cash"] += amount
+    position["cash_flow"] += amount
+    # carried over a change of symbol: no bar has told the factor that would do this
+    if position["entry_factor"] == 0.0:
+        position["stop_level"] *= 1.0 - dividend_share(position, value)
+        position["take_level"] *= 1.0 - dividend_share(position, value)
+
+
+@kernel_without_allocation
+def dividend_share(position: Record, value: float) -> float:
+    """A dividend as a part of the last price; 0 where it is no less than that, as the adjustment
+    factor has it.
+    """
+    return value / position["last_price"] if value < position["last_price"] else 0.0
+
+
+@kernel_without_allocation
+def apply_split(
+    position: Record,
+    account: Record,
+    rules: Record,
+    ratio: float,
+    price: float,
+    symbol: int,
+    at: int,
+    trades: Records,
+    n_trades: int,
+) -> int:
+    """`ratio` new shares for each old one; less than a share is paid in cash at `price`, the open
+    in new shares.
+
+    Returns the new number of trades: a position may vanish by this.
+    """
+    if position["quantity"] == 0.0:
+        return n_trades
+    exact = math.fabs(position["quantity"]) * ratio
+    whole = floor_to_lot(exact, whole_unit(rules["lot_size"]))
+    fraction = max(0.0, exact - whole)
+    amount = position["side"] * notional(price * rules["multiplier"], fraction)
+    account["cash"] += amount
+    position["cash_flow"] += amount
+    position["quantity"] = position["side"] * whole
+    if position["entry_factor"] == 0.0:
+        position["stop_level"] /= ratio
+        position["take_level"] /= ratio
+    revalue(position, account, rules, price)
+    if whole > 0.0:
+        restate(position, account)
+        return n_trades
+    position["exit_reason"] = BY_CASH_IN_LIEU
+    average_exit(position, price, fraction)
+    n_trades = close_trade(position, account, symbol, at, trades, n_trades)
+    remember_trade(position, rules, trades[n_trades - 1])
+    return n_trades
 
 
 @inlined_kernel

@@ -33,12 +33,8 @@ from harmony_pipeline.portfolio.corporate_actions import (
     presumed_ending,
     settle_ending,
 )
-from harmony_pipeline.portfolio.decisions import (
-    INTENTS_A_DECISION,
-    INTENTS_A_REPORT,
-    dividend_share,
-)
-from harmony_pipeline.portfolio.intents import close_position, place_legs
+from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, close_position, decide_moment
+from harmony_pipeline.portfolio.intents import place_legs
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED,
     BAR,
@@ -63,15 +59,13 @@ from harmony_pipeline.portfolio.kernel_types import (
     records,
 )
 from harmony_pipeline.portfolio.margin_calls import margin_call
-from harmony_pipeline.portfolio.moments import (
-    begin_moment,
-    decide_moment,
-    judge_equity,
-    mark_bars,
-    mark_entry_at,
+from harmony_pipeline.portfolio.moments import begin_moment, judge_equity, mark_bars, mark_entry_at
+from harmony_pipeline.portfolio.portfolio_state import PortfolioState
+from harmony_pipeline.portfolio.position_accounting import (
+    INTENTS_A_REPORT,
+    dividend_share,
     take_report,
 )
-from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.risk.sizing import drawdown_peak
 from harmony_pipeline.session.fact_reports import put_report
 from harmony_pipeline.session.order_requests import OrderRequest, order_terms

@@ -22,7 +22,7 @@ from harmony_pipeline.execution.exchange import (
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.sectors import Sectors
-from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, apply_report, decide, mark
+from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, decide
 from harmony_pipeline.portfolio.kernel_types import (
     BAR,
     CANCELED,
@@ -39,8 +39,10 @@ from harmony_pipeline.portfolio.kernel_types import (
     VERDICT_NAMES,
     records,
 )
+from harmony_pipeline.portfolio.moments import mark
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.portfolio.portfolio_state import PortfolioState
+from harmony_pipeline.portfolio.position_accounting import apply_report
 from harmony_pipeline.portfolio.settings import BacktestSettings
 from harmony_pipeline.risk.breakers import check_breakers, open_session
 from harmony_pipeline.risk.settings import SIZINGS, RiskSettings
