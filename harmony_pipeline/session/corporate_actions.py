@@ -1,7 +1,7 @@
 """Splits, dividends, and the ends and changes of symbols in a running session.
 
-The rules are those of portfolio/corporate_actions.py. Here each is applied at its place among the
-moment's bars, told to an exchange in this process, and written down.
+What they do to the books is in session/portfolio_actions.py. Here each is applied at its place
+among the moment's bars, told to an exchange in this process, and written down.
 
 A broker outside has changed its books before the open, and its first fills may come before the
 first bar. So there the splits and dividends of what is held are applied when the session begins:
@@ -27,10 +27,12 @@ from harmony_pipeline.portfolio.kernel_types import (
     Record,
     records,
 )
+from harmony_pipeline.portfolio.position_accounting import dividend_share
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_gateway import OrderGateway
 from harmony_pipeline.session.order_requests import OrderRequest
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.portfolio_actions import PortfolioActions
 from harmony_pipeline.session.receivables import Receivables
 from harmony_pipeline.session.stream import Batch
 
@@ -56,8 +58,14 @@ class CorporateActions:
 
     def __init__(self, session: Trading) -> None:
         self._session = session
+        self._books = PortfolioActions(session.plan, session.portfolio)
         broker = session.broker
         self._exchange: BarDriven | None = broker if isinstance(broker, BarDriven) else None
+
+    @property
+    def may_come(self) -> bool:
+        """Whether a split or dividend may come due in this session."""
+        return self._books.may_come
 
     def apply_over_night(self, now: datetime) -> list[Named]:
         """As a session begins at a broker outside: apply what came due since the last one to what
@@ -71,19 +79,19 @@ class CorporateActions:
             self._booked(applied, now, now)
             for row, (_, symbol) in enumerate(portfolio.owners)
             if symbol not in portfolio.in_transit
-            for applied in portfolio.apply_over_night(row, micros(now))
+            for applied in self._books.apply_over_night(row, micros(now))
         ]
 
     def settle_endings(self, batch: Batch, date: int) -> None:
         """Settle what is held in securities that ended since the last session."""
-        portfolio, gateway = self._session.portfolio, self._session.gateway
-        for ending in portfolio.endings(date):
+        portfolio, gateway, books = self._session.portfolio, self._session.gateway, self._books
+        for ending in books.endings(date):
             symbol, at = int(ending["symbol"]), self.ended_at(batch)
-            exit_worked, legs_worked = portfolio.working(symbol)
-            if self._exchange is None and portfolio.has_levels(symbol):
+            exit_worked, legs_worked = books.working(symbol)
+            if self._exchange is None and books.has_levels(symbol):
                 # a broker outside takes the bracket of the old symbol off by itself
                 legs_worked = 1
-            gateway.send(portfolio.cancel_working(ending, at))
+            gateway.send(books.cancel_working(ending, at))
             self.apply(symbol, int(ending["until"]), batch, None)
             if portfolio.held(symbol) == 0.0:
                 continue
@@ -91,14 +99,15 @@ class CorporateActions:
             if self._exchange is None and ending["kind"] == CHANGE:
                 gateway.send(self._hold_under_successor(ending, at, worked, batch))
                 continue
-            applied, requests = portfolio.settle_ending(ending, at, worked)
+            applied, requests = books.settle(ending, at, worked)
             if self._exchange is not None and ending["kind"] == CHANGE:
                 self._exchange.rename(symbol, int(ending["successor"]))
             elif self._exchange is not None:
                 self._exchange.pay_out(symbol, float(applied["value"]))
             self._record(applied, batch.end, batch)
             gateway.send(requests)
-        portfolio.sum_equity()
+        # what ended without a bar is valued here
+        portfolio.account["equity"] = portfolio.account["cash"] + portfolio.account["net_value"]
 
     def _hold_under_successor(
         self, ending: Record, at: int, worked: tuple[int, int], batch: Batch
@@ -106,27 +115,27 @@ class CorporateActions:
         """A change of symbol at a broker outside: what it has split on that day is split before the
         orders are placed again, since it takes them in the shares of the day.
         """
-        portfolio, successor = self._session.portfolio, int(ending["successor"])
-        applied, _ = portfolio.settle_ending(ending, at, (0, 0))
+        books, successor = self._books, int(ending["successor"])
+        applied, _ = books.settle(ending, at, (0, 0))
         self._record(applied, batch.end, batch)
-        for each in portfolio.apply_over_night(successor, at):
+        for each in books.apply_over_night(successor, at):
             self._record(each, batch.end, batch)
-        return portfolio.place_again(successor, at, worked)
+        return books.place_again(successor, at, worked)
 
     def apply(self, symbol: int, until: int, batch: Batch, row: Record | None) -> None:
         """Apply the symbol's splits and dividends up to a date, before the bar `row`; None: it has
         had no bar since, and none of its orders works.
         """
-        portfolio = self._session.portfolio
-        for action in portfolio.due_actions(symbol, until):
+        portfolio, books = self._session.portfolio, self._books
+        for action in books.due(symbol, until):
             if row is None and portfolio.held(symbol) == 0.0:
                 continue
             if self._exchange is not None:
                 self._tell_exchange(action, batch, row)
             if row is None:
-                applied = portfolio.apply_unseen_action(action, self.ended_at(batch))
+                applied = books.apply_unseen(action, self.ended_at(batch))
             else:
-                applied = portfolio.apply_action(action, row["open"], row["at"])
+                applied = books.apply(action, row)
             if applied["before"] != 0.0:
                 self._record(applied, batch.end if row is None else moment(row["end"]), batch)
 
@@ -142,7 +151,8 @@ class CorporateActions:
             )
             self._session.gateway.receive_reports()
         else:
-            share = self._session.portfolio.dividend_share(action)
+            position = self._session.portfolio.positions[symbol]
+            share = float(dividend_share(position, action["value"]))
             self._exchange.dividend(symbol, value, share)
 
     def _split_bar(self, symbol: int, ratio: float, batch: Batch) -> Record:
@@ -197,14 +207,15 @@ class CorporateActions:
         """What a broker outside holds by now: shares as the first bars will make them, under their
         new symbols and split, and the orders of symbols that have not ended.
         """
-        plan = self._session.plan
-        after = LivePortfolio(plan, self._session.portfolio.portfolio)
-        for ending in after.endings_of_lives():
-            for action in after.due_actions(int(ending["symbol"]), int(ending["until"])):
-                after.apply_unseen_action(action, micros(now))
-            after.settle_ending(ending, micros(now), (0, 0))
+        plan, at = self._session.plan, micros(now)
+        after = LivePortfolio(plan, self._session.portfolio.portfolio)  # a copy
+        books = PortfolioActions(plan, after)
+        for ending in books.endings_of_lives():
+            for action in books.due(int(ending["symbol"]), int(ending["until"])):
+                books.apply_unseen(action, at)
+            books.settle(ending, at, (0, 0))
         for row in range(len(after.owners)):
-            for _ in after.apply_over_night(row, micros(now)):
+            for _ in books.apply_over_night(row, at):
                 pass
         ended = {*symbols_of(plan.due_lives)}
         open_orders = [order for order in carried.values() if order.terms.symbol not in ended]

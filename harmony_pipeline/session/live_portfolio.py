@@ -6,7 +6,7 @@ each strategy in each symbol (portfolio/sleeves.py). A `slot` is the name of a r
 or `rsi_momentum/AAPL`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from operator import itemgetter
@@ -18,30 +18,17 @@ import numpy as np
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros
-from harmony_pipeline.execution.lifecycle import Order
-from harmony_pipeline.market.lives import actions_by_new_symbol, symbols_of
+from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.market.lives import symbols_of
 from harmony_pipeline.market.price_grid import whole_unit
-from harmony_pipeline.portfolio.corporate_actions import (
-    apply_action,
-    apply_unseen_action,
-    cancel_working,
-    endings_of,
-    first_actions,
-    next_due,
-    packed_actions,
-    packed_lives,
-    presumed_ending,
-    settle_ending,
-)
 from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, close_position, decide_moment
-from harmony_pipeline.portfolio.intents import place_legs
 from harmony_pipeline.portfolio.kernel_types import (
-    APPLIED,
     BAR,
     BY_FLATTEN,
     BY_UNPROTECTED,
+    CANCEL,
     CANCELED,
-    ENDING,
+    EXPIRE,
     FILL,
     NO_MODEL,
     NO_REASON,
@@ -50,6 +37,7 @@ from harmony_pipeline.portfolio.kernel_types import (
     ORDER_OPEN,
     REASON_NAMES,
     REFUSED,
+    REJECT,
     REPORT,
     ROLE_NAMES,
     STOP,
@@ -63,11 +51,10 @@ from harmony_pipeline.portfolio.moments import begin_moment, judge_equity, mark_
 from harmony_pipeline.portfolio.portfolio_state import PortfolioState
 from harmony_pipeline.portfolio.position_accounting import (
     INTENTS_A_REPORT,
-    dividend_share,
     take_report,
 )
 from harmony_pipeline.risk.sizing import drawdown_peak
-from harmony_pipeline.session.fact_reports import put_report
+from harmony_pipeline.session.ledger_rows import money
 from harmony_pipeline.session.order_requests import OrderRequest, order_terms
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.portfolio_rows import (
@@ -81,10 +68,19 @@ from harmony_pipeline.session.single_stops import as_stop_limit, reason_to_leave
 from harmony_pipeline.session.stream import SessionBar
 
 _EPOCH_DAY = 719_163  # date(1970, 1, 1).toordinal()
+_KINDS = {
+    ev.OrderCanceled: CANCEL,
+    ev.OrderReplaced: CANCEL,
+    ev.OrderExpired: EXPIRE,
+    ev.OrderRejected: REJECT,
+    ev.OrderRefused: REJECT,
+}
 
 
 class LivePortfolio:
-    """Positions and account, changed only by what happens in the methods below. One owner."""
+    """Positions and account, changed only by what happens in the methods below, and by corporate
+    actions (`session/portfolio_actions.py`). One owner.
+    """
 
     def __init__(self, plan: SessionPlan, portfolio: PortfolioState) -> None:
         self._plan, self.day = plan, SessionDay(plan)
@@ -95,22 +91,12 @@ class LivePortfolio:
         self.owners = [(name, symbol) for name in plan.by_strategy for symbol in plan.symbols]
         self._first = {symbol: row for row, symbol in enumerate(plan.symbols)}
         self._step = len(plan.symbols)
-        self._rules = plan.rules.records(portfolio.symbols, plan.date)
+        self.rules = plan.rules.records(portfolio.symbols, plan.date)
         self._factor = np.array([plan.factors.get(symbol, 1.0) for _, symbol in self.owners])
-        self._intents = records(INTENTS_A_DECISION * len(self.slots) + INTENTS_A_REPORT, ORDER)
-        self._trades = records(2, TRADE)
+        # room for what the kernels of one call write
+        self.intents = records(INTENTS_A_DECISION * len(self.slots) + INTENTS_A_REPORT, ORDER)
+        self.closed = records(2, TRADE)
         self._report = records(1, REPORT)
-        self._applied = records(1, APPLIED)
-        self._endings = records(2, ENDING)
-        actions, lives = actions_by_new_symbol(plan.actions, plan.lives), plan.due_lives
-        if plan.members:
-            actions = plan.sleeves.frame(actions)
-            lives = plan.sleeves.frame(lives, ("symbol", "successor"))
-            # of one day, in the order in which they happen to a symbol
-            lives = lives.sort("date", maintain_order=True)
-        self._actions = packed_actions(actions, portfolio.symbols)
-        self._next_action = first_actions(self._actions, len(self.slots))
-        self._lives = packed_lives(lives, portfolio.symbols)
         self._of_lives = frozenset(symbols_of(plan.due_lives))
         self.trades: list[dict[str, Any]] = []
         self.financed = 0  # money units that `open_session` put into the cash, last time
@@ -176,7 +162,7 @@ class LivePortfolio:
         cost or brought is in the books then, and in `financed`.
         """
         begins = date > int(self.account["date"])
-        self.financed = int(begin_moment(self.positions, self.portfolio.account, self._rules, date))
+        self.financed = int(begin_moment(self.positions, self.portfolio.account, self.rules, date))
         return begins
 
     def see_factors(self, bars: Sequence[SessionBar]) -> None:
@@ -195,104 +181,18 @@ class LivePortfolio:
         """The inverse of `factors`."""
         self._factor[:] = [saved[symbol] for _, symbol in self.owners]
 
-    # --- corporate actions ------------------------------------------------------------------------
-
-    @property
-    def has_actions(self) -> bool:
-        """Whether a split or dividend may come due in this session."""
-        return len(self._actions) > 0
-
-    def due_actions(self, symbol: int, until: int) -> Iterator[Record]:
-        """ACTION records that have come due for the symbol by the date `until`, each applied before
-        the next is asked for.
-        """
-        while (
-            k := next_due(self._actions, self._next_action, self.positions[symbol], symbol, until)
-        ) >= 0:
-            yield self._actions[k]
-
-    def apply_action(self, action: Record, price: float, at: int) -> Record:
-        """Apply an action before the day's first trade, at `price`; returns what it did
-        (APPLIED).
-        """
-        return self._apply(apply_action, action, price, at)
-
-    def apply_unseen_action(self, action: Record, at: int) -> Record:
-        """Apply an action of a symbol that has had no bar since; returns what it did (APPLIED)."""
-        return self._apply(apply_unseen_action, action, at)
-
-    def apply_over_night(self, row: int, at: int) -> Iterator[Record]:
-        """Apply all that is due by the session's day to what is held, before its first bar; yields
-        what each action did (APPLIED). The row is in the shares of the day from then on.
-        """
-        if self.held(row) == 0.0:
-            return
-        day = self._plan.date
-        for action in self.due_actions(row, day.toordinal() - _EPOCH_DAY):
-            applied = self.apply_unseen_action(action, at)
-            if applied["before"] != 0.0:
-                yield applied
-        self._put_actions_behind(self.positions[row], day)
-
-    @staticmethod
-    def _put_actions_behind(position: Record, day: date) -> None:
+    def put_actions_behind(self, row: int, day: date) -> None:
         """Say that a position is in the shares of `day`, whose bars may be to come: its splits up
         to then are behind it, its dividends are another's. No bar of that day is known by this.
         """
+        position = self.positions[row]
         number = day.toordinal() - _EPOCH_DAY
         if position["last_date"] < number:
             position["last_date"], position["seen_factor"] = number, 0.0
 
-    def _apply(self, kernel: Callable[..., int], action: Record, *more: float) -> Record:
-        symbol = action["symbol"]
-        position, rules, applied = self.positions[symbol], self._rules[symbol], self._applied[0]
-        self._keep_trades(
-            kernel(position, self.account, rules, action, *more, applied, self._trades, 0)
-        )
-        return applied
-
-    def dividend_share(self, action: Record) -> float:
-        """A dividend as a part of the last price."""
-        return float(dividend_share(self.positions[action["symbol"]], action["value"]))
-
     def last_price(self, symbol: int) -> float:
         """Close of the symbol's last bar."""
         return float(self.positions[symbol]["last_price"])
-
-    def endings_of_lives(self) -> Iterator[Record]:
-        """ENDING records of securities that ended since the last session, each settled before the
-        next is asked for.
-        """
-        for life in self._lives:
-            yield from self._endings[: endings_of(self.positions, life, self._endings)].copy()
-
-    def endings(self, date: int) -> Iterator[Record]:
-        """Those, and then what has had no bar for too many sessions."""
-        yield from self.endings_of_lives()
-        for symbol, position in enumerate(self.positions):
-            if presumed_ending(position, self._rules[symbol], symbol, date, self._endings[0]):
-                yield self._endings[0].copy()
-
-    def cancel_working(self, ending: Record, at: int) -> list[OrderRequest]:
-        """Cancel whatever works for the ending's symbol."""
-        symbol = ending["symbol"]
-        return self._requests(
-            cancel_working(self.positions[symbol], symbol, ending["canceled"], at, self._intents, 0)
-        )
-
-    def working(self, symbol: int) -> tuple[int, int]:
-        """Whether an exit and whether a bracket works for the symbol."""
-        return int(self.positions[symbol]["exit_working"]), int(
-            self.positions[symbol]["legs_working"]
-        )
-
-    def has_levels(self, symbol: int) -> bool:
-        """Whether a bracket should protect what is held, whether or not one works."""
-        if self._rules[symbol]["close_touch"] == 1:
-            return False
-        position = self.positions[symbol]
-        leaves = position["exit_reason"] != 0 or position["exit_working"] == 1
-        return bool(not leaves and (position["stop_level"] != 0.0 or position["take_level"] != 0.0))
 
     def held(self, symbol: int) -> float:
         """Signed shares."""
@@ -302,63 +202,19 @@ class LivePortfolio:
         """Signed shares of a slot by its name."""
         return self.held(self.index[slot])
 
-    def settle_ending(
-        self, ending: Record, at: int, worked: tuple[int, int]
-    ) -> tuple[Record, list[OrderRequest]]:
-        """Pay out what is held, or hold it under the new symbol: what was done (APPLIED), and what
-        to send.
-        """
-        applied = self._applied[0]
-        count, closed = settle_ending(
-            self.positions,
-            self.account,
-            self._rules,
-            ending,
-            at,
-            *worked,
-            applied,
-            self._intents,
-            0,
-            self._trades,
-            0,
-        )
-        self._keep_trades(closed)
-        return applied, self._requests(count)
-
-    def place_again(self, row: int, at: int, worked: tuple[int, int]) -> list[OrderRequest]:
-        """The orders that worked for what the row holds now: an exit, and a bracket at its levels.
-        `worked`: as of `settle_ending`.
-        """
-        position, count = self.positions[row], 0
-        if position["quantity"] == 0.0:
-            return []
-        exit_worked, legs_worked = worked
-        if legs_worked:
-            count = place_legs(position, row, at, self._intents, count)
-        if exit_worked:
-            reason, signal_at = position["exit_reason"], position["entry_signal_at"]
-            count = close_position(
-                position, self.account, row, reason, signal_at, at, self._intents, count
-            )
-        return self._requests(count)
-
-    def sum_equity(self) -> None:
-        """Cash and values, after positions ended without a bar."""
-        self.account["equity"] = self.account["cash"] + self.account["net_value"]
-
     def margin_call(self, at: int) -> list[OrderRequest]:
         """Close what the margin of the last close does not carry; call it once a session."""
-        return self._requests(
-            margin_call(self.positions, self.account, self._rules, at, self._intents, 0)
+        return self.requests(
+            margin_call(self.positions, self.account, self.rules, at, self.intents, 0)
         )
 
     def mark(self, bars: Records, start: int, stop: int) -> None:
         """Value the symbols of `bars[start:stop]` at their close, in that order."""
-        mark_bars(self.positions, self.portfolio.account, self._rules, bars, start, stop)
+        mark_bars(self.positions, self.portfolio.account, self.rules, bars, start, stop)
 
     def mark_entry(self, bars: Records, place: int) -> None:
         """Value what was entered at the close of `bars[place]`, after its `mark`."""
-        mark_entry_at(self.positions, self.portfolio.account, self._rules, bars, place)
+        mark_entry_at(self.positions, self.portfolio.account, self.rules, bars, place)
 
     def watch_levels(self, bars: Records) -> None:
         """Where the broker takes no brackets: have positions closed that these bars took to their
@@ -369,7 +225,7 @@ class LivePortfolio:
             return
         for bar in bars:
             row = bar["symbol"]
-            reason = reason_to_leave(self.positions[row], bar, self._rules[row], bps)
+            reason = reason_to_leave(self.positions[row], bar, self.rules[row], bps)
             if reason != NO_REASON:
                 self.positions[row]["exit_reason"] = reason
 
@@ -377,7 +233,7 @@ class LivePortfolio:
         """Judge the marked equity; (name, measure) of each breaker that tripped now."""
         account, latches = self.account, ("entries_stopped", "week_stopped", "halted")
         before = {name: int(account[name]) for name in latches}
-        judge_equity(self.portfolio.account, self._rules)
+        judge_equity(self.portfolio.account, self.rules)
         bases = {
             "entries_stopped": ("max_daily_loss", account["day_equity"]),
             "week_stopped": ("max_weekly_loss", account["week_equity"]),
@@ -398,8 +254,8 @@ class LivePortfolio:
         """Decide at the end of these bars; requests come in the order in which they must be
         sent.
         """
-        return self._requests(
-            decide_moment(self.positions, self.portfolio.account, self._rules, bars, self._intents)
+        return self.requests(
+            decide_moment(self.positions, self.portfolio.account, self.rules, bars, self.intents)
         )
 
     def flatten(self, at: int, end: int) -> list[OrderRequest]:
@@ -408,9 +264,9 @@ class LivePortfolio:
         for symbol, position in enumerate(self.positions):
             if position["quantity"] != 0.0 and position["exit_working"] == 0:
                 count = close_position(
-                    position, self.account, symbol, BY_FLATTEN, at, end, self._intents, count
+                    position, self.account, symbol, BY_FLATTEN, at, end, self.intents, count
                 )
-        return self._requests(count)
+        return self.requests(count)
 
     @property
     def is_open(self) -> bool:
@@ -441,7 +297,7 @@ class LivePortfolio:
     def leave_without_signals(self, strategy: str) -> None:
         """Close at the next decision what only the strategy's signals would have closed."""
         for (owner, _), position, rules in zip(
-            self.owners, self.positions, self._rules, strict=True
+            self.owners, self.positions, self.rules, strict=True
         ):
             held = position["quantity"] != 0.0 and position["exit_reason"] == 0
             if owner == strategy and held and rules["barriers"] == 0:
@@ -466,9 +322,9 @@ class LivePortfolio:
             report["quantity"], report["factor"] = quantity, self._factor[symbol]
             report["price"] = report["reference"] = fact.price
             _, closed = self._take_report()
-            self._keep_trades(closed)
+            self.keep_trades(closed)
         # the broker counts in the shares of the day
-        self._put_actions_behind(self.positions[symbol], self._plan.date)
+        self.put_actions_behind(symbol, self._plan.date)
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -476,7 +332,7 @@ class LivePortfolio:
         """What an order that was decided before the session is for, after the splits since: whole
         shares, or lots of a divisible unit.
         """
-        unit = whole_unit(self._rules[self.index[terms.slot]]["lot_size"])
+        unit = whole_unit(self.rules[self.index[terms.slot]]["lot_size"])
         return self.day.in_its_shares(terms, unit)
 
     def was_split(self, terms: OrderTerms) -> bool:
@@ -500,7 +356,7 @@ class LivePortfolio:
         the day, at a broker that has one. is_outside: the broker is outside of this process, so
         that a fill may come before the bar in which it happened.
         """
-        if not put_report(self._report, fact, before, after, self.index, self._factor):
+        if not self._put_report(fact, before, after):
             return []
         report = self._report[0]
         position = self.positions[report["symbol"]]
@@ -517,20 +373,48 @@ class LivePortfolio:
             if auction is not None and at_close and position["sessions_held"] == 0:
                 position["held_on"] = day.toordinal() - _EPOCH_DAY
                 position["sessions_held"] = 1
-            self._put_actions_behind(position, day)
-        self._keep_trades(closed)
-        return self._requests(count)
+            self.put_actions_behind(int(report["symbol"]), day)
+        self.keep_trades(closed)
+        return self.requests(count)
+
+    def _put_report(self, fact: AnyOrderFact, before: Order, after: Order) -> bool:
+        """Write the REPORT of a fact; False, and nothing is written, where the fact does not
+        concern the portfolio.
+
+        An order that ended is closed once everything that it executed was seen; an execution that
+        comes after that closes it again, which is harmless.
+        """
+        kind = FILL if isinstance(fact, ev.OrderPartiallyFilled) else _KINDS.get(type(fact))
+        if kind is None or (kind != FILL and not before.is_open):
+            return False
+        terms, report, row = after.terms, self._report[0], self.index[after.terms.slot]
+        self._report[:] = np.zeros(1, REPORT)
+        report["kind"], report["symbol"], report["role"] = kind, row, ROLE_NAMES.index(terms.role)
+        report["side"] = 1 if terms.side == "buy" else -1
+        report["at"], report["decided_at"] = micros(fact.happened_at), micros(terms.decided_at)
+        report["number"] = len(after.executions)
+        is_whole = after.seen_quantity >= after.filled_quantity - 1e-9
+        ended = not after.is_open and after.status is not Status.REPLACED
+        report["closed"] = int(ended and is_whole)
+        if isinstance(fact, ev.OrderPartiallyFilled):
+            known = fact.reference_price
+            report["quantity"], report["price"] = fact.received, fact.price
+            report["factor"] = self._factor[row]
+            report["reference"] = fact.price if known is None else known
+            report["fee"], report["slippage"] = money(fact.fee), fact.slippage
+            report["maker"] = int(fact.liquidity == "maker")
+        return True
 
     def _take_report(self) -> tuple[int, int]:
         return take_report(
-            self.positions, self.portfolio.account, self._rules, self._report, self._intents,
-            self._trades,
+            self.positions, self.portfolio.account, self.rules, self._report, self.intents,
+            self.closed,
         )  # fmt: skip
 
-    def _requests(self, count: int) -> list[OrderRequest]:
+    def requests(self, count: int) -> list[OrderRequest]:
         """The first `count` intents; the legs of a bracket are one request."""
         requests: list[OrderRequest] = []
-        for request in map(self._request, self._intents[:count]):
+        for request in map(self._request, self.intents[:count]):
             last = requests[-1] if requests else None
             if last and last.kind == ORDER_OPEN and (last.role, request.role) == ("stop", "take"):
                 requests[-1] = replace(last, other=request.terms)
@@ -547,7 +431,7 @@ class LivePortfolio:
         terms = order_terms(intent, float(intent["quantity"]), self.portfolio.models, self._plan)
         bps = self._plan.stop_limit_bps
         if bps is not None and role == STOP:
-            terms = as_stop_limit(terms, self._rules[intent["symbol"]], bps)
+            terms = as_stop_limit(terms, self.rules[intent["symbol"]], bps)
         return OrderRequest(
             REFUSED if intent["status"] == REFUSED else ORDER_OPEN, slot, ROLE_NAMES[role], terms
         )
@@ -568,5 +452,6 @@ class LivePortfolio:
         """
         return shares_by_symbol(self.owners, self.positions)
 
-    def _keep_trades(self, count: int) -> None:
-        self.trades += [trade_row(self.owners, trade) for trade in self._trades[:count]]
+    def keep_trades(self, count: int) -> None:
+        """Keep the first `count` round trips in `closed`."""
+        self.trades += [trade_row(self.owners, trade) for trade in self.closed[:count]]

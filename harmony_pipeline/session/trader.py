@@ -118,6 +118,7 @@ class Trader:
         )
         self.portfolio.trades = list(saved.body["trades"])
         self.portfolio.restore_factors(saved.body["factors"])
+        self._actions = CorporateActions(self)
         self.receivables = Receivables.restored(saved.body.get("receivables"))
         self.gateway = self._make_gateway()
         self.manager.restore(saved.body["desk"])
@@ -395,7 +396,7 @@ class Trader:
         have only a mark: those that follow each other are marked at once.
         """
         works = self._exchange.works() if self._exchange is not None else None
-        marked, has_actions = 0, self.portfolio.has_actions
+        marked, has_actions = 0, self._actions.may_come
         for place, symbol in enumerate(bars["symbol"].tolist()):
             if not has_actions and (works is None or not works[symbol]):
                 continue
