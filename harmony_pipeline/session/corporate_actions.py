@@ -15,7 +15,7 @@ from typing import Protocol
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import SessionFact, micros, moment
+from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.market.lives import symbols_of
 from harmony_pipeline.portfolio.kernel_types import (
@@ -48,9 +48,6 @@ class Trading(Protocol):
     portfolio: LivePortfolio
     gateway: OrderGateway
     receivables: Receivables
-
-    def note(self, key: str, fact: SessionFact, at: datetime) -> None:
-        """Write a fact down."""
 
 
 class CorporateActions:
@@ -165,7 +162,7 @@ class CorporateActions:
     def _record(self, applied: Record, known_at: datetime, batch: Batch) -> None:
         """Write down what an action or an ending did to a position."""
         key, fact = self._booked(applied, batch.start, known_at)
-        self._session.note(key, fact, batch.start)
+        self._session.gateway.record(key, fact, batch.start)
 
     def _booked(self, applied: Record, happened_at: datetime, known_at: datetime) -> Named:
         """The fact of what is in our books now; a broker outside pays its cash later."""

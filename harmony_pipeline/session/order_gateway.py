@@ -17,7 +17,13 @@ from datetime import datetime
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker, CountsRequests
-from harmony_pipeline.execution.events import AnyOrderFact, Event, OrderTerms, RiskState
+from harmony_pipeline.execution.events import (
+    AnyOrderFact,
+    Event,
+    OrderTerms,
+    RiskState,
+    SessionFact,
+)
 from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.session.clock import Clock
 from harmony_pipeline.session.event_replay import REPEATED, Journal, subject
@@ -78,7 +84,7 @@ class OrderGateway:
     @property
     def risk_state(self) -> RiskState:
         """What may leave now."""
-        return self.manager.risk_state(self._broker.is_streaming())
+        return self.manager.gate.risk_state(self._broker.is_streaming())
 
     @property
     def journal_left(self) -> int:
@@ -157,9 +163,9 @@ class OrderGateway:
                 self.handle(answer)
         return bool(actions)
 
-    def record(self, key: str, event: Event, happened_at: datetime, known_at: datetime) -> None:
-        """Write an event of the session."""
-        self._write(Entry(key, event, happened_at, known_at))
+    def record(self, key: str, fact: SessionFact, known_at: datetime) -> None:
+        """Write a fact of the session that is about no single order."""
+        self._write(Entry(key, fact, fact.happened_at, known_at))
 
     def asking(self, kind: str, orders: Sequence[OrderTerms] = ()) -> Span:
         """The span of one request to the broker, which is made inside; see `Telemetry.request`."""

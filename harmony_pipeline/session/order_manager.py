@@ -31,7 +31,6 @@ from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
     OrderTerms,
-    RiskState,
     SubmitOrder,
     micros,
 )
@@ -174,10 +173,6 @@ class OrderManager:
                 self.gate.cash_doubted = doubted
 
     # --- the gate ---------------------------------------------------------------------------------
-
-    def risk_state(self, is_streaming: bool) -> RiskState:
-        """The strictest of what streams, books and broker allow."""
-        return self.gate.risk_state(is_streaming)
 
     def _gate(self, terms: OrderTerms) -> str | None:
         return self.gate.refusal(terms.role, terms.symbol, terms.strategy, self._is_streaming)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import SessionFact, micros, moment
+from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_gateway import OrderGateway
@@ -40,9 +40,6 @@ class Trading(Protocol):
     @property
     def session_id(self) -> str:
         """The plan's."""
-
-    def note(self, key: str, fact: SessionFact, at: datetime) -> None:
-        """Write a fact down."""
 
     def keep(self) -> None:
         """Save what a restart needs."""
@@ -138,7 +135,7 @@ class QuoteDecisions:
         """The decision that follows from this fact, and from nothing else."""
         session = self._session
         self._decided_at = micros(fact.known_at)
-        session.note(f"quote:{fact.symbol}:{self._decided_at}", fact, fact.known_at)
+        session.gateway.record(f"quote:{fact.symbol}:{self._decided_at}", fact, fact.known_at)
         session.gateway.receive_reports()
         session.gateway.send(session.portfolio.decide(session.portfolio.quote_record(fact)))
 

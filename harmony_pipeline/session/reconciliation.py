@@ -284,7 +284,7 @@ class Reconciler:
                     strategy=strategy,
                 )
                 slot = slot_name(strategy, symbol)
-                trader.note(f"adopted_position:{slot}:{micros(now)}", fact, now)
+                trader.gateway.record(f"adopted_position:{slot}:{micros(now)}", fact, now)
                 trader.portfolio.adopt(fact)
             trader.keep()
 
@@ -408,4 +408,4 @@ class Reconciler:
             sentence=found.sentence,
         )
         key = f"differed:{found.kind}:{found.key}:{found.ledger:g}:{found.broker:g}"
-        self._trader.note(key, fact, now)
+        self._trader.gateway.record(key, fact, now)

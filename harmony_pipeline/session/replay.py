@@ -1,4 +1,4 @@
-"""A planned day run: replayed from frames against the simulated exchange, or traded.
+"""A planned day replayed from frames against the simulated exchange.
 
 >>> plan = plan_day(day, opening, watched, ...)            # session/day_plan.py
 >>> result = replay_day(plan, bars, ledger)
@@ -8,15 +8,14 @@
 import polars as pl
 
 from harmony_pipeline.errors import DataError, NotReady
-from harmony_pipeline.execution.brokers.base import Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.session.clock import Clock, ReplayClock
+from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.open_orders import carried_orders
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
-from harmony_pipeline.session.stream import BarStream, ReplayStream
+from harmony_pipeline.session.stream import ReplayStream
 
 
 def day_bars(plan: SessionPlan, bars: pl.DataFrame) -> pl.DataFrame:
@@ -85,17 +84,3 @@ def replay_day(
             clock,
             supervision,
         )
-
-
-def trade_day(
-    plan: SessionPlan,
-    ledger: Ledger,
-    broker: Broker,
-    stream: BarStream,
-    clock: Clock,
-    supervision: Supervision,
-) -> SessionResult:
-    """Run the plan over a live stream, supervised: lock, heartbeat, kill switch, signals,
-    freshness.
-    """
-    return run_session(plan, ledger, broker, stream, clock, supervision)

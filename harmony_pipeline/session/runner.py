@@ -348,7 +348,7 @@ class _Loop:
             if isinstance(fact, RiskStateChanged):
                 self._trader.set_freshness(fact.current, fact.reason)
             else:
-                self._trader.note(f"stream:{fact.stream}:{micros(now)}", fact, now)
+                self._trader.gateway.record(f"stream:{fact.stream}:{micros(now)}", fact, now)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beat_at < self._watch.heartbeat_seconds:

@@ -223,7 +223,7 @@ class _BrokerReplay:
                 self.trader.quotes.decide_again(hear=True)
             elif isinstance(head, ev.PositionAdopted):
                 self.trader.portfolio.adopt(head)
-                gateway.record(f"adopted:{left}", head, head.happened_at, head.known_at)
+                gateway.record(f"adopted:{left}", head, head.known_at)
             elif isinstance(head, ev.OrderCancelRequested):
                 order = self.trader.manager.orders.get(head.client_order_id)
                 if order is not None and order.is_open:
@@ -248,7 +248,7 @@ class _RecordedTrader(Trader):
         fact = ev.EquityMarked(
             happened_at=batch.start, known_at=batch.end, **_mark(self.portfolio.equity_row())
         )
-        self.gateway.record("", fact, batch.start, batch.end)
+        self.gateway.record("", fact, batch.end)
 
     def _gateway_over(self, manager: OrderManager) -> OrderGateway:
         return _ComparingGateway(

@@ -27,7 +27,7 @@ from typing import Any
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker, TellsCashActivities
 from harmony_pipeline.execution.closing_auction import ClosingAuction
-from harmony_pipeline.execution.events import SessionFact, micros, moment
+from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.portfolio.kernel_types import (
     Records,
@@ -191,9 +191,9 @@ class Trader:
                 previous_session_id=plan.previous_session_id, strategies=plan.sleeves.strategies,
                 closing_hours=closing_hours(self.broker),
             )  # fmt: skip
-            self.gateway.record("session_started", started, now, now)
+            self.gateway.record("session_started", started, now)
             for name, fact in applied:
-                self._record(name, fact, now)
+                self.gateway.record(name, fact, now)
             for order in carried.values():
                 if self.ledger.order(order.client_order_id) is None:
                     self.ledger.adopt_order(self.session_id, order, now)
@@ -205,7 +205,7 @@ class Trader:
             for member in plan.members:
                 if member.stopped:
                     self._stop(member.name, member.stopped, now, now)
-            self._snapshot()
+            self.keep()
 
     def _begin_receivables(self) -> None:
         """What the broker still owes from before; what was paid otherwise is in the opening."""
@@ -228,7 +228,7 @@ class Trader:
         """Close the session in the ledger: positions, closing state, how it ended."""
         now = self.gateway.moment or self.clock.now()
         with self.ledger.transaction():
-            self._record(
+            self.gateway.record(
                 f"session_ended:{state}:{micros(now)}",
                 ev.SessionEnded(
                     happened_at=now,
@@ -240,7 +240,7 @@ class Trader:
                 now,
             )
             self.ledger.put_positions(self.session_id, self.portfolio.position_rows())
-            self._snapshot()
+            self.keep()
             self.ledger.end_session(self.session_id, state, reason)
 
     # --- a batch ----------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ class Trader:
             for bar in batch.bars
             if bar.session == REGULAR and bar.session_date == self.plan.date
         ]
-        self._record(
+        self.gateway.record(
             f"bars:{micros(batch.start)}",
             ev.BarsReceived(
                 happened_at=batch.start,
@@ -301,7 +301,7 @@ class Trader:
             self._stop_failed(self._heard(batch) if signals is None else signals, batch)
         self.cursor = batch.start
         self._choose_heard()
-        self._snapshot()
+        self.keep()
 
     def _choose_heard(self) -> None:
         """After a scan: whose quotes, and after the last one whose bars, still matter."""
@@ -332,7 +332,7 @@ class Trader:
                 started=change.started,
                 stopped=change.stopped,
             )
-            self._record(f"watched:{micros(change.at)}", watched, batch.end)
+            self.gateway.record(f"watched:{micros(change.at)}", watched, batch.end)
         for slot, row in signals.rows.items():
             if row["reason"] is not None:
                 strategy, symbol = self.portfolio.owners[self.portfolio.index[slot]]
@@ -344,7 +344,7 @@ class Trader:
                     reason=row["reason"],
                     strategy=strategy,
                 )
-                self._record(f"candidate:{slot}:{micros(batch.start)}", fact, batch.end)
+                self.gateway.record(f"candidate:{slot}:{micros(batch.start)}", fact, batch.end)
 
     def _stop_failed(self, signals: Signals, batch: Batch) -> None:
         """Stop the strategies that raised or hang: their entries are taken back and they enter
@@ -366,7 +366,7 @@ class Trader:
         fact = ev.StrategyStopped(
             happened_at=happened_at, known_at=known_at, strategy=name, reason=reason, hung=hung
         )
-        self._record(f"strategy_stopped:{name}", fact, known_at)
+        self.gateway.record(f"strategy_stopped:{name}", fact, known_at)
         self.signals.stop(name)
         self.gateway.handle(StrategyEnded(name, reason))
         self.gateway.receive_reports()
@@ -430,7 +430,7 @@ class Trader:
         """Judge the marked equity, and write down what tripped or was lifted."""
         was_halted = self.portfolio.is_halted
         for breaker, measure in self.portfolio.check_breakers():
-            self._record(
+            self.gateway.record(
                 f"breaker:{breaker}:{micros(batch.start)}",
                 ev.BreakerTripped(
                     happened_at=batch.end, known_at=batch.end, breaker=breaker, measure=measure
@@ -441,7 +441,7 @@ class Trader:
             lifted = ev.BreakerRearmed(
                 happened_at=batch.end, known_at=batch.end, breaker="max_drawdown"
             )
-            self._record(f"rearmed:max_drawdown:{micros(batch.start)}", lifted, batch.end)
+            self.gateway.record(f"rearmed:max_drawdown:{micros(batch.start)}", lifted, batch.end)
 
     def _decide(self, bars: Records, batch: Batch) -> None:
         flatten_from = self.plan.flatten_from
@@ -471,12 +471,12 @@ class Trader:
             before = self.ledger.sequence(self.session_id)
             self.gateway.settle()
             if self.ledger.sequence(self.session_id) != before:
-                self._snapshot()
+                self.keep()
 
     def kill(self, reason: str) -> None:
         """No new order from now on; every working one is canceled."""
         now = self.gateway.moment or self.clock.now()
-        self._record(
+        self.gateway.record(
             f"kill:{micros(now)}",
             ev.KillSwitchPulled(happened_at=now, known_at=now, reason=reason),
             now,
@@ -495,21 +495,10 @@ class Trader:
                 current=state,
                 reason=reason,
             )
-            self._record(f"risk:{state}:{micros(now)}", fact, now)
+            self.gateway.record(f"risk:{state}:{micros(now)}", fact, now)
             self.gateway.handle(StreamsJudged(state, reason))
 
-    def note(self, key: str, fact: SessionFact, at: datetime) -> None:
-        """Write any other fact of the session down."""
-        self._record(key, fact, at)
-
-    def keep(self) -> None:
-        """Save everything that a restart needs, as it stands now."""
-        self._snapshot()
-
-    # --- inside -----------------------------------------------------------------------------------
-
-    def _record(self, key: str, event: SessionFact, known_at: datetime) -> None:
-        self.gateway.record(key, event, event.happened_at, known_at)
+    # --- what is kept -----------------------------------------------------------------------------
 
     def trading_state(self) -> TradingState:
         """Portfolio and working orders now. Orders at a real broker are the broker's own and are
@@ -522,7 +511,8 @@ class Trader:
         )
         return TradingState(self.portfolio.portfolio, exchange)
 
-    def _snapshot(self) -> None:
+    def keep(self) -> None:
+        """Save everything that a restart needs, as it stands now."""
         self.manager.forget_ended()
         body: dict[str, Any] = {
             "trading": self.trading_state().to_dict(),

@@ -24,9 +24,9 @@ from harmony_pipeline.session.process_supervision import (
     SessionProcessFailed,
     run_session_process,
 )
-from harmony_pipeline.session.replay import replay_day, trade_day
+from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.session.runner import Supervision
+from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.stages.alerts import alerts_during, send_alert
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.stages.session_export import export
@@ -90,7 +90,7 @@ def _run(
     connection = connection_factory(settings.session.broker)(settings, plan)
     if ledger.session(plan.session_id) is None:
         _refuse_ended_day(plan, connection)
-    return trade_day(
+    return run_session(
         plan,
         ledger,
         connection.broker,

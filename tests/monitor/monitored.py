@@ -20,9 +20,9 @@ from harmony_pipeline.monitor.session_feed import Sources
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.replay import day_bars, simulated_broker, trade_day
+from harmony_pipeline.session.replay import day_bars, simulated_broker
 from harmony_pipeline.session.result import SessionResult
-from harmony_pipeline.session.runner import Supervision
+from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import Batch, Quiet, ReplayStream
 
 TOKEN = "a-token-of-the-tests"
@@ -89,7 +89,7 @@ def run_paced(state: Path, pause: float, hold_at: int | None = None) -> tuple[An
         with Ledger(state / "ledger.sqlite") as ledger:
             broker = simulated_broker(plan, ledger)
             watch = Supervision(state, heartbeat_seconds=0.05)
-            return trade_day(plan, ledger, broker, stream, clock, watch)
+            return run_session(plan, ledger, broker, stream, clock, watch)
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -15,8 +15,8 @@ from harmony_pipeline.session.bar_log import BarLogTail, bar_log_path
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger import Ledger
-from harmony_pipeline.session.replay import day_bars, simulated_broker, trade_day
-from harmony_pipeline.session.runner import Supervision
+from harmony_pipeline.session.replay import day_bars, simulated_broker
+from harmony_pipeline.session.runner import Supervision, run_session
 from harmony_pipeline.session.stream import ReplayStream
 
 
@@ -33,7 +33,7 @@ def test_a_live_session_writes_what_it_hears_and_the_page_shows_it(tmp_path: Pat
         frame = day_bars(plan, BARS)
         clock = ReplayClock(frame["timestamp"].min())  # type: ignore[arg-type]
         watch = Supervision(tmp_path, is_live=True)
-        trade_day(
+        run_session(
             plan, ledger, simulated_broker(plan, ledger), ReplayStream(frame, clock), clock, watch
         )
     sources = Sources(tmp_path, tmp_path / "log", NoBars(), RiskSettings(), RULES.initial_cash)

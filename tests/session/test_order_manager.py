@@ -178,8 +178,8 @@ class Orders(RuleBasedStateMachine):
             if terms.time_in_force == "cls":
                 assert AUCTION.answer(terms.decided_at, self.now) == "open", "no auction takes it"
                 assert self.streaming
-            assert self.manager.risk_state(self.streaming) != "HALTED"
-            assert self.manager.risk_state(self.streaming) == "ACTIVE" or terms.role != "entry"
+            assert self.manager.gate.risk_state(self.streaming) != "HALTED"
+            assert self.manager.gate.risk_state(self.streaming) == "ACTIVE" or terms.role != "entry"
         heads = [fact_head(terms, self.now) for terms in action.orders]
         if self.answer in ("taken", "answer lost"):
             self.terms |= {terms.client_order_id: terms for terms in action.orders}
@@ -444,7 +444,7 @@ def test_news_of_an_order_that_was_never_placed_halts() -> None:
     (written,) = manager.step(OrderReported(fact), now)
     assert isinstance(written, Write)
     assert isinstance(written.entries[0].event, ev.BooksReconciled)
-    assert manager.risk_state(is_streaming=True) == "HALTED"
+    assert manager.gate.risk_state(is_streaming=True) == "HALTED"
     assert (
         manager.gate.refusal("exit", "", None, is_streaming=True)
         == "halted: the books are not reconciled"
@@ -476,7 +476,7 @@ class Process:
                 bars=len(batch.bars),
                 regular_bars=len(batch.bars),
             )
-            self.gateway.record(f"bars:{micros(batch.start)}", bars, batch.start, batch.end)
+            self.gateway.record(f"bars:{micros(batch.start)}", bars, batch.end)
             self.gateway.send(decided(self.portfolio, batch, sides))
 
     def state(self) -> tuple[Any, Any]:

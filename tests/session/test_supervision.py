@@ -42,7 +42,6 @@ from harmony_pipeline.session.replay import (
     day_bars,
     replay_day,
     simulated_broker,
-    trade_day,
 )
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
@@ -73,7 +72,7 @@ def interrupted(
 ) -> SessionResult:
     frame = day_bars(plan, BARS)
     clock = ReplayClock(frame["timestamp"].min())  # type: ignore[arg-type]
-    return trade_day(
+    return run_session(
         plan,
         ledger,
         simulated_broker(plan, ledger),
