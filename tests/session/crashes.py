@@ -2,10 +2,12 @@
 having done it.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
@@ -43,6 +45,12 @@ class RemoteExchange:
         self.mail: list[AnyOrderFact] = []
         # the world's: it does not start again with us
         self.clock = ReplayClock(plan.calendar.session_open(plan.date))
+
+    def copied(self) -> Self:
+        """Another exchange that has come as far: neither hears of what happens at the other. What
+        the plan is made of does not change, and is shared.
+        """
+        return deepcopy(self, {id(self._plan): self._plan})
 
     def see(self, batch: Batch) -> None:
         """The market moves: once for each batch, however often the stream is read."""
@@ -149,6 +157,11 @@ class RemoteBroker:
 
     def close(self) -> None:
         pass
+
+
+def copy_of(ledger: Path, path: Path) -> Path:
+    """A closed ledger at another place, as it stands."""
+    return Path(shutil.copyfile(ledger, path))
 
 
 class FullDisk(Ledger):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from session.crashes import Fuse, RemoteBroker, RemoteExchange
-from session.days import CALENDAR, FEATURES, Contrarian, fresh_ledger, rules
+from session.days import CALENDAR, FEATURES, Contrarian, fresh_ledger, known_before, rules
 
 from harmony_pipeline.backtest.simulator import BacktestResult, run_backtest
 from harmony_pipeline.execution import events as ev
@@ -21,7 +21,7 @@ from harmony_pipeline.features.compute import compute_features
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session.clock import ReplayClock
-from harmony_pipeline.session.day_plan import plan_day, states_before
+from harmony_pipeline.session.day_plan import plan_day
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_signals import complete_signals
 from harmony_pipeline.session.opening import opening_of
@@ -99,7 +99,7 @@ def plan_of(
 ) -> SessionPlan:
     """The plan of one day, opened from the ledger."""
     start = datetime.combine(day, time(), UTC)
-    states = states_before(start, bars, FEATURES, None, CALENDAR, TIMEFRAME)
+    states = known_before(start, bars, FEATURES, TIMEFRAME)
     opening = opening_of(ledger, "paper", day, chosen.initial_cash)
     factors = opening_factors(bars, day)
     return plan_day(

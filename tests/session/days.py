@@ -12,6 +12,7 @@ import polars as pl
 
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import FeatureSet
+from harmony_pipeline.features.state import State
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.parameters import TradingRules
@@ -189,6 +190,27 @@ def rules(
     )
 
 
+_states: dict[tuple[int, datetime, str, str], tuple[pl.DataFrame, dict[str, State]]] = {}
+
+
+def known_before(
+    start: datetime,
+    bars: pl.DataFrame,
+    features: FeatureSet = FEATURES,
+    timeframe: str = TIMEFRAME,
+) -> dict[str, State]:
+    """Copies of the feature states before a moment, which are computed once: a day of the same bars
+    is planned for each kind of rules.
+    """
+    key = (id(bars), start, features.hash, timeframe)
+    if key not in _states:  # the bars are kept, so that no others take their place in memory
+        _states[key] = bars, states_before(start, bars, features, None, CALENDAR, timeframe)
+    return {
+        symbol: State(state.timestamp, state.vector.copy())
+        for symbol, state in _states[key][1].items()
+    }
+
+
 def plan_of(
     day: date,
     ledger: Ledger,
@@ -201,7 +223,7 @@ def plan_of(
     """The plan of one day of the random market, opened from the ledger."""
     features = options.pop("feature_set", FEATURES)
     start = CALENDAR.session_open(day) - timedelta(hours=6)
-    states = states_before(start, bars, features, None, CALENDAR, TIMEFRAME)
+    states = known_before(start, bars, features)
     opening = opening_of(ledger, "paper", day, chosen.initial_cash)
     return plan_day(
         day, opening, watched, strategy_name="contrarian", strategy=strategy or Contrarian(),

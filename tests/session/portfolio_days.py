@@ -5,10 +5,19 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from session.days import ACTIONS, CALENDAR, FEATURES, SYMBOLS, TIMEFRAME, Contrarian, rules
+from session.days import (
+    ACTIONS,
+    CALENDAR,
+    FEATURES,
+    SYMBOLS,
+    TIMEFRAME,
+    Contrarian,
+    known_before,
+    rules,
+)
 
 from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.session.day_plan import plan_portfolio_day, states_before
+from harmony_pipeline.session.day_plan import plan_portfolio_day
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import MemberPlan, SessionPlan
@@ -92,7 +101,7 @@ def portfolio_plan(
 ) -> SessionPlan:
     """The plan of one day of a portfolio, opened from the ledger."""
     start = CALENDAR.session_open(day) - timedelta(hours=6)
-    states = states_before(start, bars, FEATURES, None, CALENDAR, TIMEFRAME)
+    states = known_before(start, bars)
     chosen: TradingRules = members[0].rules
     return plan_portfolio_day(
         day, opening_of(ledger, account, day, chosen.initial_cash), watched,

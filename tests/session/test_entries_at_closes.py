@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from session.crashes import Crash, CrashingLedger, Fuse, RemoteBroker
+from session.crashes import Crash, CrashingLedger, Fuse, RemoteBroker, copy_of
 from session.daily_market import (
     ACTIONS,
     DAYS,
@@ -307,29 +307,32 @@ def test_an_auction_that_is_told_after_the_session_is_booked_by_the_next(
 def test_a_process_that_dies_anywhere_sends_no_second_order(
     exits: str, days: tuple[int, ...], tmp_path: Path
 ) -> None:
-    chosen = closing_rules(exits)
+    chosen, begun = closing_rules(exits), tmp_path / "begun.sqlite"
+    with Ledger(begun) as ledger:
+        before = Venue(plan_of(DAYS[days[0]], ledger, WHOLE, chosen), ledger)
+        for number in days[:-1]:
+            trade(DAYS[number], ledger, WHOLE, chosen, before, **ALWAYS)
 
-    def live(path: Path, point: int | None) -> tuple[list[SessionResult], Venue, int, int]:
-        """Days of which the last one's process dies at a step and is started again."""
-        with CrashingLedger(path, Fuse()) as ledger:
-            venue = Venue(plan_of(DAYS[days[0]], ledger, WHOLE, chosen), ledger)
-            for number in days[:-1]:
-                trade(DAYS[number], ledger, WHOLE, chosen, venue, **ALWAYS)
-            last, whole, deaths = DAYS[days[-1]], Fuse(point or 10**9), 0
-            ledger.fuse = whole
+    def live(path: Path, point: int | None) -> tuple[SessionResult, Venue, int, int]:
+        """The last of the days, whose process dies at a step and is started again."""
+        whole, deaths, venue = Fuse(point or 10**9), 0, before.copied()
+        fuse = whole
+        with CrashingLedger(copy_of(begun, path), whole) as ledger:
             while True:
                 try:
-                    result = trade(last, ledger, WHOLE, chosen, venue, fuse=whole, **ALWAYS)
+                    result = trade(
+                        DAYS[days[-1]], ledger, WHOLE, chosen, venue, fuse=fuse, **ALWAYS
+                    )
                     break
                 except Crash:
-                    deaths, whole = deaths + 1, Fuse()
-                    ledger.fuse = whole
-            return [result], venue, whole.steps, deaths
+                    deaths, fuse = deaths + 1, Fuse()
+                    ledger.fuse = fuse
+            return result, venue, whole.steps, deaths
 
-    (expected,), calm, steps, _ = live(tmp_path / "whole.sqlite", None)
+    expected, calm, steps, _ = live(tmp_path / "whole.sqlite", None)
     assert calm.orders_at_close()
     for point in sorted({*range(1, steps, max(1, steps // 40)), steps}):
-        (found,), venue, _, deaths = live(tmp_path / f"{point}.sqlite", point)
+        found, venue, _, deaths = live(tmp_path / f"{point}.sqlite", point)
         assert deaths == 1
         assert found.closing.to_dict() == expected.closing.to_dict(), point
         assert found.fills.equals(expected.fills), point

@@ -17,6 +17,7 @@ from session.crashes import (
     RemoteBroker,
     RemoteExchange,
     RemoteStream,
+    copy_of,
 )
 from session.days import ACTIONS, DAYS, SPLIT_DAY, market, plan_of, rules
 
@@ -90,14 +91,17 @@ def test_a_margin_call_is_made_once_whatever_the_crash_point(remote: bool, tmp_p
             return replay_day(plan, BARS, ledger)
         return remote_session(plan, ledger, exchange, RemoteBroker(exchange, fuse))
 
+    begun = tmp_path / "begun.sqlite"
+    with Ledger(begun) as ledger:
+        for day in DAYS[: DAYS.index(CALLED)]:
+            replay_day(plan_of(day, ledger, BARS, MARGIN), BARS, ledger)
+
     def earlier_days(name: str) -> tuple[Path, RemoteExchange]:
-        path = tmp_path / f"{name}.sqlite"
-        with Ledger(path) as ledger:
-            for day in DAYS[: DAYS.index(CALLED)]:
-                replay_day(plan_of(day, ledger, BARS, MARGIN), BARS, ledger)
+        """Their ledger, and the exchange as they left it, over night."""
+        with Ledger(copy_of(begun, tmp_path / f"{name}.sqlite")) as ledger:
             exchange = remote_exchange(plan_of(CALLED, ledger, BARS, MARGIN), ledger)
-            exchange.split_over_night(ACTIONS)
-            return path, exchange
+        exchange.split_over_night(ACTIONS)
+        return tmp_path / f"{name}.sqlite", exchange
 
     whole = Fuse()
     path, exchange = earlier_days("whole")

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 from session import daily_market
-from session.crashes import Crash, CrashingLedger, Fuse
+from session.crashes import Crash, CrashingLedger, Fuse, copy_of
 from session.daily_market import (
     ACTIONS,
     DAYS,
@@ -236,15 +236,18 @@ def test_a_process_that_dies_anywhere_on_the_ex_date_ends_with_the_same_books(
     bars = split_by(0.1, monkeypatch)
     first = BEFORE if begins == "waits" else CALENDAR.previous_session(BEFORE)
 
+    begun = tmp_path / "begun.sqlite"
+    with Ledger(begun) as ledger:
+        before = Venue(plan_of(first, ledger, bars, WIDE), ledger)
+        before.tells_adjustments = False
+        trade(first, ledger, bars, WIDE, before, **ALWAYS)
+        if first != BEFORE:
+            trade(BEFORE, ledger, bars, WIDE, before, **NEVER)
+
     def live(path: Path, point: int | None) -> tuple[SessionResult, Venue, int, int]:
-        with CrashingLedger(path, Fuse()) as ledger:
-            venue = Venue(plan_of(first, ledger, bars, WIDE), ledger)
-            venue.tells_adjustments = False
-            trade(first, ledger, bars, WIDE, venue, **ALWAYS)
-            if first != BEFORE:
-                trade(BEFORE, ledger, bars, WIDE, venue, **NEVER)
-            fuse, deaths = Fuse(point or 10**9), 0
-            ledger.fuse, steps = fuse, fuse
+        fuse, deaths, venue = Fuse(point or 10**9), 0, before.copied()
+        steps = fuse
+        with CrashingLedger(copy_of(begun, path), fuse) as ledger:
             while True:
                 try:
                     result = trade(SPLIT_DAY, ledger, bars, WIDE, venue, fuse=fuse, **ALWAYS)
