@@ -5,6 +5,7 @@ does not pass.
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,7 @@ def labels_of(samples, horizon=8):
     return LABELS.conform(samples.frame.with_columns(horizon=pl.lit(horizon)))
 
 
+@cache  # of frames, which nobody can change
 def walk_forward(strength, seed, rows=12_000, **changes):
     """Monthly walk-forward over about half a year of synthetic events; (predictions, labels)."""
     samples = planted_samples(rows, strength, seed=seed, per_day=16)
