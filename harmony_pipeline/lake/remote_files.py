@@ -8,27 +8,41 @@ views use.
 import io
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
 TAIL_BYTES = 65_536  # one request brings size, version and most footers
+_KEPT_OBJECTS = 256  # small ones of one connection: 16 MB at most
+
+
+class Version(NamedTuple):
+    """What one request tells of an object as it is now: its last bytes, size, tag, and time."""
+
+    tail: bytes
+    size: int
+    tag: str
+    modified: Any
+
+    @classmethod
+    def of(cls, store: Any, name: str) -> "Version":
+        """Raises FileNotFoundError when there is no object of that name."""
+        import obstore
+
+        answer = obstore.get(store, name, options={"range": {"suffix": TAIL_BYTES}})
+        meta, tail = answer.meta, bytes(answer.bytes())
+        return cls(tail, int(meta["size"]), str(meta["e_tag"]), meta["last_modified"])
 
 
 class PinnedFile(io.RawIOBase):
-    """One version of an object; reading on after it was replaced raises obstore's
-    PreconditionError. Raises FileNotFoundError when there is none.
+    """One version of an object, the present one unless one is given; reading on after it was
+    replaced raises obstore's PreconditionError. Raises FileNotFoundError when there is none.
     """
 
-    def __init__(self, store: Any, name: str) -> None:
-        import obstore
-
+    def __init__(self, store: Any, name: str, version: Version | None = None) -> None:
         super().__init__()
-        answer = obstore.get(store, name, options={"range": {"suffix": TAIL_BYTES}})
-        self._tail = bytes(answer.bytes())
-        self.size = int(answer.meta["size"])
-        self.tag = str(answer.meta["e_tag"])
-        self.modified = answer.meta["last_modified"]
+        self.version = Version.of(store, name) if version is None else version
+        self._tail, self.size, self.tag, self.modified = self.version
         self._store, self._name, self._at = store, name, 0
 
     def readable(self) -> bool:
@@ -82,7 +96,14 @@ class PinnedFile(io.RawIOBase):
 
 
 class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """Read-only, and only what DuckDB asks for: list, find, open."""
+    """Read-only, and only what DuckDB asks for: list, open, size and time.
+
+    DuckDB binds a query several times. Each time it lists the objects, opens them, and asks for the
+    size and the time of each. Both are those of the version that was opened: a newer one must not
+    lend them to the bytes of an older one. A listing tells the version of each object, so a small
+    one that was fetched whole is not fetched again until a listing names another version. Of a
+    large one the present version is opened each time: more of it has to be there to be read.
+    """
 
     protocol = "s3"
     cachable = False
@@ -90,6 +111,9 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def __init__(self, store: Any, root: str) -> None:
         super().__init__()
         self._objects, self._root = store, root.removeprefix("s3://").strip("/")
+        self._listed: dict[str, str | None] = {}  # the tag of each object in its last listing
+        self._kept: dict[str, Version] = {}
+        self._opened: dict[str, tuple[int, Any]] = {}  # size and time of what was opened last
 
     def _name(self, path: str) -> str:
         return str(self._strip_protocol(path)).removeprefix(self._root).strip("/")
@@ -109,9 +133,15 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
             "LastModified": meta["last_modified"],
         }
 
+    def size(self, path: str) -> int:
+        """Bytes of the version that was opened last, else of the present one."""
+        opened = self._opened.get(self._name(path))
+        return int(self.info(path)["size"]) if opened is None else opened[0]
+
     def modified(self, path: str) -> Any:
-        """When it was written."""
-        return self.info(path)["LastModified"]
+        """When the version that was opened last, else the present one, was written."""
+        opened = self._opened.get(self._name(path))
+        return self.info(path)["LastModified"] if opened is None else opened[1]
 
     def exists(self, path: str, **_options: Any) -> bool:
         """Whether there is such an object."""
@@ -133,18 +163,28 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 (at for at, part in enumerate(wanted) if set(part) & set("*?[")), len(wanted) - 1
             )
         ]
-        names = (
-            entry["path"]
+        found = {
+            entry["path"]: entry["e_tag"]
             for batch in obstore.list(self._objects, prefix="/".join(fixed) or None)
             for entry in batch
-        )
-        return sorted(self._path(name) for name in names if _matches(name.split("/"), wanted))
+        }
+        self._listed |= found
+        return sorted(self._path(name) for name in found if _matches(name.split("/"), wanted))
 
     def open(self, path: str, mode: str = "rb", **_options: Any) -> PinnedFile:
         """A pinned reader."""
         if mode not in {"rb", "r"}:
             raise PermissionError("SQL only reads the lake")
-        return PinnedFile(self._objects, self._name(path))
+        name = self._name(path)
+        kept = self._kept.get(name)
+        if kept is not None and kept.tag != self._listed.get(name):
+            kept = None
+        file = PinnedFile(self._objects, name, kept)
+        self._opened[name] = file.size, file.modified
+        is_whole = file.size <= TAIL_BYTES
+        if is_whole and (name in self._kept or len(self._kept) < _KEPT_OBJECTS):
+            self._kept[name] = file.version
+        return file
 
 
 def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:

@@ -43,11 +43,12 @@ def test_a_writer_whose_lease_ended_cannot_publish_and_does_its_update_again(
     stops it, no row of the other writer is lost.
     """
     lake.write(TABLE, "all", actions(1.0))
-    calls = []
+    calls, usual = [], leases.LEASE_SECONDS
 
     def slow(rows):
         calls.append(rows.height)
         if len(calls) == 1:
+            patch.setattr(leases, "LEASE_SECONDS", usual)  # of those that are taken from now on
             time.sleep(0.4)  # the lease ends, and somebody else takes over
             Lake(lake.root).update(TABLE, "all", lambda found: actions(*found["value"], 2.0))
         return actions(*rows["value"], 3.0)
@@ -148,6 +149,68 @@ def test_footers_longer_than_one_request_and_scans_of_many_objects(lake, monkeyp
         "select count(*) as n, sum(value) as total from corporate_actions where partition >= '18'",
     )
     assert told.row(0) == (2, 37.0)
+
+
+def test_a_query_fetches_each_small_object_once_however_often_it_is_bound(lake, monkeypatch):
+    import obstore
+
+    for number in range(3):
+        lake.write(TABLE, str(number), actions(float(number)))
+    get, fetched = obstore.get, []
+
+    def counted(store, name, **options):
+        fetched.append(name)
+        return get(store, name, **options)
+
+    def asked(_store, name):
+        raise AssertionError(f"{name} was asked for its size or time")
+
+    sql.query(lake, f"from {TABLE}")  # whatever a lake is given once
+    monkeypatch.setattr(obstore, "get", counted)
+    monkeypatch.setattr(obstore, "head", asked)
+    assert sql.query(lake, f"from {TABLE}").height == 3
+    assert len(fetched) == len({*fetched}) == 4  # with the file of the schema
+
+
+def test_a_large_object_is_never_read_in_a_version_that_was_listed_before(lake, monkeypatch):
+    """It was replaced between the listing and the opening: the rows are those of the new one."""
+    from harmony_pipeline.lake import remote_files
+
+    lake.write(TABLE, "all", actions(1.0))
+    monkeypatch.setattr(remote_files, "TAIL_BYTES", 64)
+    files = lake.store.file_system()
+    [name] = [
+        each
+        for each in files.glob(f"{lake.store.root}/{TABLE}/partition=*/{TABLE}.parquet")
+        if "=all/" in each
+    ]
+    files.open(name).close()
+    lake.write(TABLE, "all", actions(7.0))
+    with files.open(name) as found:
+        assert pl.read_parquet(found.read())["value"].to_list() == [7.0]
+        assert files.size(name) == found.size
+        assert files.modified(name) == found.modified
+
+
+def test_a_connection_answers_each_query_from_what_is_there_by_then(lake):
+    own = f"read_parquet('{lake.store.root}/{TABLE}/partition=a/{TABLE}.parquet')"
+    lake.write(TABLE, "a", actions(1.0))
+    lake.write(TABLE, "b", actions(5.0))
+
+    def values(connection, source):
+        return sorted(
+            value for (value,) in connection.sql(f"select value from {source}").fetchall()
+        )
+
+    with sql.connect(lake) as connection:
+        connection.execute(f"prepare again as select value from {own}")
+        for written in (2.0, 3.0):
+            assert values(connection, TABLE) == [written - 1.0, 5.0]
+            lake.write(TABLE, "a", actions(written))
+            assert connection.execute("execute again").fetchall() == [(written,)]
+            assert values(connection, own) == [written]
+        lake.store.remove(present_name(TABLE, "b"))
+        assert values(connection, TABLE) == [3.0]
 
 
 def test_the_settings_take_a_url_and_the_doctor_says_whether_it_answers(endpoint, tmp_path, capsys):
