@@ -9,6 +9,7 @@ Everything is drawn from the seed. The market moves when the session has heard w
 day takes about a second, and the same seed gives the same day.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -78,6 +79,10 @@ _LEAVE_UPDATES = {
 class CrashingBroker(AlpacaBroker):
     """Dies before each request, after each answer, and before and after it hands out updates. It
     waits, before it answers for updates, until the stream has brought what was sent on it.
+
+    Steps are those of the thread that made it, the session's. The thread that hears bars reads the
+    exchange's clock after each connection, whenever that comes: a crash there would end that thread
+    and not the process.
     """
 
     def __init__(
@@ -87,11 +92,14 @@ class CrashingBroker(AlpacaBroker):
         self._generation = world.generation
         super().__init__(world.settings(**changes), Keys(*KEYS), fees_of(plan))
         self.fuse = fuse
+        self._thread = threading.get_ident()
         self._once, self._get = self.rest.once, self.rest.get
         self.rest.once = self._burning(self._once)  # type: ignore[method-assign]
 
     def _burning(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def burning(*arguments: Any, **options: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                return call(*arguments, **options)
             self.fuse.burn()
             answer = call(*arguments, **options)
             self.fuse.burn()
