@@ -16,7 +16,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +26,20 @@ import pytest
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.lake import sql, upkeep
 from harmony_pipeline.lake.lake import Lake, content_hash
+from harmony_pipeline.testing.lake_rows import TABLE, actions
 
-TABLE = "corporate_actions"
 START = datetime(2025, 1, 1, tzinfo=UTC)
 _READY = b"ready\n"
 _PROCESS = """
 import os, sys, time
 import polars as pl
 from harmony_pipeline.lake.lake import Lake
-from harmony_pipeline.testing.lake_contract import TABLE, actions
+from harmony_pipeline.testing.lake_rows import TABLE, actions
 {preamble}
 lake = Lake(sys.argv[1], lock_timeout_seconds=60)
 print("ready", flush=True)
 {body}
 """
-
-
-def actions(*values: float) -> pl.DataFrame:
-    """Corporate actions, one symbol a value."""
-    symbols = [f"S{number:05d}" for number in range(len(values))]
-    return pl.DataFrame(
-        {
-            "symbol": symbols,
-            "date": [date(2024, 1, 2)] * len(values),
-            "kind": ["split"] * len(values),
-            "value": list(values),
-        },
-        schema_overrides={
-            "value": pl.Float64,
-            "symbol": pl.String,
-            "date": pl.Date,
-            "kind": pl.String,
-        },
-    )
 
 
 class _Clock:
