@@ -1,11 +1,13 @@
 """Kernels that are called by their address."""
 
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numba import typeof
 
-from harmony_pipeline.kernel import call_kernel, kernel, kernel_address
+from harmony_pipeline.kernel import call_kernel, kernel, kernel_address, type_of_argument
 from harmony_pipeline.kernel_hash import kernel_hash
 
 
@@ -49,6 +51,33 @@ def test_an_error_of_a_called_kernel_arrives():
 def test_a_kernel_that_returns_something_is_refused():
     with pytest.raises(TypeError, match="_sum returns something"):
         kernel_address(_sum, np.ones(1))
+
+
+FIELDS = [("price", np.float64), ("side", np.int8), ("name", np.int64)]
+RECORDS = np.zeros((4, 3), np.dtype(FIELDS, align=True))
+FROZEN = RECORDS.copy()
+FROZEN.setflags(write=False)
+
+
+class Books(NamedTuple):
+    orders: np.ndarray
+    inner: tuple[np.ndarray, int]
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        RECORDS, FROZEN, RECORDS[0], RECORDS[:, 1], RECORDS.T, RECORDS[::2], RECORDS["price"], RECORDS[0, 0],
+        np.zeros((4, 3), np.dtype(FIELDS)), np.zeros(2, [("prices", np.float64, 3), ("one", FIELDS)]),
+        np.ones(3), 1, -1, 2**63, 1.0, True, None, (), (RECORDS, RECORDS), (RECORDS, (FROZEN, 1.0)),
+        Books(RECORDS[0], (FROZEN, 3)),
+    ],
+)  # fmt: skip
+def test_an_argument_has_the_type_that_numba_finds(argument):
+    for _ in range(2):  # made, and found again
+        found, expected = type_of_argument(_sum, argument), typeof(argument)
+        assert found == expected
+        assert (str(found), hash(found)) == (str(expected), hash(expected))
 
 
 SOURCE = """
