@@ -63,8 +63,8 @@ class Telemetry:
         return NO_SPAN
 
     def request(self, kind: str, sent: Sent | None, orders: Sequence[OrderTerms] = ()) -> Span:
-        """One request to the broker: submit, cancel, order, orders, positions or account. `orders`:
-        what it is about.
+        """One request to the broker: submit, cancel, order, orders, positions, account or
+        cash_activities. `orders`: what it is about.
         """
         return NO_SPAN
 

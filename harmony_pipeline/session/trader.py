@@ -217,7 +217,9 @@ class Trader:
         day = self.plan.date
         self.receivables.forget(day)
         if self.receivables.since is None and isinstance(self.broker, TellsCashActivities):
-            self.receivables.began(day, self.broker.cash_activities(day - READ_BACK))
+            with self.gateway.asking("cash_activities"):
+                told = self.broker.cash_activities(day - READ_BACK)
+            self.receivables.began(day, told)
 
     @property
     def broker_cash(self) -> int:
