@@ -367,7 +367,7 @@ class Reconciler:
             activity=None if told is None else f"{told.name} {told.activity_id}",
         )
         what = told.activity_id if told is not None else owed.key if owed is not None else ""
-        self._trader.note(f"action_settled:{what}", fact, now)
+        self._trader.gateway.record(f"action_settled:{what}", fact, now)
 
     def _write_off(self, now: datetime) -> None:
         """Give up what the broker has not paid for so long."""
@@ -386,7 +386,7 @@ class Reconciler:
                     amount=each.amount / MONEY,
                     days=self._unpaid_days,
                 )
-                trader.note(f"action_written_off:{each.key}", fact, now)
+                trader.gateway.record(f"action_written_off:{each.key}", fact, now)
                 trader.receivables.write_off(each)
             trader.keep()
 
