@@ -146,7 +146,7 @@ def join_rows(
             one.dtype == other.dtype and not one.null_count() and one.equals(other)
             for one, other in pairs
         ):
-            return left.hstack(right[others])
+            return left.hstack([right[name] for name in others])
     return left.join(right, on=keys, how=how, maintain_order="left")
 
 
