@@ -118,7 +118,7 @@ class SessionSettings(FrozenSettings):
 
 
 NOT_OF_THE_BOOKS = (
-    "ledger", "redis", "telemetry", "reconcile_seconds", "strategy_seconds",
+    "ledger", "redis", "telemetry", "reconcile_seconds", "unpaid_days", "strategy_seconds",
     "demote_after_sessions", "maximum_divergence", "hung_after_seconds", "readmit",
 )  # fmt: skip
-"""Settings that change neither what a session decides nor what its books say."""
+"""Settings that change neither what a replayed session decides nor what its books say."""

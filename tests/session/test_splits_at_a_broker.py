@@ -5,8 +5,6 @@ open of the ex-date, and what it fills that morning is told before the day's fir
 import json
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import polars as pl
 import pytest
@@ -30,11 +28,11 @@ from session.days import CALENDAR, fresh_ledger
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.portfolio.parameters import TradingRules
-from harmony_pipeline.session.corporate_actions import CorporateActions
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import books_from_events, differing_rows
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.portfolio_actions import PortfolioActions
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 
@@ -283,8 +281,7 @@ def test_what_is_adopted_before_its_first_bar_of_the_ex_date_is_in_the_shares_of
     portfolio.adopt(fact)
     assert portfolio.held(row) == 30.0
     until = (SPLIT_DAY - date(1970, 1, 1)).days
-    session: Any = SimpleNamespace(plan=plan, portfolio=portfolio, broker=None)
-    assert list(CorporateActions(session).due(row, until)) == []
+    assert list(PortfolioActions(plan, portfolio).due(row, until)) == []
 
 
 def test_the_first_bar_after_an_early_fill_has_no_bar_before_it_in_its_session(
