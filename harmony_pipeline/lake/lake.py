@@ -101,7 +101,8 @@ class PartitionVersion:
         """Its rows, about `rows` or fewer at a time."""
         recent = self.store.recent(self.file) if self.until is None else None
         if recent is not None and recent.height <= rows:
-            yield recent if columns is None else recent.select(columns)
+            if recent.height:
+                yield recent if columns is None else recent.select(columns)
             return
         with self.store.open(self.file) as opened:
             yield from row_groups(opened, self.table, self.until, rows, columns)

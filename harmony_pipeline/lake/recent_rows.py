@@ -32,7 +32,7 @@ class RecentRows:
         self._forget(path)
         if size > _FILE_BYTES:
             return
-        self._kept[path] = (identity_of(os.stat(path)), _in_one_piece(rows), size)
+        self._kept[path] = (identity_of(os.stat(path)), _copied(rows), size)
         self._bytes += size
         while self._bytes > _ALL_BYTES:
             self._forget(next(iter(self._kept)))
@@ -53,6 +53,9 @@ class RecentRows:
         self._bytes -= kept[2] if kept else 0
 
 
-def _in_one_piece(rows: pl.DataFrame) -> pl.DataFrame:
-    pieces: list[int] = rows.n_chunks("all")
-    return rows if max(pieces, default=1) == 1 else rows.rechunk()
+def _copied(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows in memory of their own, in one piece: Polars borrows the memory of arrays of NumPy
+    and Arrow, to which their owner may write, and a slice keeps all that it was cut from.
+    """
+    # one frame alone would not be copied
+    return pl.concat([rows, rows.head(1)], rechunk=True).head(rows.height)

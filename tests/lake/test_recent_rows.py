@@ -149,6 +149,28 @@ def test_a_caller_that_changes_what_it_read_changes_nothing(tmp_path: Path) -> N
     assert_frame_equal(lake.read("bars"), rows)
 
 
+@pytest.mark.parametrize("count", [1, 2, 500])
+def test_an_array_that_a_caller_writes_on_changes_nothing(count: int, tmp_path: Path) -> None:
+    """Polars borrows the memory of an array, and so does a frame that is made of it."""
+    lake = Lake(tmp_path)
+    rows = many_bars(1, count)
+    close = rows["close"].to_numpy().copy()
+    lake.write("bars", "2024", rows.with_columns(close=pl.Series(close)))
+    assert remembered(lake, "bars", "2024") is not None
+    close[:] = -1.0
+    assert_frame_equal(lake.read("bars", ["2024"]), Lake(tmp_path).read("bars", ["2024"]))
+
+
+def test_a_partition_without_rows_is_read_in_no_pieces(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.write("bars", "2024", TABLES["bars"].empty())
+    assert remembered(lake, "bars", "2024") is not None
+    for read in (lake, Lake(tmp_path)):
+        found = read.find("bars", "2024")
+        assert found is not None
+        assert list(found.frames()) == []
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = actions(*range(1, 11))
     size = int(TABLES["corporate_actions"].conform(rows).estimated_size())
