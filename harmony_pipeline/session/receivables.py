@@ -7,12 +7,15 @@ broker's own price. Below zero it is owed by us: dividends of what is sold short
     broker's cash = cash in our books - what is open + what was settled otherwise than booked
 
 holds after every step here. A payment is recognised by the broker's account activities, where it
-has them, else by its cash. What the broker pays otherwise than it was booked (a tax, a rounding,
-its own price of a fraction; all of it, once written off) is in `unbooked` until the session ends:
-the next one opens with it, so a session's equity is that of the backtest of its day.
+has them, else by its cash. What its cash shows first is a guess until its activity comes: another
+activity than the one that it awaits takes it back, and the cash that this leaves is guessed anew.
+
+What the broker pays otherwise than it was booked (a tax, a rounding, its own price of a fraction;
+all of it, once written off) is in `unbooked` until the session ends: the next one opens with it, so
+a session's equity is that of the backtest of its day.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import combinations
@@ -35,7 +38,8 @@ _KIND_OF = {"dividend": "dividend", "split": "split"}  # every other action pays
 
 class Receivable(msgspec.Struct, frozen=True, kw_only=True):
     """What one corporate action of a day owes for a symbol, all positions together, in money units.
-    `paid`: the broker's cash showed it, its activity is yet to come.
+    `paid`: the broker's cash showed it, its activity is yet to come; `shown`: how much of it, and
+    `was`: its state before.
     """
 
     symbol: str
@@ -43,6 +47,8 @@ class Receivable(msgspec.Struct, frozen=True, kw_only=True):
     date: date
     amount: int
     state: State = "open"
+    shown: int = 0
+    was: State = "open"
 
     @property
     def key(self) -> str:
@@ -143,12 +149,14 @@ class Receivables:
 
     def settle_told(self, activities: Sequence[CashActivity]) -> list[Settlement]:
         """Take in account activities, each once."""
-        return [
-            settled
-            for activity in sorted(activities, key=lambda each: each.date)
-            if activity.activity_id not in self._seen
-            for settled in self._settle_told(activity)
-        ]
+        unseen = {
+            each.activity_id: each for each in activities if each.activity_id not in self._seen
+        }
+        told = sorted(unseen.values(), key=lambda each: each.date)
+        new = [each for each in told if not self._awaited(each)]
+        if new:
+            self._take_back()
+        return [self._settle_told(each) for each in new]
 
     def read_until(self, today: date) -> None:
         """Every activity up to this day is known."""
@@ -157,7 +165,7 @@ class Receivables:
 
     def settle_shown(self, difference: int) -> list[Settlement]:
         """What the broker's cash alone shows, which is `difference` above `broker_cash`: the fewest
-        payments, the oldest first, that make it up; none where none do.
+        payments that make it up; none where none do.
         """
         chosen = self._paid_by(difference)
         left = difference
@@ -167,18 +175,39 @@ class Receivables:
             left -= paid
             found.append(Settlement(item, paid))
             self.unbooked += paid - item.booked
-            self._items[item.key] = msgspec.structs.replace(item, amount=paid, state="paid")
+            self._items[item.key] = msgspec.structs.replace(
+                item, state="paid", shown=paid, was=item.state
+            )
         return found
 
-    def _settle_told(self, activity: CashActivity) -> Iterator[Settlement]:
+    def _awaited(self, activity: CashActivity) -> bool:
+        """Whether an activity is that of cash that was seen before, which is no news then."""
+        paid = round(activity.amount * MONEY)
+        for item in self._items.values():
+            of_it = item.kind == activity.kind and item.symbol == activity.symbol
+            if item.state == "paid" and of_it and abs(item.shown - paid) <= _CENT:
+                del self._items[item.key]
+                self._seen[activity.activity_id] = activity.date
+                self.unbooked += paid - item.shown
+                return True
+        return False
+
+    def _take_back(self) -> None:
+        """What cash alone has shown, and no activity yet, is as it was before."""
+        for item in self._items.values():
+            if item.state == "paid":
+                before = msgspec.structs.replace(item, state=item.was, shown=0)
+                self.unbooked -= item.shown - before.booked
+                self._items[item.key] = before
+
+    def _settle_told(self, activity: CashActivity) -> Settlement:
         self._seen[activity.activity_id] = activity.date
         paid = round(activity.amount * MONEY)
         item = self._owed_by(activity, paid)
         if item is not None:
             del self._items[item.key]
-        if item is None or item.state != "paid":  # else its cash was seen before it was told
-            self.unbooked += paid - (item.booked if item is not None else 0)
-            yield Settlement(item, paid, activity)
+        self.unbooked += paid - (item.booked if item is not None else 0)
+        return Settlement(item, paid, activity)
 
     def _owed_by(self, activity: CashActivity, paid: int) -> Receivable | None:
         """What an activity pays: of its kind and symbol that amount, else what is open, else what
@@ -187,10 +216,7 @@ class Receivables:
         owed = [
             item
             for item in self._items.values()
-            if item.kind == activity.kind
-            and item.amount * paid > 0
-            and item.date <= activity.date
-            and (item.state != "paid" or abs(item.amount - paid) <= _CENT)
+            if item.kind == activity.kind and item.amount * paid > 0 and item.date <= activity.date
         ]
         owed.sort(key=lambda item: (item.state == "written_off", item.date, item.key))
         exact = [item for item in owed if abs(item.amount - paid) <= _CENT]
@@ -201,13 +227,19 @@ class Receivables:
         return exact[0] if len(exact) == 1 else None  # a symbol may have changed since
 
     def _paid_by(self, difference: int) -> tuple[Receivable, ...]:
+        """The fewest that make it up; of those the nearest to it by more than a cent, or the
+        oldest.
+        """
         unpaid = (item for item in self._items.values() if item.state != "paid")
         items = sorted(unpaid, key=lambda item: (item.date, item.key))[:_MOST_COMBINED]
         for size in range(1, len(items) + 1):
+            found = list[tuple[int, tuple[Receivable, ...]]]()
             for chosen in combinations(items, size):
-                slack = sum(item.slack for item in chosen) + _CENT / 2
-                if abs(sum(item.amount for item in chosen) - difference) <= slack:
-                    return chosen
+                error = abs(sum(item.amount for item in chosen) - difference)
+                if error <= sum(item.slack for item in chosen) + _CENT / 2:
+                    found.append((max(error - _CENT, 0), chosen))
+            if found:
+                return min(found, key=lambda each: each[0])[1]
         return ()
 
     # --- what is kept -----------------------------------------------------------------------------

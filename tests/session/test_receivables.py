@@ -41,6 +41,8 @@ class Account:
     told: list[CashActivity] = field(default_factory=list)
     booked: int = 0
     due: dict[tuple[str, str, date], int] = field(default_factory=dict)  # at the broker
+    is_late: bool = False  # tells an activity after its cash
+    silent: int = 0  # of `told`, the last ones, which the broker does not tell yet
 
     def accrue(self, action: str, symbol: str, units: int) -> None:
         self.books += units
@@ -61,6 +63,7 @@ class Account:
     def _move(self, kind: str, symbol: str, units: int) -> None:
         self.cash += units
         self.told.append(activity(len(self.told), kind, symbol, self.today, units))
+        self.silent += self.is_late
 
     def look(self) -> None:
         """As reconciliation does; the state goes through a snapshot each time."""
@@ -75,7 +78,8 @@ class Account:
 
     def _asked(self) -> Sequence[CashActivity]:
         since = self.owed.since
-        return [each for each in self.told if since is None or each.date >= since]
+        told = self.told[: len(self.told) - self.silent]
+        return [each for each in told if since is None or each.date >= since]
 
     def next_session(self) -> None:
         """Books take what was paid otherwise."""
@@ -165,6 +169,76 @@ def test_a_broker_that_tells_nothing_is_known_by_its_cash(
             account.pay(step[1], step[2], under=None, tax=0)
             account.look()
         assert account.difference == 0
+
+
+TOLD = st.tuples(st.just("tell"), st.integers(0, 3))
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(st.one_of(ACCRUALS, PAYMENTS, TOLD, st.just(("look",))), max_size=30))
+def test_cash_that_is_seen_before_it_is_told_is_known_to_the_unit_once_told(
+    steps: list[Any],
+) -> None:
+    """Whatever was guessed meanwhile of what paid it."""
+    account = Account(tells=True, is_late=True)
+    for step in [*steps, ("tell", 0)]:
+        if step[0] == "tell":
+            account.silent = min(account.silent, step[1])
+        else:
+            # what an action of a day owes is known when it is paid
+            run(account, [("night",), step] if step[0] == "accrue" else [step])
+        account.look()
+    assert account.difference == 0
+
+
+def paid_before_it_is_told(account: Account, action: str, symbol: str) -> None:
+    """Cash alone is looked at."""
+    [place] = [
+        place for place, key in enumerate(sorted(account.due)) if key[:2] == (action, symbol)
+    ]
+    account.pay(place, 0, under=None, tax=0)
+    account.look()
+
+
+def test_a_guess_that_an_activity_contradicts_is_taken_back() -> None:
+    """Two dividends of one amount: the cash of the second is taken for the first's, until told."""
+    account = Account(tells=True, is_late=True)
+    for symbol, units in (("AAA", 12_3400), ("BBB", 12_3400), ("CCC", 5_0000)):
+        account.accrue("dividend", symbol, units)
+    paid_before_it_is_told(account, "dividend", "BBB")
+    assert [item.symbol for item in account.owed.open] == ["BBB", "CCC"]
+    account.silent, account.is_late = 0, False
+    paid_before_it_is_told(account, "dividend", "CCC")
+    assert account.difference == 0
+    assert [item.symbol for item in account.owed.open] == ["AAA"]
+    paid_before_it_is_told(account, "dividend", "AAA")
+    account.next_session()
+    assert account.books == account.cash
+    assert account.owed.open == []
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_cash_is_taken_for_what_is_nearest_to_it(tells: bool) -> None:
+    """The price of a part of a share is the broker's; a dividend's is known."""
+    account = Account(tells=tells, is_late=True)
+    account.accrue("split", "AAA", 10_0000)
+    account.next_session()
+    account.accrue("dividend", "BBB", 11_0000)
+    paid_before_it_is_told(account, "dividend", "BBB")
+    assert [item.symbol for item in account.owed.open] == ["AAA"]
+    account.silent = 0
+    paid_before_it_is_told(account, "split", "AAA")
+    assert account.difference == account.owed.unbooked == 0
+    assert account.owed.open == []
+
+
+def test_an_activity_that_is_told_twice_in_one_answer_is_paid_once() -> None:
+    account = Account(tells=True)
+    account.accrue("dividend", "AAA", 12_3400)
+    account.cash += 12_3400
+    account.told = [activity(0, "dividend", "AAA", FIRST, 12_3400)] * 2
+    account.look()
+    assert account.difference == 0
 
 
 def test_several_positions_in_a_symbol_are_paid_together() -> None:
