@@ -227,14 +227,14 @@ class Receivables:
         return exact[0] if len(exact) == 1 else None  # a symbol may have changed since
 
     def _paid_by(self, difference: int) -> tuple[Receivable, ...]:
-        """The fewest that make it up; of those the nearest to it by more than a cent, or the
-        oldest.
+        """The fewest that make it up, one of all or several of the oldest; of those the nearest to
+        it by more than a cent, or the oldest.
         """
         unpaid = (item for item in self._items.values() if item.state != "paid")
-        items = sorted(unpaid, key=lambda item: (item.date, item.key))[:_MOST_COMBINED]
-        for size in range(1, len(items) + 1):
+        items = sorted(unpaid, key=lambda item: (item.date, item.key))
+        for size in range(1, min(len(items), _MOST_COMBINED) + 1):
             found = list[tuple[int, tuple[Receivable, ...]]]()
-            for chosen in combinations(items, size):
+            for chosen in combinations(items if size == 1 else items[:_MOST_COMBINED], size):
                 error = abs(sum(item.amount for item in chosen) - difference)
                 if error <= sum(item.slack for item in chosen) + _CENT / 2:
                     found.append((max(error - _CENT, 0), chosen))

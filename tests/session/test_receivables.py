@@ -232,6 +232,16 @@ def test_cash_is_taken_for_what_is_nearest_to_it(tells: bool) -> None:
     assert account.owed.open == []
 
 
+def test_cash_is_that_of_any_one_action_however_many_are_owed() -> None:
+    account = Account(tells=False)
+    for number in range(20):
+        account.accrue("dividend", f"S{number:02}", (1 << number) * 1_0000)
+        account.next_session()
+    paid_before_it_is_told(account, "dividend", "S19")
+    assert account.difference == 0
+    assert len(account.owed.open) == 19
+
+
 def test_an_activity_that_is_told_twice_in_one_answer_is_paid_once() -> None:
     account = Account(tells=True)
     account.accrue("dividend", "AAA", 12_3400)
