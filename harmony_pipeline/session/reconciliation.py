@@ -117,7 +117,9 @@ class Reconciler:
             trader.broker.reread()
         trader.gateway.receive_reports()
         second = self._differences()
-        if any(each.kind == "cash" for each in second) and self._take_payments(now):
+        kinds = {each.kind for each in second}
+        # the price of shares that are adopted is what cash tells, so payments are taken out first
+        if kinds & {"cash", "position"} and self._take_payments(now, by_cash="cash" in kinds):
             second = self._differences()
         return first, second
 
@@ -331,9 +333,9 @@ class Reconciler:
 
     # --- cash of corporate actions ----------------------------------------------------------------
 
-    def _take_payments(self, now: datetime) -> bool:
-        """What the broker has paid since, as its activities tell and its cash shows; whether that
-        was anything.
+    def _take_payments(self, now: datetime, *, by_cash: bool) -> bool:
+        """What the broker has paid since, as its activities tell and, with `by_cash`, its cash
+        shows; whether that was anything.
         """
         trader, owed, broker = self._trader, self._trader.receivables, self._trader.broker
         today, told = trader.plan.date, list[CashActivity]()
@@ -345,7 +347,7 @@ class Reconciler:
         settled = owed.settle_told(told)
         owed.read_until(today)
         difference = 0 if cash is None else round(cash * MONEY) - trader.broker_cash
-        if abs(difference) > CASH * MONEY:
+        if by_cash and abs(difference) > CASH * MONEY:
             settled += owed.settle_shown(difference)
         if settled:
             with trader.ledger.transaction():

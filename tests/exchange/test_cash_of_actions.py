@@ -58,11 +58,18 @@ def days_of_bars() -> pl.DataFrame:
 
 
 class PayingWorld(SteppedWorld):
-    """An exchange that pays during the day, before a minute of its replay opens."""
+    """An exchange that pays during the day, before a minute of its replay opens, and at which
+    somebody else buys.
+    """
 
     payments: ClassVar[dict[int, list[tuple[str, str, str]]]] = {}
+    bought_by_hand: ClassVar[dict[int, tuple[str, str]]] = {}  # symbol, shares
 
     def happen(self, minute: int, moment: int) -> None:
+        if minute in self.bought_by_hand:
+            symbol, shares = self.bought_by_hand.pop(minute)
+            bought = {"symbol": symbol, "side": "buy", "quantity": shares}
+            self.exchange.call(commit(self.exchange, {"kind": "trade_by_hand", **bought}))
         for activity, symbol, amount in self.payments.pop(minute, []):
             self.pay(activity, symbol, amount)
         super().happen(minute, moment)
@@ -186,6 +193,25 @@ def test_a_payment_during_the_day_is_told_by_its_activity(tmp_path: Path) -> Non
         twin = compare(third, backtest_day(plan, mine))
         marks = twin.table.filter(pl.col("kind") == "equity")
         assert marks["equal"].all()
+
+
+def test_shares_that_are_adopted_cost_what_they_cost_beside_a_payment(tmp_path: Path) -> None:
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.35)
+        days.trade(NEXT)
+        symbol = max(first.shares, key=lambda name: first.shares[name])
+        minute = days.minute(THIRD, 3)
+        amount = cents(0.35 * first.shares[symbol])
+        days.world.payments[minute] = [("DIV", symbol, amount)]
+        days.world.bought_by_hand[minute] = symbol, "5"
+        third = days.trade(THIRD)
+        [settled] = events_of(days, third, ev.ActionSettled)
+        assert settled.symbol == symbol
+        [found] = events_of(days, third, ev.BooksDiffered)
+        assert (found.subject, found.symbol, found.broker - found.ledger) == ("position", symbol, 5)
+        assert symbol not in {item.symbol for item in third.receivables.open}
+        assert third.broker_cash == days.cash
 
 
 def test_what_is_paid_over_night_is_found_and_what_is_never_paid_is_written_off(
