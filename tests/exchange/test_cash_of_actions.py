@@ -163,7 +163,7 @@ def test_a_dividend_that_is_not_paid_yet_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_a_payment_during_the_day_is_told_by_its_activity(tmp_path: Path) -> None:
-    """With a rounding, and a tax that nobody booked."""
+    """With a rounding, and a tax and the fee of a depositary that nobody booked."""
     with account(tmp_path) as days:
         first = days.trade(DAY)
         days.actions = dividends(first, NEXT, 0.3537)
@@ -173,15 +173,16 @@ def test_a_payment_during_the_day_is_told_by_its_activity(tmp_path: Path) -> Non
         amount = cents(0.3537 * first.shares[symbol])
         tax = cents(-0.15 * float(amount))
         days.world.payments[days.minute(THIRD, 3)] = [
-            ("DIV", symbol, amount), ("DIVNRA", symbol, tax),
+            ("DIV", symbol, amount), ("DIVNRA", symbol, tax), ("DIVFEE", symbol, "-0.36"),
         ]  # fmt: skip
         third = days.trade(THIRD)
         assert events_of(days, third, ev.BooksDiffered) == []
-        paid, taxed = events_of(days, third, ev.ActionSettled)
+        paid, taxed, charged = events_of(days, third, ev.ActionSettled)
         assert (paid.symbol, paid.date, cents(paid.paid)) == (symbol, str(NEXT), amount)
         assert abs(paid.booked - 0.3537 * first.shares[symbol]) < 1e-4
         assert (taxed.action, taxed.date, taxed.booked) == ("DIVNRA", None, 0.0)
         assert cents(taxed.paid) == tax
+        assert (charged.action, charged.date, charged.paid) == ("DIVFEE", None, -0.36)
         assert third.broker_cash == days.cash
         # the cash of the day is the backtest's; the next day opens with the broker's
         assert opening_cash(days, date(2024, 3, 8)) - third.receivables.pending == days.cash

@@ -15,11 +15,11 @@ from harmony_pipeline.execution.brokers.base import CashActivity
 Json = dict[str, Any]
 KINDS: dict[str, Literal["dividend", "split", "payout", "other"]] = {
     "DIV": "dividend", "DIVCGL": "dividend", "DIVCGS": "dividend", "DIVROC": "dividend",
-    "DIVTXEX": "dividend", "DIVNRA": "other", "DIVWH": "other", "CIL": "split", "MA": "payout",
-    "REORG": "payout",
+    "DIVTXEX": "dividend", "DIVNRA": "other", "DIVWH": "other", "DIVFT": "other", "DIVTW": "other",
+    "DIVFEE": "other", "CIL": "split", "MA": "payout", "REORG": "payout",
 }  # fmt: skip
 """Activity types: dividends, gains that are paid out, return of capital, tax-exempt dividends;
-taxes withheld; cash in lieu; mergers and reorganisations.
+taxes withheld, and the fee of a depositary; cash in lieu; mergers and reorganisations.
 """
 _PAGE = 100
 _TAKEN_BACK = "canceled"
