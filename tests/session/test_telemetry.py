@@ -500,12 +500,12 @@ def test_a_collector_that_takes_nothing_changes_no_book_and_is_said_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if kind == "silent":
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")  # the threads end soon after the test
+        # no request is given up within the session; its threads end with the collector
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
     else:  # nothing is to be waited for
         monkeypatch.setattr(otlp_delivery, "_CLOSE_SECONDS", 60.0)
     with Collector() as collector:
-        silence = 30.0
-        bad = {"refuses": Fault(status=401), "silent": Fault(delay_seconds=silence)}
+        bad = {"refuses": Fault(status=401), "silent": Fault(delay_seconds=30.0)}
         if kind == "down":
             collector.__exit__(None, None, None)
         else:
@@ -520,13 +520,12 @@ def test_a_collector_that_takes_nothing_changes_no_book_and_is_said_once(
     assert result.equity.equals(plain.equity)
     assert result.closing.to_dict() == plain.closing.to_dict()
     lines = [(line["event"], line.get("reason")) for line in log_of(tmp_path / "state")]
-    first = {"down": "ConnectionError", "refuses": "status 401", "silent": "ReadTimeout"}
-    said = [("telemetry is not delivered", first[kind]), ("telemetry was lost", None)]
-    # a session that ends within the time of one request learns of no failure
-    assert lines == said or (kind == "silent" and lines == said[1:])
+    first = {"down": "ConnectionError", "refuses": "status 401"}
+    said = [("telemetry is not delivered", first[kind])] if kind in first else []
+    assert lines == [*said, ("telemetry was lost", None)]
     (lost,) = [line["spans"] for line in log_of(tmp_path / "state") if "spans" in line]
     assert lost >= plain.equity.height  # one a moment at least
-    assert took < silence  # no answer was waited for
+    assert took < 10.0
     # nothing of each attempt beside it
     assert [each.name for each in caplog.records if each.name.startswith("opentelemetry")] == []
 
