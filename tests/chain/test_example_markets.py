@@ -13,11 +13,10 @@ import pytest
 from assets.chain import run_stages
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.reports.trade_page import trade_page
 from harmony_pipeline.stages import live, scanner
 from harmony_pipeline.stages.backtests import latest_backtest
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.trade_pages import trade_views
+from harmony_pipeline.stages.trade_pages import trade_page_of
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.vendor_files import MARKETS, bar_starts, generate, simulate_walk
 
@@ -115,8 +114,7 @@ def test_the_chain_of_an_invented_market(name, symbols, first, end, decimals, zo
     _a_day_without_bars_has_no_session(pipeline)
     _sessions_of_other_settings_are_not_shown(pipeline)
     book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
-    shown = trade_views(pipeline, "meta_labelled")[:1]  # a picture takes its time to be drawn
-    page = trade_page("meta_labelled", book, shown)
+    page = trade_page_of(pipeline, "meta_labelled", book)
     assert f"clock of {zone}" in page
     assert re.search(rf'<td class="number">[\d,]+\.\d{{{decimals}}}</td>', page)
 

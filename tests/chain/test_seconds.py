@@ -11,10 +11,9 @@ import pytest
 
 from assets.chain import run_stages
 from harmony_pipeline.config import Settings
-from harmony_pipeline.reports.trade_page import trade_page
 from harmony_pipeline.stages.backtests import latest_backtest
 from harmony_pipeline.stages.context import PipelineContext
-from harmony_pipeline.stages.trade_pages import trade_views
+from harmony_pipeline.stages.trade_pages import trade_page_of
 from harmony_pipeline.testing.recompute_backtests import recompute
 from harmony_pipeline.testing.tiny import tiny_settings
 
@@ -84,8 +83,7 @@ def test_the_chain_of_seconds(bars, retraining, tmp_path):
     assert (compared.height > 0) == (retraining == "day")
     assert compared["equal"].all()
     book = latest_backtest(pipeline, "meta_labelled")["backtest_id"]
-    shown = trade_views(pipeline, "meta_labelled")[:1]  # a picture takes its time to be drawn
-    page = trade_page("meta_labelled", book, shown)
+    page = trade_page_of(pipeline, "meta_labelled", book)
     assert re.search(r"2024-07-0\d \d\d:\d\d:30", page), "no time of the page has seconds"
 
 
