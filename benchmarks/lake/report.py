@@ -173,7 +173,7 @@ def write_markdown(path: Path, title: str, text: str) -> None:
         if path.exists()
         else (
             "# The lake at scale\n\nWritten by `python -m benchmarks.lake --write-results`; see"
-            " docs/performance.md.\n\n"
+            " docs/speed/lake.md.\n\n"
         )
     )
     if begin in old:
