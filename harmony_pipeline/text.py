@@ -62,6 +62,14 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def duration(milliseconds: float) -> str:
+    """`40 ms`, `9.0 s`, `15 min` or `1.5 h`."""
+    for limit, length, unit in ((1e3, 1.0, "ms"), (90e3, 1e3, "s"), (5_400e3, 60e3, "min")):
+        if milliseconds < limit:
+            return f"{milliseconds / length:.{1 if unit == 's' else 0}f} {unit}"
+    return f"{milliseconds / 3_600e3:,.1f} h"
+
+
 def clock_time(moment: datetime) -> str:
     """`2024-03-05 15:30`, or `2024-03-05 15:30:05` between two minutes."""
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment.second else f"{moment:%Y-%m-%d %H:%M}"

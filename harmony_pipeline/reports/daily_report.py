@@ -20,7 +20,8 @@ _MOST_DIFFERENCES, _MOST_EVENTS = 50, 200
 @dataclass(frozen=True)
 class DailyReport:
     """Rows of one session, tables as in schemas. divergence None: the comparison was not made;
-    empty: nothing to compare. summary: rows (measure, value).
+    empty: nothing to compare. summary: rows (measure, value); opening_equity: what the session
+    began with (None: what its first row says).
     """
 
     day: date
@@ -31,6 +32,7 @@ class DailyReport:
     equity: pl.DataFrame = field(default_factory=schemas.SESSION_EQUITY.empty)
     events: pl.DataFrame = field(default_factory=schemas.SESSION_EVENTS.empty)
     divergence: pl.DataFrame | None = None
+    opening_equity: float | None = None
     summary: pl.DataFrame | None = None
     notes: Sequence[str] = ()
     instruments: Instruments = field(default_factory=Instruments)
@@ -56,7 +58,9 @@ def daily_report(inputs: DailyReport) -> str:
             else divergence.filter(~pl.col("equal")).head(_MOST_DIFFERENCES).to_dicts()
         ),
         notes=inputs.notes,
-        equity=figures.equity_curve(inputs.equity, f"Equity on {inputs.day}"),
+        equity=figures.equity_curve(
+            inputs.equity, f"Equity on {inputs.day}", begun_with=inputs.opening_equity
+        ),
         orders=with_texts(orders, instruments, quantities=("quantity",)).to_dicts(),
         fills=with_texts(
             fills,
@@ -105,17 +109,17 @@ def divergence_line(divergence: pl.DataFrame | None) -> str:
 
 def _headline(inputs: DailyReport) -> list[tuple[str, str, str]]:
     values = inputs.equity.sort("timestamp")["equity"]
-    change = values[-1] / values[0] - 1.0 if values.len() and values[0] else None
-    deepest = None
-    if values.len():
-        deepest = float((values / values.cum_max() - 1.0).min())  # type: ignore[arg-type]
+    change, deepest = None, None
+    if values.len() and (start := inputs.opening_equity or values[0]):
+        change = values[-1] / start - 1.0
+        deepest = float((values / values.cum_max().clip(start) - 1.0).min())  # type: ignore[arg-type]
     refused = inputs.orders.filter(pl.col("status") == "refused").height
     fees = float(inputs.fills["fee"].sum())
     return [
         (
             "Equity",
             fixed(2)(values[-1] if values.len() else None),
-            f"{fraction(2)(change)} since the first bar",
+            f"{fraction(2)(change)} since the session began",
         ),
         ("Deepest drawdown", fraction(2)(deepest), "since the session began"),
         ("Orders", f"{inputs.orders.height - refused}", f"{refused} refused"),

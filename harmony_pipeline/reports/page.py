@@ -52,7 +52,7 @@ def _environment() -> Environment:
         "text": partial(Column, kind="text"),
         "moment": partial(Column, kind="moment"),
     }
-    formats = (format_value, fraction, share, fixed, day, clock, humanize, pass_fail, measured)
+    formats = (format_value, fraction, share, fixed, day, clock_on, humanize, pass_fail, measured)
     environment.globals |= {function.__name__: function for function in formats}
     return environment
 
@@ -124,9 +124,15 @@ def day(value: datetime | date | None) -> str:
     return DASH if value is None else f"{value:%Y-%m-%d}"
 
 
-def clock(value: datetime | None) -> str:
-    """Only the time, UTC."""
-    return DASH if value is None else f"{value:%H:%M:%S}"
+def clock_on(shown: date) -> Callable[[datetime | None], str]:
+    """A format: the time alone of a moment on that date, UTC; date and time on any other."""
+
+    def written(value: datetime | None) -> str:
+        if value is None:
+            return DASH
+        return f"{value:%H:%M:%S}" if value.date() == shown else f"{value:%Y-%m-%d %H:%M:%S}"
+
+    return written
 
 
 def humanize(name: str | None) -> str:

@@ -27,18 +27,25 @@ from harmony_pipeline.reports.style import (
 )
 
 
-def equity_curve(equity: pl.DataFrame, title: str, benchmark: pl.DataFrame | None = None) -> bytes:
+def equity_curve(
+    equity: pl.DataFrame,
+    title: str,
+    benchmark: pl.DataFrame | None = None,
+    begun_with: float | None = None,
+) -> bytes:
     """Equity above, drawdown below. equity: frame[timestamp, equity, ...]; benchmark:
-    frame[timestamp, value], scaled to start with the equity.
+    frame[timestamp, value], scaled to start with the equity; begun_with: equity before the first
+    row, from which returns and drawdowns are counted (None: that of the first row).
     """
     rows = equity.drop_nulls("equity").sort("timestamp")
     if rows.is_empty():
         return empty_figure(title, "No equity yet: the backtest has no bars in its period.")
     times, values = instants(rows["timestamp"]), rows["equity"].to_numpy()
-    peak = np.maximum.accumulate(values)
+    start = float(values[0]) if begun_with is None else begun_with
+    peak = np.maximum(np.maximum.accumulate(values), start)
     drawdown = np.where(peak > 0.0, values / np.where(peak > 0.0, peak, 1.0) - 1.0, 0.0)
     deepest = int(np.argmin(drawdown))
-    total = values[-1] / values[0] - 1.0 if values[0] else 0.0
+    total = float(values[-1]) / start - 1.0 if start else 0.0
     figure, (above, below) = canvas(
         title,
         f"{percent(total)} in all, deepest drawdown {percent(float(drawdown[deepest]))}",
@@ -49,11 +56,11 @@ def equity_curve(equity: pl.DataFrame, title: str, benchmark: pl.DataFrame | Non
     if benchmark is not None and benchmark.drop_nulls().height:
         other = benchmark.drop_nulls().sort("timestamp")
         level = other["value"].to_numpy()
-        level = level / level[0] * values[0]
+        level = level / level[0] * start
         above.plot(instants(other["timestamp"]), level, color=FAINT, linewidth=1.3)
         ends.append(float(level[-1]))
     above.plot(times, values, color=ACCENT, linewidth=1.6)
-    above.axhline(values[0], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
+    above.axhline(start, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
     low, high = above.get_ylim()
     heights = labels_apart(ends, (high - low) * 0.07)
     label(above, times[-1], heights[0], percent(total), ACCENT)
@@ -62,7 +69,7 @@ def equity_curve(equity: pl.DataFrame, title: str, benchmark: pl.DataFrame | Non
             above,
             times[-1],
             heights[1],
-            f"benchmark {percent(ends[1] / values[0] - 1.0)}",
+            f"benchmark {percent(ends[1] / start - 1.0)}",
             MUTED,
             fontweight="normal",
         )

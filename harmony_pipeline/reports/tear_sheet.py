@@ -130,7 +130,12 @@ def tear_sheet(inputs: TearSheet) -> str:
         interactive_page=inputs.interactive_page,
         run=dict.fromkeys(schemas.BACKTESTS.dtypes) | dict(inputs.backtest),
         headline=_headline(inputs),
-        equity=figures.equity_curve(inputs.equity, "Equity after costs", inputs.benchmark),
+        equity=figures.equity_curve(
+            inputs.equity,
+            "Equity after costs",
+            inputs.benchmark,
+            inputs.backtest.get("initial_cash"),
+        ),
         gate=_gate(inputs.promotions),
         metrics=_metrics(inputs),
         **_monte_carlo(inputs),

@@ -15,6 +15,7 @@ from harmony_pipeline.schemas import WHOLE
 from harmony_pipeline.session.divergence import by_strategy
 from harmony_pipeline.session.divergence_causes import bars_heard, first_cause, with_causes
 from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.text import duration
 
 SUMMARY = {"measure": pl.String(), "value": pl.String()}
 _UNANSWERED = "not compared"
@@ -151,8 +152,8 @@ def _latency(events: pl.DataFrame) -> list[tuple[str, str]]:
 def _quantiles(values: pl.Series) -> str:
     if values.is_empty():
         return "-"
-    levels = (values.quantile(level, "linear") or 0.0 for level in (0.5, 0.95, 1.0))
-    return "median {:,.0f} ms, 95 % {:,.0f} ms, longest {:,.0f} ms".format(*levels)
+    levels = (duration(values.quantile(level, "linear") or 0.0) for level in (0.5, 0.95, 1.0))
+    return "median {}, 95 % {}, longest {}".format(*levels)
 
 
 def _discrepancies(events: pl.DataFrame) -> list[tuple[str, str]]:

@@ -110,7 +110,11 @@ def _backtested(
         pictures={
             "equity at a glance": sketches.line(returns.fill_null(0.0).cum_sum().to_list()),
             "equity": Drawing.of(
-                equity_curve, result.equity.select(_DRAWN), f"{strategy}: equity after costs"
+                equity_curve,
+                result.equity.select(_DRAWN),
+                f"{strategy}: equity after costs",
+                None,
+                float(result.row["initial_cash"][0]),
             ),
             "trades": Drawing.of(trade_return_histogram, result.trades.select("return")),
             "the trade closed last": Drawing(

@@ -111,7 +111,11 @@ def _shown_session(pipeline: PipelineContext, day: date, since: datetime | None)
     }
     if since is None:
         pictures[f"equity of {day}"] = Drawing.of(
-            equity_curve, result.equity.select("timestamp", "equity"), f"session of {day}"
+            equity_curve,
+            result.equity.select("timestamp", "equity"),
+            f"session of {day}",
+            None,
+            _opening_equity(pipeline, result),
         )
     return StageResult(
         rows={"session_orders": result.orders.height, "session_fills": result.fills.height},
@@ -280,11 +284,13 @@ def _report_of(pipeline: PipelineContext, day: date) -> StageResult:
         if pipeline.lake.has("divergence", key[0])
         else None
     )
+    opening = _opening_equity(pipeline, session)
     inputs = DailyReport(
         day=day,
+        opening_equity=opening,
         summary=day_summary(
             session,
-            _opening_equity(pipeline, session),
+            opening,
             compared,
             _bars(pipeline, session),
             multipliers_of(pipeline, session.fills),

@@ -1,7 +1,7 @@
 """Pages hold what was put in, need nothing but themselves, and escape whatever comes from data."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from html.parser import HTMLParser
 
@@ -190,6 +190,25 @@ def test_a_daily_report_holds_the_day():
         assert expected in found, expected
     last = samples.session_equity()["equity"][-1]
     assert f"{last:,.2f}" in found
+
+
+def test_the_days_result_is_counted_from_what_the_session_began_with():
+    rows = samples.session_equity()
+    began_with = float(rows["equity"].max()) * 1.02
+    found = words_of(daily_report(session(opening_equity=began_with)))
+    change = float(rows.sort("timestamp")["equity"][-1]) / began_with - 1.0
+    deepest = float(rows["equity"].min()) / began_with - 1.0
+    assert f"{change:+.2%} since the session began" in found
+    assert f"{deepest:+.2%}" in found
+
+
+def test_an_order_of_another_day_has_its_date():
+    orders = samples.session_orders()
+    early = orders.head(1).with_columns(timestamp=datetime(2024, 3, 1, 21, tzinfo=UTC))
+    found = words_of(daily_report(session(orders=pl.concat([early, orders.tail(-1)]))))
+    assert "2024-03-01 21:00:00" in found
+    assert "2024-03-04 14:45:00" not in found
+    assert "14:45:00" in found
 
 
 @pytest.mark.parametrize(

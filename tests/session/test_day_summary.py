@@ -17,6 +17,7 @@ from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.divergence_causes import bars_heard, first_cause, with_causes
 from harmony_pipeline.session.replay import replay_day
 from harmony_pipeline.session.result import SessionResult
+from harmony_pipeline.text import duration
 
 BARS = market()
 
@@ -116,6 +117,23 @@ def test_the_table_has_profit_fills_latency_and_comparison(
     uncompared = dict(day_summary(session, None, None, {}).iter_rows())
     assert uncompared["divergence from the backtest"] == "not compared"
     assert uncompared["profit and loss"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "written"),
+    [
+        (0.0, "0 ms"),
+        (999.4, "999 ms"),
+        (9_000.0, "9.0 s"),
+        (89_900.0, "89.9 s"),
+        (900_000.0, "15 min"),
+        (5_400_000.0, "1.5 h"),
+    ],
+)
+def test_latencies_are_written_in_the_unit_that_people_would_use(
+    milliseconds: float, written: str
+) -> None:
+    assert duration(milliseconds) == written
 
 
 def test_latencies_are_of_orders_that_were_answered(
