@@ -46,9 +46,11 @@ def equity_curve(
     drawdown = np.where(peak > 0.0, values / np.where(peak > 0.0, peak, 1.0) - 1.0, 0.0)
     deepest = int(np.argmin(drawdown))
     total = float(values[-1]) / start - 1.0 if start else 0.0
+    decimals = 2 if max(abs(total), -float(drawdown[deepest])) < 0.01 else 1
     figure, (above, below) = canvas(
         title,
-        f"{percent(total)} in all, deepest drawdown {percent(float(drawdown[deepest]))}",
+        f"{percent(total, decimals)} in all, deepest drawdown"
+        f" {percent(float(drawdown[deepest]), decimals)}",
         4.6,
         (3.0, 1.2),
     )
@@ -63,7 +65,7 @@ def equity_curve(
     above.axhline(start, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)))
     low, high = above.get_ylim()
     heights = labels_apart(ends, (high - low) * 0.07)
-    label(above, times[-1], heights[0], percent(total), ACCENT)
+    label(above, times[-1], heights[0], percent(total, decimals), ACCENT)
     if len(ends) > 1:
         label(
             above,
