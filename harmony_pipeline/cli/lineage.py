@@ -3,7 +3,7 @@ the row of the universe with its sector where features read it, bars, raw bars.
 """
 
 import json
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.compute import session_days
+from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.stages.context import PipelineContext
 from harmony_pipeline.text import clock_time, excerpt
@@ -71,14 +72,21 @@ def lineage(pipeline: PipelineContext, order_id: str) -> dict[str, pl.DataFrame]
 
 def _sector_of(pipeline: PipelineContext, symbol: str, moment: datetime) -> dict[str, pl.DataFrame]:
     """The row of the universe that stated the symbol's sector on the day of the bar at `moment`,
-    where features compare within sectors as known then.
+    where features compare within sectors as known then; none where no sector was known.
     """
     if not pipeline.feature_set.reads_sectors:
         return {}
     stamps = pl.Series([moment], dtype=TIME)
     day = int(session_days(stamps, pipeline.calendar, pipeline.timeframe)[0])
     known = (pl.col("symbol") == symbol) & (pl.col("date").to_physical() <= day)
-    return {"universe": _rows(pipeline, "universe", known & pl.col("sector").is_not_null()).tail(1)}
+    rows = _rows(pipeline, "universe", known).sort("date", maintain_order=True)
+    had = [
+        sector
+        for *_, sector in Sectors.of_table(rows)
+        .known_on(date(1970, 1, 1) + timedelta(days=day))
+        .rows
+    ]
+    return {"universe": rows.filter(pl.col("sector").is_in(had)).tail(1)}
 
 
 def _order(pipeline: PipelineContext, order_id: str) -> tuple[str, dict[str, Any]]:

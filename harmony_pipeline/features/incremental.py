@@ -14,11 +14,11 @@ This module writes nothing: the caller writes `table` to `features` and `states`
 both with `made_from`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from functools import partial
 
 import polars as pl
 
@@ -34,17 +34,30 @@ from harmony_pipeline.hashing import short_hash
 from harmony_pipeline.lake.lake import Lake, code_version
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.sectors import Sectors
+from harmony_pipeline.schemas import TIME
 
 _EPOCH = date(1970, 1, 1)
 _KEY = ("symbol", "timestamp")
 _NUMBERS = ("open", "high", "low", "close", "volume", "adjustment_factor")
 
 
-class PeriodSectors(NamedTuple):
+@dataclass(frozen=True)
+class PeriodSectors:
     """Sectors as known on each day, and the first session date after each period by its key."""
 
     sectors: Sectors
     ends: Mapping[str, date]
+    _had: dict[tuple[str, date, str], str] = field(default_factory=dict)
+
+    def had(self, key: str, since: date, bars: str, symbols: Callable[[], Iterable[str]]) -> str:
+        """The hash of the sectors that the symbols of a period's bars have from `since` to its end.
+        `bars` identifies the bars, so that their symbols are asked for once.
+        """
+        known = self._had.get((key, since, bars))
+        if known is None:
+            known = self.sectors.hash_of(symbols(), since, self.ends[key])
+            self._had[key, since, bars] = known
+        return known
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,8 @@ def chains_of(
     """The present `made_from["chain"]` of each period.
 
     It is a hash of every bar up to the period's end, of the feature set, the calendar, the code and
-    the libraries; where the set reads sectors also of every change of these that was known by then.
+    the libraries; where the set reads sectors also of those that symbols had in periods in which
+    they have bars.
     """
     update = _Update(
         lake, feature_set, calendar, timeframe, tuple(period_keys), libraries, sectors=sectors
@@ -153,7 +167,7 @@ class _Update:
             "chain": chains[-1],
             "bars": hashed.result(),
             "covered_until": until.isoformat() if until is not None else "",
-            **self._sectors_known(until),
+            **self._sectors_known(bars),
         }
         return FeatureUpdate(result.table, result.states, made_from, origin, computed)
 
@@ -189,34 +203,49 @@ class _Update:
             scores = self.lake.content_hashes(
                 "news_scores", [key for key in self.keys if self.lake.has("news_scores", key)]
             )
-        sectors = self._sector_changes()
+        sectors = self._sectors_had(hashes)
         for key in self.keys:
             parts = [each[key] for each in (hashes, scores, sectors) if key in each]
             chains.append(_digest(chains[-1], key, *parts) if parts else chains[-1])
         return chains
 
-    def _sector_changes(self) -> dict[str, str]:
-        """A hash of the changes of sectors in each period that has some."""
+    def _sectors_had(self, bars: Mapping[str, str]) -> dict[str, str]:
+        """A hash of the sectors of the symbols that have bars in each period, of those where one of
+        them has a sector. A change in a symbol without bars is no part of any.
+        """
         if not self.feature_set.reads_sectors:
             return {}
         known, since, found = self._given_sectors, date.min, dict[str, str]()
         for key in self.keys:
-            changed = known.sectors.hash_of_changes(since, known.ends[key])
-            if changed:
-                found[key] = changed
+            if key in bars:
+                had = known.had(key, since, bars[key], partial(self._symbols, key))
+                if had:
+                    found[key] = had
             since = known.ends[key]
         return found
 
-    def _sectors_known(self, until: datetime | None) -> dict[str, str]:
-        """What was known of sectors on the day of the bar that starts at `until`, as part of a
-        manifest; empty where the set does not read them.
+    def _symbols(self, key: str) -> list[str]:
+        """The symbols that have bars in a period."""
+        with self.lake.reading("bars", [key]):
+            column = self.lake.scan("bars", [key]).select(pl.col("symbol").unique())
+            return column.collect(engine="in-memory")["symbol"].to_list()
+
+    def _sectors_known(self, bars: pl.DataFrame) -> dict[str, str]:
+        """What was known of the sectors of the symbols of `bars` up to the last one's day, as part
+        of a manifest; empty where the set does not read them.
         """
-        if not self.feature_set.reads_sectors or until is None:
+        if not self.feature_set.reads_sectors or bars.is_empty():
             return {}
-        stamps = pl.Series([until], dtype=pl.Datetime("us", "UTC"))
-        day = _EPOCH + timedelta(days=int(session_days(stamps, self.calendar, self.timeframe)[0]))
-        changes = self._given_sectors.sectors.hash_of_changes(date.min, day + timedelta(days=1))
-        return {"sectors": changes}
+        stamps = bars["timestamp"].max()
+        day = int(session_days(pl.Series([stamps], dtype=TIME), self.calendar, self.timeframe)[0])
+        until = _EPOCH + timedelta(days=day + 1)
+        symbols = bars["symbol"].unique().to_list()
+        return {"sectors": self._given_sectors.sectors.hash_of(symbols, self._began, until)}
+
+    @property
+    def _began(self) -> date:
+        """The first session date of the period, or of time."""
+        return self._given_sectors.ends[self.keys[-2]] if len(self.keys) > 1 else date.min
 
     @property
     def _given_sectors(self) -> PeriodSectors:
@@ -240,9 +269,10 @@ class _Update:
         ):
             return None
         until = datetime.fromisoformat(saved["covered_until"])
-        if bars_hash(bars.filter(pl.col("timestamp") <= until)) != saved["bars"]:
+        covered = bars.filter(pl.col("timestamp") <= until)
+        if bars_hash(covered) != saved["bars"]:
             return None
-        known = self._sectors_known(until)
+        known = self._sectors_known(covered)
         if known and known["sectors"] != saved.get("sectors"):
             return None
         later = bars.filter(pl.col("timestamp") > until)

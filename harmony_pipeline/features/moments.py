@@ -69,7 +69,7 @@ def sectors_by_row(columns: BarColumns, known: Sectors) -> IntArray:
         begins = columns.sessions.first_stamps(np.array(days, "datetime64[D]").astype(np.int64))
         rows = start + np.searchsorted(columns.stamps[start:end], begins)
         for row, number in zip(rows.tolist(), of_days, strict=True):
-            numbers[row:end] = number
+            numbers[row:end] = NO_SECTOR if number == UNKNOWN else number
     return numbers
 
 

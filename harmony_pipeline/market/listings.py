@@ -118,6 +118,24 @@ def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
     """
     if universe.is_empty():
         return LISTINGS.empty()
+    rows = securities_of(universe)
+    rows = rows.with_columns(listed=pl.col("valid_from"), known=pl.col("date"))
+    opened = rows.filter("new").with_columns(
+        reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date())
+    )
+    is_new_end = pl.col("delisted").is_not_null() & pl.col("delisted").ne_missing(pl.col("earlier"))
+    closed = rows.filter(is_new_end).with_columns(
+        reason=pl.lit(DELISTING), valid_to=pl.col("delisted")
+    )
+    return _conform([opened, closed], source)
+
+
+def securities_of(universe: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `universe`, each with the security that it is about: `security_id`, whether it is
+    the first row of a spell of this security under its symbol (`new`), `valid_from`, the `listed`
+    of that row, and `earlier`, the `delisted` of the row before. Sorted by symbol, the source's own
+    id, and date.
+    """
     rows = universe.sort("symbol", "security_id", "date", maintain_order=True).with_columns(
         given=pl.col("security_id")
     )
@@ -141,15 +159,7 @@ def listings_from_universe(universe: pl.DataFrame, source: str) -> pl.DataFrame:
         .then("security")
         .otherwise(again)
     )
-    rows = rows.with_columns(security_id=name, listed=pl.col("valid_from"), known=pl.col("date"))
-    opened = rows.filter("new").with_columns(
-        reason=pl.lit("listed"), delisted=pl.lit(None, pl.Date()), valid_to=pl.lit(None, pl.Date())
-    )
-    is_new_end = pl.col("delisted").is_not_null() & pl.col("delisted").ne_missing(pl.col("earlier"))
-    closed = rows.filter(is_new_end).with_columns(
-        reason=pl.lit(DELISTING), valid_to=pl.col("delisted")
-    )
-    return _conform([opened, closed], source)
+    return rows.with_columns(security_id=name).drop("given", "security", "spell")
 
 
 def listings_from_snapshots(

@@ -42,7 +42,10 @@ def sectors_known_late(pipeline: PipelineContext, known: PeriodSectors | None) -
     """
     if known is None:
         return []
-    first, start = min(since for _, since, _ in known.sectors.rows), pipeline.settings.market.start
+    first, start = (
+        min(since for _, since, sector in known.sectors.rows if sector),
+        pipeline.settings.market.start,
+    )
     if first <= start:
         return []
     said = f"the universe states no sector before {first}: {SECTOR_RELATIVE} columns have no value"
@@ -50,10 +53,12 @@ def sectors_known_late(pipeline: PipelineContext, known: PeriodSectors | None) -
 
 
 def dated_sectors(pipeline: PipelineContext) -> pl.DataFrame:
-    """symbol, date and sector of the universe's rows that state one, with `known_at`: the beginning
-    of the first session that each counts in. Rows after the calendar's end have none.
+    """The universe's rows with what tells the sector and the security, and `known_at`: the
+    beginning of the first session that each counts in. Rows after the calendar's end have none.
     """
-    rows = pipeline.lake.read("universe").select("symbol", "date", "sector").drop_nulls()
+    rows = pipeline.lake.read("universe").select(
+        "symbol", "date", "sector", "security_id", "listed", "delisted"
+    )
     if pipeline.timeframe in LONG_TIMEFRAMES:
         return rows.with_columns(known_at=pl.col("date").cast(TIME))
     sessions = pipeline.calendar.table.select("date", known_at="pre_open")
@@ -64,7 +69,7 @@ def dated_sectors(pipeline: PipelineContext) -> pl.DataFrame:
 
 def _sectors_of(universe: pl.DataFrame, pipeline: PipelineContext, chosen: FeatureSet) -> Sectors:
     found = Sectors.of_table(universe)
-    if found.rows:
+    if any(sector for *_, sector in found.rows):
         return found
     computed = (column.name for column in chosen.computed)
     name = next(filter(is_of_a_sector, computed))

@@ -2,6 +2,8 @@
 exits as the settings give them, with what was learned.
 """
 
+import polars as pl
+
 from harmony_pipeline.market.sectors import Sectors
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.stages.context import PipelineContext
@@ -46,7 +48,13 @@ def members_of(pipeline: PipelineContext, name: str) -> dict[str, StrategySettin
 
 
 def sectors_of(pipeline: PipelineContext) -> Sectors:
-    """The sectors of the universe, where a limit asks for them."""
+    """The sectors of the symbols that have bars, by the universe, where a limit asks for them."""
     if pipeline.settings.risk.max_sector_exposure is None:
         return Sectors()
-    return Sectors.of_table(pipeline.lake.read("universe"))
+
+    def made() -> Sectors:
+        traded = pipeline.lake.scan("bars").select(pl.col("symbol").unique())
+        symbols = traded.collect(engine="in-memory")["symbol"].to_list()
+        return Sectors.of_table(pipeline.lake.read("universe")).only(symbols)
+
+    return pipeline.while_unchanged("sectors of bars", ["bars", "universe"], made)

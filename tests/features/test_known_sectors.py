@@ -385,6 +385,25 @@ def test_a_row_that_repeats_what_was_known_changes_nothing(market):
     assert market.chains(repeated) == market.chains(UNIVERSE)
 
 
+def test_a_change_in_a_symbol_without_bars_makes_no_period_again(market):
+    """A universe names thousands of symbols, a lake some of them."""
+    until = at("2024-03-14")
+    bars = BARS.filter((pl.col("symbol") != "F") | (pl.col("timestamp") < STARTS[2]))
+    market.receive(bars.filter(pl.col("timestamp") < until)).update_all()
+    before = market.chains(UNIVERSE)
+    others = [row(date(2024, 3, day), "G", sector) for day, sector in ((5, "a"), (12, "b"))]
+    stranger = pl.concat([UNIVERSE, *others])
+    assert market.chains(stranger) == before
+    # F has no bar from w3 on, so that its sector from then on concerns nobody
+    gone = pl.concat([stranger, row(date(2024, 3, 13), "F", "metals")])
+    assert market.chains(gone) == before
+    result = market.receive(bars).update("w4", gone)
+    assert result.continued_from == "w4"
+    assert_whole(market, bars, gone)
+    heard = pl.concat([stranger, row(date(2024, 3, 6), "F", "metals")])
+    assert market.chains(heard)["w2"] != before["w2"]
+
+
 def test_a_row_that_is_dated_back_into_what_was_covered_makes_the_running_period_again(market):
     until = at("2024-03-14")
     grown = BARS.filter(pl.col("timestamp") < until)
