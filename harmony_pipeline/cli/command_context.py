@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from harmony_pipeline.cli.invocation import command_line
-
 From = Annotated[
     str | None,
     typer.Option(
@@ -81,9 +79,3 @@ def writing(context: typer.Context, *, alone: bool = True) -> Iterator[None]:
             log(state, "command started")
             yield
             log(state, "command ended")
-
-
-def tell_made(what: str, keys: list[str], look: str) -> None:
-    """Say which tables were made of which partitions, and with what to look at them."""
-    span = f" for {keys[0]} to {keys[-1]} ({len(keys)} partitions, one run)" if keys else ""
-    typer.echo(f"made {what}{span}\nlook: {command_line()} {look}")

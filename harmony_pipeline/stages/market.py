@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from itertools import chain
 
 import polars as pl
@@ -23,7 +23,7 @@ from harmony_pipeline.market.validation import symbol_state
 from harmony_pipeline.market.validation.symbol_state import match_symbols
 from harmony_pipeline.market.validation.validate import Validated, validate_each
 from harmony_pipeline.stages.context import PipelineContext, refuse_the_past
-from harmony_pipeline.stages.result import StageResult
+from harmony_pipeline.stages.result import StageResult, latest_of_all
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 ALL = "all"  # the one partition of tables that are not partitioned
@@ -119,19 +119,21 @@ def bars(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
             )
         ),
         partitions={key: dict(one.rows) for key, one in done.items()},
+        unchanged_since=latest_of_all([one.since for one in done.values()]),
     )
 
 
 @dataclass(frozen=True)
 class _Validation:
-    """What one period had to show: rows by table, rows by rule, sentences, and the first refused
-    rows.
+    """What one period had to show: rows by table, rows by rule, sentences, the first refused rows,
+    and since when it is unchanged.
     """
 
     rows: Counter[str]
     facts: Counter[str]
     notes: list[str]
     refused: pl.DataFrame
+    since: datetime | None = None
 
 
 def _validated(pipeline: PipelineContext, period: Period, actions: pl.DataFrame) -> _Validation:
@@ -144,8 +146,8 @@ def _validated(pipeline: PipelineContext, period: Period, actions: pl.DataFrame)
         market,
         pipeline.calendar.grid.text,
     )
-    if unchanged_since(pipeline, _JUDGED, period.key, made_from):
-        return _validated_before(pipeline, period.key)
+    if since := unchanged_since(pipeline, _JUDGED, period.key, made_from):
+        return replace(_validated_before(pipeline, period.key), since=since)
     known, rebuilt = lake.read("bar_state", earlier), lake.has("bars", period.key)
     done: list[_Validation] = []
     moved: list[Changes] = []
@@ -300,12 +302,14 @@ def _last_state(pipeline: PipelineContext, period: Period) -> list[str]:
 def daily_summary(pipeline: PipelineContext, periods: Sequence[Period]) -> StageResult:
     """One row a symbol and session, so that scans and universe studies never touch minute bars."""
     counts: dict[str, dict[str, int]] = {}
+    dates: list[datetime | None] = []
     summary = pl.DataFrame()
     for number, period in enumerate(periods, start=1):
         made_from = pipeline.made_from(
             {"bars": [period.key]}, pipeline.settings.scanner.as_of, pipeline.calendar.grid.text
         )
-        if unchanged_since(pipeline, ("daily_summary",), period.key, made_from):
+        dates.append(unchanged_since(pipeline, ("daily_summary",), period.key, made_from))
+        if dates[-1]:
             summary = pipeline.lake.read("daily_summary", [period.key])
         else:
             # whole symbols, so that a month of thousands of them needs no more memory
@@ -324,6 +328,7 @@ def daily_summary(pipeline: PipelineContext, periods: Sequence[Period]) -> Stage
         rows={"daily_summary": sum(c["daily_summary"] for c in counts.values())},
         preview=summary.tail(8),
         partitions=counts,
+        unchanged_since=latest_of_all(dates),
     )
 
 

@@ -50,7 +50,6 @@ class StageResult:
     ) -> Self:
         """The sum of some partitions. Nothing was made when no partition had anything to make."""
         each = list(parts.values())
-        dates = [one.unchanged_since for one in each]
         return cls(
             rows=_summed([one.rows for one in each]),
             facts={**_added([one.facts for one in each]), **(facts or {})},
@@ -59,9 +58,7 @@ class StageResult:
             notes=[*(f"{key}: {note}" for key, one in parts.items() for note in one.notes), *notes],
             partitions={key: dict(one.rows) for key, one in parts.items()},
             nothing=nothing or _common_reason(each),
-            unchanged_since=(
-                max((date for date in dates if date), default=None) if all(dates) else None
-            ),
+            unchanged_since=latest_of_all([one.unchanged_since for one in each]),
             parts=dict(parts),
         )
 
@@ -82,6 +79,13 @@ class StageResult:
         return counts + (
             f" ({unchanged} of {len(self.parts)} partitions unchanged)" if unchanged else ""
         )
+
+
+def latest_of_all(dates: Sequence[datetime | None]) -> datetime | None:
+    """The latest of the moments since which parts are unchanged; None where one of them is made
+    anew, or there is none.
+    """
+    return max((date for date in dates if date), default=None) if all(dates) else None
 
 
 def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

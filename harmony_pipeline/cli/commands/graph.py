@@ -11,7 +11,6 @@ from harmony_pipeline.cli.command_context import (
     To,
     graph_runner,
     pipeline_of,
-    tell_made,
     writing,
 )
 from harmony_pipeline.cli.invocation import command_line
@@ -46,7 +45,11 @@ def ingest(
     """
     from harmony_pipeline.cli.ingest_report import print_ingest, print_news
     from harmony_pipeline.cli.quality import print_findings
-    from harmony_pipeline.cli.stage_report import print_market_warnings
+    from harmony_pipeline.cli.stage_report import (
+        print_market_warnings,
+        print_unchanged,
+        tell_made,
+    )
     from harmony_pipeline.stages.context import refuse_the_past
     from harmony_pipeline.stages.news import is_on
 
@@ -60,8 +63,11 @@ def ingest(
     print_news(runner.facts_of("news"))
     print_market_warnings(runner.pipeline, partitions=chosen)
     print_findings(runner.pipeline, chosen)
+    made = {name: runner.results[name] for name in ("bars", "quarantine", "daily_summary")}
+    print_unchanged(made)
     tell_made(
-        "bars, quarantine, daily_summary",
+        made,
+        list(made),
         chosen,
         'sql "select rule, count(*) from quarantine group by rule"',
     )
@@ -78,6 +84,7 @@ def ticks(
     ] = None,
 ) -> None:
     """Fetch quotes and trades of trading days, validate them, and account for every row."""
+    from harmony_pipeline.cli.stage_report import tell_made
     from harmony_pipeline.stages.ticks import offered
 
     with graph_runner(context) as runner:
@@ -85,7 +92,7 @@ def ticks(
         start = first or last or runner.partition_keys(tables[0])[-1]
         chosen = runner.chosen(tables[0], start, last or start)
         runner.materialize(tables, chosen[0], chosen[-1])
-    tell_made(", ".join(tables), chosen, 'sql "select * from tick_counts"')
+    tell_made(runner.results, tables, chosen, 'sql "select * from tick_counts"')
 
 
 def backfill(
@@ -98,13 +105,14 @@ def backfill(
     again: Again = False,
 ) -> None:
     """Materialise an asset over a range of partitions, as one run."""
-    from harmony_pipeline.cli.stage_report import print_stages
+    from harmony_pipeline.cli.stage_report import print_stages, tell_made
 
     with graph_runner(context, again=again) as runner:
         assets, keys = runner.backfill(asset, first, last)
         made = runner.made(assets)
     print_stages(runner.results)
-    tell_made(", ".join(made), keys, f'sql "select * from {runner.view_of(made[0])} limit 10"')
+    look = f'sql "select * from {runner.view_of(made[0])} limit 10"'
+    tell_made(runner.results, made, keys, look)
 
 
 def scan(context: typer.Context, date: Day = None) -> None:
