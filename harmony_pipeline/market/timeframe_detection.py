@@ -8,7 +8,7 @@ Finer: most steps from one stamp of a symbol to its next are clearly shorter tha
 step is shorter than a longer bar, and every stamp lies on that bar's grid. There must be so many
 stamps that a thin stock, which trades once an hour at any minute, would do it less than once in a
 thousand times. Daily bars have one row a date at the same one or two times of day, weekly bars one
-row a week.
+row a week. Bars of a month or longer have no size here, and are refused whatever is said.
 
 Rows of all symbols of a file are examined together. A sample is enough, since a file has one size.
 """
@@ -30,6 +30,11 @@ _DAY = 86_400.0
 _DAYS_APART, _WEEK_APART = 0.8 * _DAY, 3.5 * _DAY
 _USUALLY_DAYS_APART, _MULTIPLES = 72_000.0, 0.95
 _FEWEST_DAYS, _FEWEST_WEEKS, _TIMES_OF_DAY = 3, 4, 2
+MONTHS = "months"
+"""Bars of a month, a quarter or a year, which Harmony lacks."""
+_LONGER_THAN_WEEKS = 10 * _DAY
+_MONTH_DAYS = ((25, 36), (84, 98), (358, 374))  # first or last business days included
+_FEWEST_MONTHS, _REGULAR = 4, 0.9
 _WORDS = {"1Day": "daily bars", "1Week": "weekly bars", "1Hour": "hourly bars"}
 
 
@@ -70,8 +75,10 @@ def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
     usual = steps.mode().min()
     assert isinstance(usual, float)
     if usual >= _USUALLY_DAYS_APART:
-        week = float(steps.median() or 0.0) >= 5 * _DAY  # type: ignore[arg-type]
-        return "1Week" if week else "1Day"
+        apart = float(steps.median() or 0.0)  # type: ignore[arg-type]
+        if apart > _LONGER_THAN_WEEKS:
+            raise DataError(_too_long(apart))
+        return "1Week" if apart >= 5 * _DAY else "1Day"
     shorter = sorted(
         (seconds, name) for name, seconds in TIMEFRAME_SECONDS.items() if seconds < _DAY
     )
@@ -81,23 +88,39 @@ def guess_timeframe(spacing: Spacing, reasons: list[str]) -> str:
         if float((steps % seconds == 0).mean() or 0.0) >= _MULTIPLES  # type: ignore[arg-type]
     ]
     if not fitting or not (steps == fitting[-1][0]).any():
-        known = ", ".join(TIMEFRAME_SECONDS)
-        raise DataError(
-            f"the bars are mostly {_length(usual)} apart, and Harmony knows {known}: resample them"
-            " to one of these first"
-        )
+        raise DataError(_too_long(usual))
     return fitting[-1][1]
 
 
+def _too_long(apart: float) -> str:
+    """What to say of bars of a length that Harmony lacks."""
+    longer = apart > _LONGER_THAN_WEEKS
+    cure = "fetch bars of one of these" if longer else "resample them to one of these first"
+    return (
+        f"the bars are mostly {_length(apart)} apart, and Harmony knows"
+        f" {', '.join(TIMEFRAME_SECONDS)}: {cure}"
+    )
+
+
 def other_timeframe(spacing: Spacing, calendar: Calendar, timeframe: str) -> str | None:
-    """The true size of the bars; None if nothing contradicts `timeframe`."""
+    """The true size of the bars, MONTHS for those of a month, a quarter or a year; None if nothing
+    contradicts `timeframe`.
+    """
     if not len(spacing.steps):
         return None
+    if _are_months(spacing):
+        return MONTHS
     return _finer(spacing, timeframe) or _coarser(spacing, calendar, timeframe)
 
 
 def refusal_message(origin: str, rows: int, found: str, timeframe: str) -> str:
     """The message for a file with bars of another size."""
+    if found == MONTHS:
+        return (
+            f"{origin} holds bars of a month or longer ({rows} rows were looked at), and Harmony"
+            f" knows {', '.join(TIMEFRAME_SECONDS)}: fetch bars of one of these, or take the file"
+            " out"
+        )
     words = _WORDS.get(found, f"bars of {_length(TIMEFRAME_SECONDS[found])}")
     return (
         f"{origin} holds {words} ({found}; {rows} rows were looked at), and market.timeframe is "
@@ -106,6 +129,8 @@ def refusal_message(origin: str, rows: int, found: str, timeframe: str) -> str:
 
 
 def _length(seconds: float) -> str:
+    if seconds > _LONGER_THAN_WEEKS:
+        return f"{seconds / _DAY:.0f} days"
     return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
 
 
@@ -160,6 +185,17 @@ def _are_weeks(spacing: Spacing, calendar: Calendar) -> bool:
     usual = local.dt.weekday().value_counts()["count"].max()
     often = isinstance(usual, int) and usual >= 0.75 * len(local)
     return often and spacing.stamps.n_unique() >= _FEWEST_WEEKS
+
+
+def _are_months(spacing: Spacing) -> bool:
+    """Whether rows are a month, a quarter or a year apart: all but some are, and none is closer
+    than a month. A thin stock's trades are not so regular.
+    """
+    days = spacing.steps / _DAY
+    if len(days) < _FEWEST_MONTHS or float(days.min() or 0.0) < _MONTH_DAYS[0][0]:  # type: ignore[arg-type]
+        return False
+    regular = (float(days.is_between(*each).mean() or 0.0) for each in _MONTH_DAYS)  # type: ignore[arg-type]
+    return max(regular) >= _REGULAR
 
 
 def _times_of_day(stamps: pl.Series, zone: str) -> int:
