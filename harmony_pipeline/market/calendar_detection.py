@@ -74,6 +74,9 @@ _WEEKEND = 0.05
 _PREMARKET = 0.1
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
 _SECONDS_A_DAY = 86_400
+_SATURDAY = 6
+_STANDARD_TIME = {CURRENCIES: ("Etc/GMT+5",), METALS: ("Etc/GMT+5",)}
+"""New York's clock without daylight saving, on which HistData writes."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,13 @@ def _has_premarket(dates: pl.DataFrame) -> bool:
 
 
 def _sample(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of some evenly chosen symbols. Two rows of one time stay two."""
+    """Rows of some evenly chosen symbols, without fillers of weekends. Two rows of one time stay
+    two.
+    """
+    weekend = pl.col("timestamp").dt.weekday() >= _SATURDAY
+    still = pl.all_horizontal(pl.col("high", "low", "close") == pl.col("open"))
+    traded = rows.filter(~(weekend & still & (pl.col("volume") == 0)).fill_null(value=False))
+    rows = rows if traded.is_empty() else traded
     names = rows["symbol"].unique().sort()
     kept = names.gather_every(max(1, len(names) // _SAMPLED_SYMBOLS))[:_SAMPLED_SYMBOLS]
     return (
@@ -178,7 +187,7 @@ def _detect_calendar(
                 ' "Etc/UTC" if it is UTC'
             )
         return ROUND_THE_CLOCK, "UTC"
-    saturdays = float((sample["timestamp"].dt.weekday() == 6).mean() or 0.0)  # type: ignore[arg-type]
+    saturdays = float((sample["timestamp"].dt.weekday() == _SATURDAY).mean() or 0.0)  # type: ignore[arg-type]
     if saturdays >= _WEEKEND:
         reasons.append(f"{saturdays:.0%} of the bars are on Saturdays, so this market never closes")
         return ROUND_THE_CLOCK, "UTC"
@@ -188,7 +197,8 @@ def _detect_calendar(
     scores: list[tuple[float, str, str]] = []
     for name in _candidates(symbols):
         calendar = Calendar.of(name)
-        zones = dict.fromkeys(("UTC", calendar.zone, *clocks)) if naive else ("UTC",)
+        own_clocks = (calendar.zone, *clocks, *_STANDARD_TIME.get(name, ()))
+        zones = dict.fromkeys(("UTC", *own_clocks)) if naive else ("UTC",)
         for zone in zones:
             # days depend on the calendar
             own = _sample(read(name, timeframe, zone)) if daily else sample

@@ -49,6 +49,7 @@ _NOT_REFUSED = (
     "conflicting_duplicate",
     "extended_hours_off",
     "outside_session",
+    "closed_market_filler",
 )  # of these another row may be the bar, or none is expected
 
 

@@ -212,7 +212,8 @@ class Naive:
         if not self.aligned(row) and self.severity("misaligned_timestamp", row) == "quarantine":
             return "misaligned_timestamp"
         if row["session"] is None:
-            return "outside_session"
+            filler = row["volume"] == 0 and len(set(prices)) == 1
+            return "closed_market_filler" if filler else "outside_session"
         if row["session"] != "regular" and not self.settings.extended_hours:
             return "extended_hours_off"
         if row["volume"] == 0 and self.severity("zero_volume", row) == "quarantine":

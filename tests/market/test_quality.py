@@ -99,6 +99,9 @@ def test_a_sound_row_becomes_a_bar() -> None:
         ({"timestamp": utc(2024, 1, 2, 6)}, "outside_session", "(Tue 2024-01-02 01:00:00 in America/New_York) is outside every session of XNYS"),
         ({"timestamp": utc(2024, 1, 6, 15)}, "outside_session", "Sat 2024-01-06"),
         ({"timestamp": utc(2024, 7, 4, 15)}, "outside_session", "Thu 2024-07-04"),
+        ({"timestamp": utc(2024, 7, 4, 15), "volume": 0.0}, "closed_market_filler", "Thu 2024-07-04"),
+        ({"timestamp": utc(2024, 1, 6, 15), "volume": 0.0}, "closed_market_filler", "has no volume and one price"),
+        ({"timestamp": utc(2024, 1, 6, 15), "volume": 0.0, "high": 101.0}, "outside_session", "Sat 2024-01-06"),
     ],
 )  # fmt: skip
 def test_each_bad_row_has_its_rule_and_says_where_what_and_how(
@@ -157,6 +160,17 @@ def test_a_daily_bar_that_is_not_at_midnight_or_on_a_holiday_is_quarantined() ->
         "outside_session",
         "misaligned_timestamp",
     ]
+
+
+def test_fillers_of_a_closed_market_are_no_faults_and_other_bars_there_are() -> None:
+    """A vendor that writes every hour of the week has more of them than any bound of faults."""
+    night = [utc(2024, 1, 6, hour) for hour in range(2, 17)]
+    fillers = [bar(stamp, row=row, volume=0.0) for row, stamp in enumerate(night, 3)]
+    found = judged(raw(bar(OPEN), *fillers)).counts
+    assert found["rules"] == {"closed_market_filler": 15}
+    assert found["quarantined_fraction"] == 0.0
+    traded = [row | {"volume": 1.0} for row in fillers]
+    assert judged(raw(bar(OPEN), *traded)).counts["quarantined_fraction"] == 15 / 16
 
 
 def test_raw_rows_without_a_required_column_are_refused() -> None:

@@ -61,6 +61,13 @@ RULES: tuple[RuleInfo, ...] = (
     ),
     RuleInfo("outside_session", "own", "quarantine", (), "outside every session of the calendar"),
     RuleInfo(
+        "closed_market_filler",
+        "own",
+        "quarantine",
+        (),
+        "outside every session, without volume and movement: the vendor's filler; no fault",
+    ),
+    RuleInfo(
         "extended_hours_off",
         "own",
         "quarantine",
@@ -187,7 +194,7 @@ NUMBER: dict[str, int] = {rule.name: at for at, rule in enumerate(RULES, 1)}
 NAME: dict[int, str] = {at: rule.name for at, rule in enumerate(RULES, 1)}
 CHOOSABLE: tuple[str, ...] = tuple(rule.name for rule in RULES if rule.choices)
 # rows that are sound, or were mended: left out of quarantined_fraction
-NOT_A_FAULT = ("extended_hours_off", "superseded", "withdrawn")
+NOT_A_FAULT = ("closed_market_filler", "extended_hours_off", "superseded", "withdrawn")
 
 
 def refused_choice(name: str, severity: str) -> str | None:

@@ -69,6 +69,7 @@ OUTSIDE_RANGE, MISALIGNED, OUTSIDE_SESSION = (
     NUMBER["outside_session"],
 )
 EXTENDED_OFF, ZERO_VOLUME = NUMBER["extended_hours_off"], NUMBER["zero_volume"]
+FILLER = NUMBER["closed_market_filler"]
 SUPERSEDED, DUPLICATE, CONFLICTING = (
     NUMBER["superseded"],
     NUMBER["duplicate"],
@@ -272,7 +273,8 @@ def judge_rows(
                         o[one], h[one], l[one], c[one], v[one], selection.unknown[segment], limits
                     )
                 if rule[one] == UNDECIDED:
-                    rule[one] = judge_position(part, aligned, extended, v[one], removes)
+                    still = o[one] == h[one] == l[one] == c[one]
+                    rule[one] = judge_position(part, aligned, extended, v[one], still, removes)
                 waiting += rule[one] == UNDECIDED
             if waiting > 0:
                 day = sessions[DAY, at]
@@ -384,12 +386,16 @@ def judge_values(
 
 
 @kernel
-def judge_position(part: int, aligned: bool, extended: bool, volume: float, removes: int) -> int:
-    """Number of the first rule that the bar's position or its zero volume breaks, or UNDECIDED."""
+def judge_position(
+    part: int, aligned: bool, extended: bool, volume: float, still: bool, removes: int
+) -> int:
+    """Number of the first rule that the bar's position or its zero volume breaks, or UNDECIDED;
+    `still`: all of its prices are one.
+    """
     if not aligned and removes >> MISALIGNED & 1:
         return MISALIGNED
     if part == OUTSIDE:
-        return OUTSIDE_SESSION
+        return FILLER if still and volume == 0.0 else OUTSIDE_SESSION
     if part != REGULAR and not extended:
         return EXTENDED_OFF
     if volume == 0.0 and removes >> ZERO_VOLUME & 1:

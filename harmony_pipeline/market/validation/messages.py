@@ -93,6 +93,11 @@ def _value_messages(
         ),
         "misaligned_timestamp": format_columns("{} is not on {}", shown, pl.lit(off_grid)),
         "outside_session": format_columns(f"{{}} is outside {every_session}: {{}}", shown, hint),
+        "closed_market_filler": format_columns(
+            f"{{}} is outside {every_session}, and the bar has no volume and one price: a filler"
+            " of the vendor, which is no trade",
+            shown,
+        ),
         "extended_hours_off": format_columns(
             "a bar of the {}market, and market.extended_hours is false: set it to true to keep such"
             " bars",
