@@ -20,6 +20,7 @@ from harmony_pipeline.market.sources.base import (
     MarketDataSource,
     SourceCapabilities,
 )
+from harmony_pipeline.market.sources.comments import SKIPPED, TAKEN_OUT
 from harmony_pipeline.market.sources.files import FileSource
 from harmony_pipeline.market.sources.registry import build_source
 from harmony_pipeline.testing.source_contract import SourceContract
@@ -109,6 +110,38 @@ def test_names_behind_a_sign_of_comments_are_the_names_without_it(
     found = values(read(tmp_path, "vendor"))
     assert found == values(read(tmp_path, "plain"))
     assert {row[0] for row in found} == {"AAA", "BBB"}
+
+
+@pytest.mark.parametrize("remark", ["# halted, see notice", "  # a,b,c,d,e,f,g,h", '# 5" of rain'])
+def test_remarks_between_rows_are_no_rows_and_leave_line_numbers(
+    tmp_path: Path, remark: str
+) -> None:
+    first, *rest = ROWS
+    write(tmp_path / "plain" / "AAA.csv", HEADER, *ROWS)
+    write(tmp_path / "remarks" / "AAA.csv", HEADER, remark, first, remark, *rest, remark)
+    assert values(read(tmp_path, "remarks")) == values(read(tmp_path, "plain"))
+    answer = source(tmp_path, "remarks").read_bars(None, ALWAYS, FOREVER, "1Min")
+    assert answer.rows["row"].to_list() == [3, *range(5, 5 + len(rest))]
+    assert any(SKIPPED in note for note in answer.notes)
+
+
+def test_a_row_that_a_sign_takes_out_is_quarantined_with_that_reason(tmp_path: Path) -> None:
+    first, second, *rest = ROWS
+    write(tmp_path / "AAA.csv", HEADER, first, f" #{second}", *rest)
+    frame = read(tmp_path).sort("row")
+    assert frame["row"].to_list() == list(range(2, 2 + len(ROWS)))
+    assert TAKEN_OUT in frame["defect"][1]
+    assert frame["defect"].null_count() == len(ROWS) - 1
+
+
+def test_a_symbol_may_begin_with_the_sign_unless_the_same_one_is_there_without_it(
+    tmp_path: Path,
+) -> None:
+    names = [f"#AAPL,{row}" for row in ROWS] + [f"MSFT,{row}" for row in ROWS]
+    write(tmp_path / "cfds" / "export.csv", f"symbol,{HEADER}", *names, f"#MSFT,{ROWS[0]}")
+    frame = read(tmp_path, "cfds")
+    assert set(frame.filter(pl.col("defect").is_null())["symbol"]) == {"#AAPL", "MSFT"}
+    assert frame["defect"].drop_nulls().to_list() == [TAKEN_OUT]
 
 
 def test_adjusted_closes_are_ignored_and_counts_and_vwaps_are_read(tmp_path: Path) -> None:

@@ -79,6 +79,13 @@ def test_blank_lines_above_are_counted_and_those_below_are_left_out(encoding: st
         ("#s,o,h,l,c,\nA,1,2,1,2\n", 0, ("#s", "o", "h", "l", "c", "column 6")),
         ("# o,h,l,c of a day\n#o,h,l,c\no,h,l,c\n1,2,1,2\n", 2, ("o", "h", "l", "c")),
         ("# made by hand\n#o,h,l,c\n", 1, ("#o", "h", "l", "c")),
+        # names with remarks between them and the rows
+        (
+            "# by hand\n#d,o,h,l,c\n# dollars, raw\n# a,b,c,d,e\n1,2,3,1,2\n",
+            1,
+            ("#d", "o", "h", "l", "c"),
+        ),
+        ("##date,price\n\n  # dollars\n2024-01-02,1\n", 0, ("##date", "price")),
     ],
 )
 def test_comments_above_the_names_are_skipped_and_counted(
@@ -87,6 +94,36 @@ def test_comments_above_the_names_are_skipped_and_counted(
     """But names behind a # stay the names of the rows below them."""
     form = text_form(text.encode(), "a.csv", named_by_lean=False)
     assert (form.above, form.header, form.commented) == (above, header, above > 0)
+
+
+def test_names_in_a_comment_are_looked_for_in_the_nearest_fifty() -> None:
+    far = b"#d,o,h,l,c\n" + b"# licence\n" * 60 + b"1,2,3,1,2\n"
+    assert text_form(far, "a.csv", named_by_lean=False).header == ("1", "2", "3", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("title", "above"),
+    [
+        ("https://www.example.org\n", 1),
+        ("Prices of a day\n\n", 2),
+        ('"Apple, daily";;;;\n', 1),
+        ("Apple, daily\n", 0),  # two cells may be names
+        ("one\n" * 11, 0),
+    ],
+)
+def test_a_title_above_the_names_is_skipped_and_counted(title: str, above: int) -> None:
+    delimiter = ";" if ";" in title else ","
+    table = "date,open,high,low,close\n2024-01-02,1,2,1,2\n".replace(",", delimiter)
+    form = text_form((title + table).encode(), "a.csv", named_by_lean=False)
+    assert (form.above, form.titled) == (above, above > 0)
+    assert (form.header[0] == "date") == (above > 0)
+
+
+def test_a_first_line_of_an_older_windows_is_read_as_one() -> None:
+    text = "Datum;Eröffnung;Hoch;Tief;Schluss\n2024-01-02;1;2;1;2\n"
+    for encoding in ("cp1252", "utf-8", "utf-16"):
+        form = text_form(text.encode(encoding), "a.csv", named_by_lean=False)
+        assert form.header[1] == "Eröffnung"
 
 
 def test_comments_stand_above_rows_without_names_and_above_symbols_side_by_side() -> None:

@@ -8,6 +8,7 @@ it), so that it still lands in a period and is reported.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from zoneinfo import available_timezones
 
 import polars as pl
 
@@ -18,15 +19,17 @@ from harmony_pipeline.market.file_clock import UTC_CLOCK, file_clock
 from harmony_pipeline.market.session_placement import session_midnights
 from harmony_pipeline.market.source_settings import FileSourceSettings
 from harmony_pipeline.market.sources.cell_parsing import (
+    CLOCK_AND_OFFSET,
     cell_texts,
     clock_form,
     drop_overflowing,
     possible_orders,
     quote_column,
     read_stamps,
+    short_year_formats,
 )
 from harmony_pipeline.market.sources.clock_numbers import clock_texts
-from harmony_pipeline.market.sources.columns import CLOCK
+from harmony_pipeline.market.sources.columns import CLOCK, plain
 from harmony_pipeline.market.sources.record_types import Reading
 from harmony_pipeline.market.sources.repeated_hour import settle_clock_changes
 from harmony_pipeline.market.stamp_end import bar_starts_of_ends, end_evidence
@@ -40,7 +43,8 @@ from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECOND
 from harmony_pipeline.schemas import TIME
 from harmony_pipeline.text import NAME, excerpt
 
-_WITH_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
+_ZONE_BEHIND = r"\d ([A-Z][A-Za-z]+(?:/[A-Za-z_+\-0-9]+)+)\s*$"
+_ZONES_OF_NAMES = {"gmttime": "UTC", "time(utc)": "UTC", "time(eet)": "EET"}
 _ONLY_DIGITS = r"^\s*-?\d{9,20}(?:\.\d+)?\s*$"
 
 
@@ -75,7 +79,8 @@ def read_bar_starts(
         found, written = _join_date_and_clock(
             found, cells[matched[CLOCK]], settings.timestamp_format or ""
         )
-    clock = file_clock(settings.timezone)
+    zone, found = _stated_zone(found)
+    clock = file_clock(settings.timezone if zone is None or settings.wall_clock else zone)
     read = read_stamps(found, clock.zone, settings.timestamp_format, reading.latest)
     instant, reasons, notes, other = read.instant, None, tuple[str, ...](), None
     # stamps may stand in an hour that a clock repeats or leaves out
@@ -92,6 +97,22 @@ def read_bar_starts(
         instant, notes = _put_at_start(instant, settings.stamp, reading.calendar, timeframe, origin)
     starts, defects = _borrow_absent(instant, written, reasons, settings, origin)
     return BarStarts(starts, defects, notes, other)
+
+
+def _stated_zone(cells: pl.Series) -> tuple[str | None, pl.Series]:
+    """The zone that all cells name behind their time (`20250102 09:30:00 US/Eastern`), or that the
+    name of the column states, and the cells without it; None where neither does.
+    """
+    if cells.dtype != pl.String:
+        return None, cells
+    in_name = _ZONES_OF_NAMES.get(plain(cells.name))
+    first = cells.drop_nulls().head(1).str.extract(_ZONE_BEHIND)
+    zone = first.item() if len(first) else None
+    if zone is None or zone not in available_timezones():
+        return in_name, cells
+    bare = cells.str.strip_suffix(zone).str.strip_chars()
+    others = (bare == cells.str.strip_chars()).any()
+    return (in_name, cells) if others else (zone, bare)
 
 
 def _join_date_and_clock(
@@ -166,6 +187,9 @@ def _stamp_cure(settings: FileSourceSettings, shown: str) -> str:
             f" {month_first}{clock} where the month stands first, to {day_first}{clock} where the"
             " day does"
         )
+    if short := short_year_formats(shown):
+        formats = " or ".join(each + clock for each in short)
+        return f"its year has two digits: set market.files.timestamp_format to {formats}"
     return (
         f"write it like 2024-01-31 14:30:00 (read in {zone}) or 2024-01-31T14:30:00Z, or set"
         f" market.files.timestamp_format, such as %m/%d/%Y{clock}"
@@ -194,7 +218,7 @@ def _written_locally(cells: pl.Series, settings: FileSourceSettings) -> pl.Serie
     if "%z" in (settings.timestamp_format or ""):
         return pl.Series("local", [False]).new_from_index(0, len(cells))
     text = cells.str.strip_chars()
-    stated = text.str.contains(_WITH_OFFSET) | text.str.contains(_ONLY_DIGITS)
+    stated = text.str.contains(CLOCK_AND_OFFSET) | text.str.contains(_ONLY_DIGITS)
     return ~stated.fill_null(value=True)
 
 

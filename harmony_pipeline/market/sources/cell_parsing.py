@@ -27,9 +27,9 @@ from harmony_pipeline.text import CELL, CONTROL, LINE, excerpt
 WALL = pl.Datetime("us")
 # how vendors and pandas write "no value"
 _ABSENT = ("", "nan", "null", "none", "na", "n/a", "nat", "<na>")
-_OFFSET = r"(?i)\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
+_OFFSET = r"(?i)\s*(?:UTC|GMT)?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 # 2024-01-31 ends like an offset, so a clock must stand before it
-_CLOCK_AND_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
+CLOCK_AND_OFFSET = r"(?i):\d\d(?:\.\d+)?\s*(?:UTC|GMT)?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 _WHOLE = r"^-?\d{9,20}(?:\.\d+)?$"  # an epoch, or a date written without separators
 _COMPACT = r"^((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])"
 _COMPACT_FORMS = (  # digits, pattern, what it says with separators
@@ -271,7 +271,7 @@ def _with_separators(text: pl.Series, latest_epoch: int) -> pl.Series:
 
 def _from_words(text: pl.Series, zone: str) -> Stamps:
     """Dates and times in words and figures, with or without an offset."""
-    offset = text.str.extract(_CLOCK_AND_OFFSET).str.to_uppercase()
+    offset = text.str.extract(CLOCK_AND_OFFSET).str.to_uppercase()
     if offset.is_null().all():
         return _from_wall(_wall_clock(text), zone)
     table = pl.DataFrame({"text": text, "offset": offset})
@@ -345,6 +345,22 @@ def possible_orders(shown: str) -> tuple[str, ...]:
     return f"%m{mark}%d{mark}%Y", f"%d{mark}%m{mark}%Y"
 
 
+def short_year_formats(shown: str) -> tuple[str, ...]:
+    """The formats of a date whose year has two digits, such as `3/31/24` or `31-Mar-24`; nothing
+    for another text. Such a year is read only where a format says so.
+    """
+    if re.match(r"^\d{1,2}-[A-Za-z]{3}-\d\d\b", shown):
+        return ("%d-%b-%y",)
+    found = re.match(r"^(\d{1,2})([/.-])(\d{1,2})\2\d\d(?!\d)", shown)
+    if found is None:
+        return ()
+    mark = found[2]
+    forms = (f"%m{mark}%d{mark}%y", f"%d{mark}%m{mark}%y")
+    if int(found[1]) > _MONTHS:
+        return forms[1:]
+    return forms[:1] if int(found[3]) > _MONTHS else forms
+
+
 def clock_form(shown: str) -> str:
     """The format of what stands behind the date of a time such as `3/4/2024 14h30`; of an unusual
     one that of its colons.
@@ -368,7 +384,7 @@ def _in_order(text: pl.Series, date: str, unread: pl.Series) -> pl.Series:
 def _from_pattern(text: pl.Series, zone: str, pattern: str) -> Stamps:
     try:
         if "%z" in pattern or "%#z" in pattern or "%:z" in pattern:
-            offset = text.str.extract(_CLOCK_AND_OFFSET).str.to_uppercase()
+            offset = text.str.extract(CLOCK_AND_OFFSET).str.to_uppercase()
             impossible = [
                 found for found in offset.unique().drop_nulls() if _offset_minutes(found) is None
             ]

@@ -2,8 +2,9 @@
 
 Names are compared without regard to case, blanks, underscores, hyphens, angle brackets and a `#`
 before them, so `Adj Close`, `ADJ_CLOSE` and `<adj-close>` are one name. The names listed are those
-of Alpaca, Yahoo, Polygon, Stooq, Binance, MetaTrader, IEX, FirstRate, Databento, MetaStock and
-pandas. Adjusted closes are never read: this lake holds raw prices and its own forward factor.
+of Alpaca, Yahoo, Polygon, Stooq, Binance, MetaTrader, IEX, FirstRate, Databento, MetaStock, pandas,
+Dukascopy, CryptoDataDownload, AlgoSeek, Bloomberg, Refinitiv, NSE, Tushare, AkShare and Ariva.
+Adjusted closes are never read: this lake holds raw prices and its own forward factor.
 """
 
 import re
@@ -34,14 +35,31 @@ _STAMPS = (
     "open time",
     "window start",
     "start",
+    "unix",
+    "unix timestamp",
+    "gmt time",
+    "local time",
+    "time (utc)",
+    "time (eet)",
     "date",
+    "dates",
     "dtyyyymmdd",
     "data",
+    "datum",
+    "日期",
+    "trade date",
     "from",
     "time",
+    "时间",
 )
-_DATES = ("date", "dtyyyymmdd", "day", "trade date", "trading day", "session date")
-_CLOCKS = ("time", "tod", "time of day", "clock", "bar time", "trade time", "time et")
+_DATES = (
+    "date", "dates", "dtyyyymmdd", "day", "trade date", "trading day", "session date", "datum",
+    "日期",
+)  # fmt: skip
+_CLOCKS = (
+    "time", "tod", "time of day", "clock", "bar time", "trade time", "time et", "time bar start",
+    "zeit", "时间",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,23 +81,84 @@ BAR_COLUMNS = Columns(
     ("timestamp", *REQUIRED_NUMBERS),
     {
         "timestamp": _STAMPS,
-        "symbol": ("symbol", "ticker", "sym", "s"),
-        "open": ("open", "o", "open price", "otwarcie"),
-        "high": ("high", "h", "high price", "najwyzszy"),
-        "low": ("low", "l", "low price", "najnizszy"),
-        "close": ("close", "c", "close price", "last", "zamkniecie"),
+        "symbol": ("symbol", "ticker", "sym", "s", "ric", "ts code", "股票代码"),
+        "open": (
+            "open",
+            "o",
+            "open price",
+            "otwarcie",
+            "px open",
+            "first trade price",
+            "erster",
+            "eröffnung",
+            "开盘",
+            "开盘价",
+        ),
+        "high": (
+            "high",
+            "h",
+            "high price",
+            "najwyzszy",
+            "px high",
+            "high trade price",
+            "hoch",
+            "最高",
+            "最高价",
+        ),
+        "low": (
+            "low",
+            "l",
+            "low price",
+            "najnizszy",
+            "px low",
+            "low trade price",
+            "tief",
+            "最低",
+            "最低价",
+        ),
+        "close": (
+            "close",
+            "c",
+            "close price",
+            "last",
+            "zamkniecie",
+            "px last",
+            "close/last",
+            "last trade price",
+            "schlusskurs",
+            "schluss",
+            "收盘",
+            "收盘价",
+        ),
         "volume": (
             "volume",
             "vol",
+            "vol.",
             "v",
             "size",
             "real volume",
             "tick volume",
             "tickvol",
             "wolumen",
+            "px volume",
+            "stuecke",
+            "stücke",
+            "volumen",
+            "tottrdqty",
+            "ttl trd qnty",
+            "成交量",
         ),
-        "trade_count": ("trade count", "trades", "transactions", "number of trades", "n", "count"),
-        "vwap": ("vwap", "vw", "weighted average"),
+        "trade_count": (
+            "trade count",
+            "trades",
+            "transactions",
+            "number of trades",
+            "n",
+            "count",
+            "total trades",
+            "no. trades",
+        ),
+        "vwap": ("vwap", "vw", "weighted average", "volume weight price"),
     },
 )
 _TICK_STAMPS = (
@@ -129,7 +208,7 @@ QUOTE_COLUMNS = Columns(
 
 def plain(name: str) -> str:
     """A column name without its typography, and without the # that some put before a header."""
-    return re.sub(r"[\s_\-<>\"'\ufeff]+", "", name).removeprefix("#").lower()
+    return re.sub(r"[\s_\-<>\"'\ufeff]+", "", name).lstrip("#").lower()
 
 
 def names_prices(names: Sequence[str]) -> bool:

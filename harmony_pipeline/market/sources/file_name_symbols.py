@@ -11,6 +11,10 @@ size, dates and words in small letters. A name that leaves no symbol, or several
     BTCUSDT-1m-2023-01       Binance            BTCUSDT
     aapl.us, aapl_us_d       Stooq              AAPL
     AAPL_full_1min_adjsplit  FirstRate          AAPL
+    AAPL.Last, ES 03-24.Last NinjaTrader        AAPL, ES 03-24
+    eurusd-h1-bid-2013-01-01-2014-12-31         Dukascopy  EURUSD
+    intraday_5min_IBM        Alpha Vantage      IBM
+    AAPL US Equity           Bloomberg          AAPL US
 """
 
 import re
@@ -32,7 +36,16 @@ _FIRSTRATE = (
     r"^([A-Z0-9.\-^]+)_(?:(?:full|month|week|day)_)?(?:1min|5min|30min|1hour|1day)(?:_\w+)?$"
 )
 _CONTRACT = r"^([A-Z0-9]{1,4} \d\d-\d\d)(?:\.(?:Last|Bid|Ask))?$"  # NinjaTrader: ES 03-24
-_VENDOR_PREFIX = r"^(?:DAT_(?:ASCII|MT|NT|XLSX|MS)_|table_)"
+_NINJATRADER = r"^(\^?[A-Z0-9.]+)\.(?:Last|Bid|Ask)$"
+_DUKASCOPY = (
+    r"^([A-Z0-9.]+)_(?:Candlestick_\d+_[A-Za-z]+|\d+ [A-Za-z]+)_(?:BID|ASK|Bid|Ask)_[\d._\-]+$"
+)
+_DUKASCOPY_NODE = r"^([a-z0-9]+)-(?:[smhd]\d+|mn1)-(?:bid|ask)-[\d\-T]+$"
+_BLOOMBERG = r"^(.*\S) (?:Equity|Index|Curncy|Comdty)$"
+_VENDOR_PREFIX = (
+    r"^(?:DAT_(?:ASCII|MT|NT|XLSX|MS)_|table_|HistoricalData_"
+    r"|(?:extended_)?intraday_(?:\d+min_)?|(?:daily|weekly)_(?:adjusted_)?)"
+)
 _SYMBOL = re.compile(r"^[A-Z0-9^@$#.=!/&:]*[A-Z0-9][A-Z0-9^@$#.=!/&:]*$")
 _SIZE = re.compile(
     r"^(\d{1,4}|\d+(S|SECS?|M|MINS?|MINUTES?|H|HRS?|HOURS?|D|DAYS?|W|WEEKS?|MO|MONTHS?)"
@@ -200,8 +213,11 @@ def _known_form(stem: str) -> str | None:
     stem = re.sub(_COPY, "", stem)
     if found := re.match(_TRADINGVIEW, stem):
         return found[1]
-    if found := re.match(_CONTRACT, stem):
-        return found[1]
+    for form in (_CONTRACT, _NINJATRADER, _DUKASCOPY, _BLOOMBERG):
+        if found := re.match(form, stem):
+            return found[1]
+    if found := re.match(_DUKASCOPY_NODE, stem):
+        return found[1].upper()
     if found := re.match(_STOOQ, stem) or re.match(_STOOQ_PAGE, stem):
         return found[1].upper().replace("_", "-")
     if found := re.match(_FIRSTRATE, stem):

@@ -28,16 +28,19 @@ LONGEST_LINE = 1 << 20  # bytes of a header, or of a row that is read
 COMMENTS_SKIPPED = (
     "lines that begin with # above the column names were taken for comments and skipped"
 )
+TITLES_SKIPPED = "lines of one cell above the column names were taken for a title and skipped"
+_MOST_TITLES = 10
 _DELIMITERS = (",", ";", "\t", "|")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NAMES_ABOVE = 50  # comments right above the first row among which column names are looked for
 _LONGEST_SAMPLED_LINE = 4096  # bytes of a line by which a layout is recognised
 
 
 @dataclass(frozen=True)
 class TextForm:
     r"""A text and its form. `data` is UTF-8 with `\n` at the end of lines, and `above` lines stood
-    before it, blank ones or, where it is `commented`, comments. `header` has the names of the
-    columns; it is empty under a `layout`, and for a text without any text.
+    before it: blank ones, comments where it is `commented`, a title where it is `titled`. `header`
+    has the names of the columns; it is empty under a `layout`, and for a text without any text.
     """
 
     data: bytes
@@ -47,6 +50,7 @@ class TextForm:
     layout: Layout | None = None
     wide: Wide | None = None
     commented: bool = False
+    titled: bool = False
 
     @property
     def is_dated_lean(self) -> bool:
@@ -105,6 +109,9 @@ def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
             f"{origin} has a first line of more than {LONGEST_LINE:,} bytes, expected column"
             " names: fetch it again"
         )
+    titles = _titles(data)
+    titled, above = bool(titles), above + data[:titles].count(b"\n")
+    data = data[titles:]
     heads = [
         line.decode("utf-8", errors="replace")
         for line in data[: HEADER_LINES * LONGEST_LINE].split(b"\n", HEADER_LINES)[:HEADER_LINES]
@@ -115,7 +122,24 @@ def text_form(data: bytes, origin: str, *, named_by_lean: bool) -> TextForm:
         return TextForm(data, above, delimiter, layout=layout, commented=commented)
     header = _header_fields(heads[0], delimiter, origin)
     wide = wide_layout(header, [line.split(delimiter) for line in heads[1:]])
-    return TextForm(data, above, delimiter, header, wide=wide, commented=commented)
+    return TextForm(data, above, delimiter, header, wide=wide, commented=commented, titled=titled)
+
+
+def _titles(data: bytes) -> int:
+    """Bytes of the lines above the column names that are a title: they have one cell each, or are
+    blank, and the line below them names all four prices.
+    """
+    at = 0
+    for _ in range(_MOST_TITLES + 1):
+        line = _line_at(data, at)
+        delimiter = find_delimiter(line)
+        cells = _cells(line, delimiter)
+        if names_prices(cells):
+            return at
+        if sum(bool(cell.strip()) for cell in cells) > 1 or (end := data.find(b"\n", at)) < 0:
+            return 0
+        at = end + 1
+    return 0
 
 
 def find_delimiter(line: str) -> str:
@@ -125,22 +149,26 @@ def find_delimiter(line: str) -> str:
 
 def _comments(data: bytes) -> int:
     """Bytes of the comments above the column names: of the lines that begin with #, indented or
-    not, and blank ones among them. The last such line may be the column names themselves
-    (`_are_names`).
+    not, and blank ones among them. One such line may be the column names themselves; what stands
+    between these and the rows are comments between rows (`comments.py`).
     """
-    at, last = 0, -1
+    at, found = 0, list[int]()
     while (end := data.find(b"\n", at)) >= 0:
         begin = data[at : min(end, at + LONGEST_LINE)].lstrip(b" \t")[:1]
         if begin not in (b"", b"#"):
             break
-        last = at if begin else last
+        if begin:
+            found.append(at)
         at = end + 1
-    if last < 0:
+    if not found:
         return 0
-    names, below = (_line_at(data, each) for each in (last, at))
+    below = _line_at(data, at)
     if below.lstrip(" \t").startswith("#"):  # no line follows: all of the text are comments
         return 0
-    return last if _are_names(names, below) else at
+    near = [(each, _line_at(data, each)) for each in found[: -_NAMES_ABOVE - 1 : -1]]
+    kinds = (_name_prices, _are_names)  # names of all prices go before what might be a remark
+    names = (each for are in kinds for each, line in near if are(line, below))
+    return next(names, at)
 
 
 def _line_at(data: bytes, at: int) -> str:
@@ -148,15 +176,18 @@ def _line_at(data: bytes, at: int) -> str:
     return line.decode("utf-8", errors="replace")
 
 
+def _name_prices(comment: str, below: str) -> bool:
+    """Whether a line behind a # names all four prices, and the line below it does not."""
+    cells, row = (_cells(line, find_delimiter(line)) for line in (comment, below))
+    return names_prices(cells) and not names_prices(row)
+
+
 def _are_names(comment: str, below: str) -> bool:
-    """Whether a line behind a # has the names of the columns of the line below it: it names all
-    four prices, or has as many cells as the line below, which has numbers.
+    """Whether a line behind a # may have the names of the columns of the line below it: it has as
+    many cells as the line below, which has numbers.
     """
     delimiter = find_delimiter(below)
     row = _cells(below, delimiter)
-    own = find_delimiter(comment)
-    if names_prices(_cells(comment, own)) and not names_prices(row):
-        return True
     return len(_cells(comment, delimiter)) == len(row) > 1 and _has_number(row)
 
 
@@ -178,13 +209,16 @@ def _has_number(cells: list[str]) -> bool:
 
 
 def without_comments(lines: list[str]) -> list[str]:
-    """The lines from the column names, or the first row, on."""
+    """The lines from the column names, or the first row, on: without a title above them, too."""
     text = "\n".join(lines).encode()
-    return text[_comments(text) :].decode().split("\n")
+    text = text[_comments(text) :]
+    return text[_titles(text) :].decode().split("\n")
 
 
 def _plain_lines(data: bytes) -> bytes:
-    r"""UTF-8 with `\\n` at the end of lines, whoever wrote it."""
+    r"""UTF-8 with `\\n` at the end of lines, whoever wrote it; a first line that is no UTF-8 is one
+    of an older Windows, and so is the text.
+    """
     if data[:2] in _UTF16:
         data = data.decode("utf-16", errors="replace").encode()
     elif (
@@ -194,11 +228,23 @@ def _plain_lines(data: bytes) -> bytes:
     ):
         data = data.decode("utf-16-le", errors="replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
+    if not _begins_in_utf8(data):
+        data = data.decode("cp1252", errors="replace").encode()
     if b"\x00" in data:
         data = data.replace(b"\x00", b"\xef\xbf\xbd")
     if b"\r" in data:
         data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return data
+
+
+def _begins_in_utf8(data: bytes) -> bool:
+    """Whether the first line is UTF-8; a longer one than a header is not looked at."""
+    line = data[:LONGEST_LINE].split(b"\n", 1)[0]
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return len(line) >= LONGEST_LINE
+    return True
 
 
 def _first_lines(data: bytes) -> list[str]:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import polars as pl
 
+from harmony_pipeline.market.sources.comments import Parsed, without_comments
 from harmony_pipeline.market.sources.text_forms import (
     COMMENTS_SKIPPED,
     LONGEST_LINE,
+    TITLES_SKIPPED,
     TextForm,
     TextTable,
     text_form,
@@ -75,13 +77,14 @@ def _tables_of(form: TextForm, origin: str, stem: str) -> list[TextTable]:
         return _wide_tables(form, form.wide, origin, stem)
     if not form.header:
         return [_empty_table(origin, stem)]
-    parsed = _without_blank_lines(*_Lines(form, tuple(_column_names(form.header)), 1).parse())
-    return [TextTable(origin, stem, *parsed, form.header, form.delimiter, _note(form))]
+    parsed = _without_blank_lines(_Lines(form, tuple(_column_names(form.header)), 1).parse())
+    return [TextTable(origin, stem, *parsed[:3], form.header, form.delimiter, _note(form, parsed))]
 
 
-def _note(form: TextForm, own: str | None = None) -> str | None:
+def _note(form: TextForm, parsed: Parsed, own: str | None = None) -> str | None:
     """What is to be said of a table: `own`, and that comments were skipped."""
-    return "; ".join(filter(None, (COMMENTS_SKIPPED if form.commented else None, own))) or None
+    above = (COMMENTS_SKIPPED if form.commented else None, TITLES_SKIPPED if form.titled else None)
+    return "; ".join(filter(None, (*above, parsed.note, own))) or None
 
 
 def _empty_table(origin: str, stem: str, note: str | None = None) -> TextTable:
@@ -92,7 +95,7 @@ def _empty_table(origin: str, stem: str, note: str | None = None) -> TextTable:
 
 def _nameless_table(form: TextForm, layout: Layout, origin: str, stem: str) -> TextTable:
     """A table without a line of names, under those of its layout."""
-    parsed = _Lines(form, layout.names, 0).parse()
+    parsed = _without_blank_lines(_Lines(form, layout.names, 0).parse())
     note = None
     if layout.vendor is None:
         note = (
@@ -102,10 +105,10 @@ def _nameless_table(form: TextForm, layout: Layout, origin: str, stem: str) -> T
     return TextTable(
         origin,
         stem,
-        *_without_blank_lines(*parsed),
+        *parsed[:3],
         layout.names,
         form.delimiter,
-        _note(form, note),
+        _note(form, parsed, note),
         layout.vendor,
     )
 
@@ -125,7 +128,8 @@ def _column_names(header: Sequence[str]) -> list[str]:
 
 def _wide_tables(form: TextForm, layout: Wide, origin: str, stem: str) -> list[TextTable]:
     places = tuple(f"column {at}" for at in range(layout.width))
-    cells, rows, bent = _Lines(form, places, HEADER_LINES).parse()
+    parsed = _Lines(form, places, HEADER_LINES).parse()
+    cells, rows, bent, _ = parsed
     tables = []
     for symbol, columns in layout.columns.items():
         names = _column_names([name for name, _ in columns])
@@ -154,15 +158,13 @@ def _wide_tables(form: TextForm, layout: Wide, origin: str, stem: str) -> list[T
                 bent.filter(kept),
                 header,
                 form.delimiter,
-                _note(form, layout.note(origin)),
+                _note(form, parsed, layout.note(origin)),
             )
         )
     return tables
 
 
 # --- lines ----------------------------------------------------------------------------------------
-
-_Parsed = tuple[pl.DataFrame, pl.Series, pl.Series]
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,19 @@ class _Lines:
     names: tuple[str, ...]
     skipped: int
 
-    def parse(self) -> _Parsed:
-        """Cells, line numbers, and what is wrong with whole lines."""
+    def parse(self) -> Parsed:
+        """The rows, without comments between them."""
+        parsed = self._parse_all()
+        return without_comments(parsed) if b"#" in self.form.data else parsed
+
+    def _parse_all(self) -> Parsed:
         cells = None if _has_long_line(self.form.data) else self._parse_fast()
         if cells is None:
             return self._parse_exact()
         first = self.form.above + self.skipped + 1
         rows = pl.int_range(first, first + cells.height, dtype=pl.Int64, eager=True).alias("row")
-        return cells, rows, pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)
+        none = pl.Series("bent", [None], pl.String).new_from_index(0, cells.height)
+        return Parsed(cells, rows, none)
 
     def _parse_fast(self) -> pl.DataFrame | None:
         """None when the file needs the exact parser: fields left over, a stray quote, or line
@@ -206,7 +213,7 @@ class _Lines:
             return None
         return cells if cells.height + self.skipped == lines else None
 
-    def _parse_exact(self) -> _Parsed:
+    def _parse_exact(self) -> Parsed:
         """Line by line: ten times slower, and only for files that the fast way cannot place."""
         lines = (
             self.form.data.decode("utf-8", errors="replace")
@@ -224,7 +231,7 @@ class _Lines:
             blocks.append(pl.DataFrame(block, schema=schema, orient="row"))
         table = pl.concat(blocks)
         cells = table.select(pl.nth(at + 2).alias(name) for at, name in enumerate(self.names))
-        return cells, table["row"], table["bent"]
+        return Parsed(cells, table["row"], table["bent"])
 
     def _records(self, lines: list[str]) -> Iterator[list[object]]:
         width, at = len(self.names), 0
@@ -302,11 +309,12 @@ def _has_text(cells: pl.DataFrame) -> pl.Series:
     ).to_series()
 
 
-def _without_blank_lines(cells: pl.DataFrame, rows: pl.Series, bent: pl.Series) -> _Parsed:
+def _without_blank_lines(parsed: Parsed) -> Parsed:
     """Lines without any text are no rows (spreadsheets end files with `,,,,`)."""
+    cells, rows, bent, note = parsed
     first = cells[cells.columns[0]]
     if not first.null_count() and not (first.str.strip_chars().str.len_bytes() == 0).any():
         # a blank line has nothing in its first cell: the usual file is done after one look
-        return cells, rows, bent
+        return parsed
     filled = _has_text(cells) | bent.is_not_null()
-    return cells.filter(filled), rows.filter(filled), bent.filter(filled)
+    return Parsed(cells.filter(filled), rows.filter(filled), bent.filter(filled), note)

@@ -49,7 +49,7 @@ class Layout:
     names: tuple[str, ...]
 
 
-BINANCE = "Binance"
+BINANCE, KRAKEN = "Binance", "Kraken"
 METATRADER_CHART, METATRADER_4 = "MetaTrader 5, a saved chart", "MetaTrader 4"
 LEAN_BARS, LEAN_QUOTES = "Lean, trade bars", "Lean, quote bars"
 _KLINES = (
@@ -83,6 +83,7 @@ LAYOUTS = (
     Layout(None, "mnnnnn", ("date", *_BAR)),
     Layout(None, "mnnnn", ("date", *_PRICES)),
     Layout(None, "ennnnn", ("timestamp", *_BAR)),
+    Layout(KRAKEN, "ennnnni", ("timestamp", *_BAR, "count")),
 )
 LEAN_DATED = (
     Layout(LEAN_BARS, "Lnnnnn", ("timestamp", *_BAR)),
