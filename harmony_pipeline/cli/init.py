@@ -5,10 +5,11 @@ Everything lies inside the folder of the settings file. An existing file is neve
 """
 
 import os
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,6 +19,7 @@ import polars as pl
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.errors import ConfigError, DataError, HarmonyError
 from harmony_pipeline.market.calendar_detection import DetectedMarket, detect_market
+from harmony_pipeline.market.sources.columns import NO_COLUMN
 from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.settings_sources import DEFAULT_FILE
 from harmony_pipeline.suggestions import unknown_name
@@ -33,7 +35,11 @@ _NOTES = 5  # remarks of the source that are shown
 _OPTIONS = {
     "market.files.timestamp_format": "--timestamp-format",
     'set [market] timeframe = "': 'give --timeframe "',
+    "set market.files.symbol_from_filename to": "give --symbol-from-filename with",
+    "market.files.symbol_from_filename": "--symbol-from-filename",
 }
+_COLUMN = re.compile(r'say so under \[market\.files\.columns\]: (\w+) = "NAME IN THE FILE"')
+_OR_NONE = f', or "{NO_COLUMN}" where there is none'
 """How messages name a setting, and the option of this command that stands for it."""
 _ANY_TIME = """
 [scanner]
@@ -62,10 +68,27 @@ class Known:
 
     timeframe: str | None = None
     timestamp_format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """ours -> the file's"""
+    symbol_from_filename: str | None = None
 
     def __post_init__(self) -> None:
         if self.timeframe is not None and self.timeframe not in TIMEFRAME_SECONDS:
             raise ConfigError(unknown_name("timeframe", self.timeframe, [*TIMEFRAME_SECONDS]))
+
+
+def columns_of(given: Sequence[str]) -> dict[str, str]:
+    """Columns as they are given, `close=Settle` each: ours -> the file's. Raises ConfigError."""
+    columns = dict[str, str]()
+    for each in given:
+        ours, _, theirs = (part.strip() for part in each.partition("="))
+        if not ours or not theirs:
+            raise ConfigError(
+                f"--column '{excerpt(each)}' is not of the form OURS=THEIRS, such as"
+                " 'close=Settle' or 'timestamp=Gmt time'"
+            )
+        columns[ours] = theirs
+    return columns
 
 
 def init(data: Path, output: Path, known: Known = Known()) -> Written:
@@ -86,9 +109,9 @@ def init(data: Path, output: Path, known: Known = Known()) -> Written:
     paths = [_shown(data, folder)]
     references = _references(data, folder)
 
-    files = _Files(paths, references, folder, known.timestamp_format)
+    files = _Files(paths, references, folder, known)
     with _options_named():
-        found = detect_market(files.read, files.vendor_clocks, known.timeframe)
+        found = _detected(files, known)
         if files.refusals:
             raise DataError(files.refusals[0])
     text = _settings_text(data, output, paths, references, found, known)
@@ -126,6 +149,17 @@ def init(data: Path, output: Path, known: Known = Known()) -> Written:
     return Written(output, tuple(sentences), f"harmony{options} run")
 
 
+def _detected(files: "_Files", known: Known) -> DetectedMarket:
+    """The market of the files. Where no row can be read, the first one says why."""
+    try:
+        return detect_market(files.read, files.vendor_clocks, known.timeframe)
+    except DataError:
+        if files.readable or not files.why_unread():
+            raise
+        (why,) = files.why_unread()
+        raise DataError(f"no row of these files could be read: {why}") from None
+
+
 def _bars_guessed(found: DetectedMarket, known: Known) -> str:
     return f"{found.timeframe} bars, " if known.timeframe is None else ""
 
@@ -139,6 +173,10 @@ def _options_named() -> Iterator[None]:
         text = str(error)
         for key, option in _OPTIONS.items():
             text = text.replace(key, option)
+        text = _COLUMN.sub(r"give --column '\1=NAME IN THE FILE'", text)
+        text = text.replace("[market.files.columns] maps", "--column maps")
+        text = text.replace("[market.files.columns] names", "--column names")
+        text = text.replace(_OR_NONE, f", or --column volume={NO_COLUMN} where there is none")
         raise type(error)(text) from None
 
 
@@ -150,12 +188,14 @@ class _Files:
         paths: Sequence[str],
         references: dict[str, str],
         folder: Path,
-        timestamp_format: str | None,
+        known: Known,
     ) -> None:
         self.paths, self.references, self.folder = paths, references, folder
-        self.timestamp_format = timestamp_format
+        self.known = known
         self.refusals: tuple[str, ...] = ()
         """why the files' rows may not be kept, as they were last read"""
+        self.readable = 0
+        """rows that could be read, as they were last read"""
         self.unread = pl.DataFrame()
         """rows that lack a cell, as they were last read"""
         self.notes: tuple[str, ...] = ()
@@ -172,7 +212,9 @@ class _Files:
             {
                 "paths": tuple(self.paths),
                 "timezone": zone,
-                "timestamp_format": self.timestamp_format,
+                "timestamp_format": self.known.timestamp_format,
+                "columns": self.known.columns,
+                **_given_symbol(self.known),
                 **self.references,
             }
         )
@@ -182,7 +224,9 @@ class _Files:
         self.refusals, self.notes = found.refusals, found.notes
         readable = pl.col("defect").is_null() & pl.col("close").is_not_null()
         self.unread = found.rows.filter(~readable)
-        return found.rows.filter(readable)
+        rows = found.rows.filter(readable)
+        self.readable = rows.height
+        return rows
 
     def why_unread(self) -> list[str]:
         """How many rows cannot be read, and the first of them; nothing where all can be."""
@@ -196,6 +240,12 @@ class _Files:
     def vendor_clocks(self) -> tuple[str, ...]:
         """The clocks on which the vendors of the files write."""
         return () if self._source is None else self._source.vendor_clocks()
+
+
+def _given_symbol(known: Known) -> dict[str, str]:
+    """The setting that finds symbols in files' names, where it is given."""
+    given = known.symbol_from_filename
+    return {} if given is None else {"symbol_from_filename": given}
 
 
 def _references(data: Path, folder: Path) -> dict[str, str]:
@@ -236,6 +286,10 @@ def _settings_text(
     """The settings file."""
     given = known.timestamp_format
     stamps = f"timestamp_format = {_text(given)}\n" if given is not None else ""
+    names = ", ".join(f"{ours} = {_text(theirs)}" for ours, theirs in known.columns.items())
+    stamps += f"columns = {{ {names} }}\n" if names else ""
+    for key, value in _given_symbol(known).items():
+        stamps += f"{key} = {_text(value)}\n"
     zone = f"timezone = {_text(found.timezone)}\n" if found.timezone != "UTC" else ""
     benchmark = f"benchmark = {_text(_BENCHMARK)}\n" if _BENCHMARK in found.symbols else ""
     more = "".join(f"{key} = {_text(path)}\n" for key, path in references.items())

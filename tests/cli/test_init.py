@@ -11,7 +11,7 @@ from harmony_pipeline.cli.boundary import run_command
 from harmony_pipeline.cli.init import init
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
-from harmony_pipeline.stages import ingest, market
+from harmony_pipeline.stages import data_checks, ingest, market
 from harmony_pipeline.stages.context import PipelineContext
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -388,3 +388,185 @@ def test_recorded_bars_are_recognised(market_data, tmp_path):
     for name, (calendar, timeframe) in expected.items():
         found = load_settings(init(market_data / name, tmp_path / f"{name}.toml").file, {}).market
         assert (found.calendar, found.timeframe) == (calendar, timeframe)
+
+
+# --- what only an option can settle ---------------------------------------------------------------
+
+
+def files_of(folder: Path, header: str, *rows: str, name: str = "AAPL.csv") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join((header, *rows)) + "\n")
+    return folder
+
+
+ROWS_OF_A_WEEK = [f"2024-01-0{day},10,11,9,10.5,{100 + day}" for day in (2, 3, 4, 5, 8)]
+
+
+def test_columns_and_symbols_that_are_not_known_are_named_by_options(tmp_path, monkeypatch, capfd):
+    """Before there are settings nothing else could name them."""
+    monkeypatch.chdir(tmp_path)
+    files_of(tmp_path / "bars", "Tag,O,H,L,Settle,Lots", *ROWS_OF_A_WEEK, name="px-aapl.csv")
+    command = ["init", "bars", "--output", "mine.toml"]
+    assert run_command(command) == 1
+    assert "--column 'timestamp=NAME IN THE FILE'" in capfd.readouterr().err
+    command += ["--column", "timestamp=Tag", "--column", "close=Settle"]
+    assert run_command(command) == 1
+    assert "--column 'volume=NAME IN THE FILE'" in capfd.readouterr().err
+    command += ["--column", "volume=Lots"]
+    assert run_command(command) == 1
+    said = capfd.readouterr().err
+    assert "give --symbol-from-filename with a regular expression" in said
+    assert run_command([*command, "--symbol-from-filename", "^px-([a-z]+)"]) == 0
+    files = load_settings(tmp_path / "mine.toml", {}).market.files
+    assert files.columns == {"timestamp": "Tag", "close": "Settle", "volume": "Lots"}
+    pipeline = PipelineContext(load_settings(tmp_path / "mine.toml", {}))
+    periods = pipeline.trading_periods()
+    ingest.raw_bars(pipeline, periods)
+    kept = pipeline.lake.read("raw_bars")
+    assert kept.select("symbol", "close", "volume").rows() == [
+        ("aapl", 10.5, 100.0 + day) for day in (2, 3, 4, 5, 8)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("close", 2, "is not of the form OURS=THEIRS"),
+        ("close=", 2, "is not of the form"),
+        ("settle=close", 2, "--column names 'settle', which is no column of bars"),
+        ("close=Last Sale", 1, "--column maps close to 'Last Sale', which the file does not have"),
+    ],
+)
+def test_a_column_that_cannot_be_is_refused(tmp_path, monkeypatch, capfd, given, code, said):
+    monkeypatch.chdir(tmp_path)
+    files_of(tmp_path / "bars", "timestamp,open,high,low,close,volume", *ROWS_OF_A_WEEK)
+    assert run_command(["init", "bars", "--output", "mine.toml", "--column", given]) == code
+    assert said in capfd.readouterr().err
+    assert not (tmp_path / "mine.toml").exists()
+
+
+def test_where_no_row_can_be_read_the_first_one_says_why(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    dollars = [row.replace(",", ",$", 4) for row in ROWS_OF_A_WEEK]
+    files_of(tmp_path / "bars", "Date,Open,High,Low,Close/Last,Volume", *dollars)
+    assert run_command(["init", "bars", "--output", "mine.toml"]) == 1
+    said = capfd.readouterr().err
+    assert "5 rows cannot be read, such as line 2 of AAPL.csv" in said
+    assert "$10" in said
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "advice", "starts"),
+    [
+        ("03/01/24", ("03/04/24",), "%m/%d/%y", date(2024, 3, 1)),
+        ("13.03.24", ("14.03.24",), "%d.%m.%y", date(2024, 3, 13)),
+        ("13-Mar-24", ("14-Mar-24",), "%d-%b-%y", date(2024, 3, 13)),
+    ],
+)
+def test_a_year_of_two_digits_is_read_where_a_format_says_so(
+    tmp_path, monkeypatch, capfd, first, others, advice, starts
+):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{day},10,11,9,10.5,100" for day in (first, *others)]
+    files_of(tmp_path / "bars", "Date,Open,High,Low,Close,Volume", *rows)
+    assert run_command(["init", "bars", "--output", "mine.toml"]) == 1
+    said = capfd.readouterr().err
+    assert "its year has two digits: set --timestamp-format to" in said
+    assert advice in said
+    command = ["init", "bars", "--output", "mine.toml", "--timestamp-format", advice]
+    assert run_command(command) == 0
+    assert load_settings(tmp_path / "mine.toml", {}).market.start == starts
+
+
+@pytest.mark.parametrize("months", [1, 3, 12])
+def test_bars_of_a_month_or_longer_are_refused_and_are_no_weeks(
+    tmp_path, monkeypatch, capfd, months
+):
+    monkeypatch.chdir(tmp_path)
+    stamps = [date(2015 + n * months // 12, n * months % 12 + 1, 1) for n in range(9)]
+    rows = [f"{day},10,11,9,10.5,100" for day in stamps]
+    files_of(tmp_path / "bars", "Date,Open,High,Low,Close,Volume", *rows)
+    assert run_command(["init", "bars", "--output", "mine.toml"]) == 1
+    assert "days apart, and Harmony knows 1Sec" in capfd.readouterr().err
+    for timeframe in ("1Week", "1Day", "1Hour"):
+        command = ["init", "bars", "--output", "mine.toml", "--timeframe", timeframe]
+        assert run_command(command) == 1
+        assert "AAPL.csv holds bars of a month or longer" in capfd.readouterr().err
+    assert not (tmp_path / "mine.toml").exists()
+
+
+def test_a_stock_that_trades_once_in_weeks_has_daily_bars(tmp_path, monkeypatch):
+    """Beside one that trades every day, and without regard to how often it does."""
+    monkeypatch.chdir(tmp_path)
+    days = sessions("XNYS", date(2024, 1, 2), 120)
+    for name, every in (("AAPL", days), ("THIN", days[3::17] + days[7::29])):
+        write(tmp_path / "bars" / f"{name}.csv", [str(day) for day in sorted(every)])
+    assert run_command(["init", "bars", "--output", "mine.toml"]) == 0
+    assert load_settings(tmp_path / "mine.toml", {}).market.timeframe == "1Day"
+
+
+# --- clocks and fillers of currencies -------------------------------------------------------------
+
+
+def week_of_currencies(first: date, weeks: int) -> list[datetime]:
+    """Hours from Sunday 17:00 to Friday 17:00 in New York."""
+    begins = [
+        datetime.combine(first + timedelta(days=7 * n), datetime.min.time(), NEW_YORK).replace(
+            hour=17
+        )
+        for n in range(weeks)
+    ]
+    return [
+        begin.astimezone(UTC) + timedelta(hours=hour) for begin in begins for hour in range(120)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clock", "zone"),
+    [("Etc/GMT+5", "Etc/GMT+5"), ("America/New_York", "America/New_York"), ("UTC", None)],
+)
+def test_a_clock_without_daylight_saving_is_told_from_new_yorks(tmp_path, clock, zone):
+    """HistData's, over the weeks around a change of clocks: an hour of each summer's bar is at
+    stake.
+    """
+    starts = week_of_currencies(date(2024, 2, 25), 4)
+    assert {start.astimezone(NEW_YORK).utcoffset() for start in starts} == {
+        timedelta(hours=-5), timedelta(hours=-4)
+    }  # fmt: skip
+    rows = [
+        f"{start.astimezone(ZoneInfo(clock)):%Y%m%d %H%M%S};1.1;1.2;1.0;1.1;0" for start in starts
+    ]
+    (tmp_path / "DAT_ASCII_EURUSD_M1_2024.csv").write_text("\n".join(rows))
+    written = init(tmp_path, tmp_path / "mine.toml")
+    assert tomllib.loads(written.file.read_text())["market"]["files"].get("timezone") == zone
+    pipeline = PipelineContext(load_settings(written.file, {}))
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    assert pipeline.lake.read("bars")["timestamp"].to_list() == starts
+
+
+def test_fillers_of_weekends_make_no_market_that_never_closes(tmp_path):
+    """Dukascopy writes every hour of the week, those of weekends at the last price."""
+    starts = set(week_of_currencies(date(2024, 3, 3), 3))
+    first, last = min(starts), max(starts)
+    hours = [first + timedelta(hours=n) for n in range((last - first) // timedelta(hours=1) + 1)]
+    rows = [
+        f"{at:%d.%m.%Y %H:%M:%S}.000,1.1,{1.2 if at in starts else 1.1},1.1,1.1,"
+        f"{150.5 if at in starts else 0}"
+        for at in hours
+    ]
+    name = "EURUSD_Candlestick_1_Hour_BID_03.03.2024-22.03.2024.csv"
+    (tmp_path / name).write_text("\n".join(["Gmt time,Open,High,Low,Close,Volume", *rows]))
+    written = init(tmp_path, tmp_path / "mine.toml")
+    pipeline = PipelineContext(load_settings(written.file, {}))
+    assert pipeline.settings.market.calendar == "FX"
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    assert pipeline.lake.read("bars")["timestamp"].to_list() == sorted(starts)
+    refused = pipeline.lake.read("quarantine")["rule"].value_counts().rows()
+    assert refused == [("closed_market_filler", len(hours) - len(starts))]
+    assert data_checks.bars_are_sound(pipeline, periods).is_empty()

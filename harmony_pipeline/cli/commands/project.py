@@ -26,11 +26,30 @@ def init_command(
             help="how times are written, like '%m/%d/%Y %H:%M', where they can be read in two ways",
         ),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            help="which column of the files holds what, like 'close=Settle' or 'volume=none';"
+            " repeat it for others",
+            metavar="OURS=THEIRS",
+        ),
+    ] = None,
+    symbol_from_filename: Annotated[
+        str | None,
+        typer.Option(
+            "--symbol-from-filename",
+            help="regular expression whose group 1 is the symbol in a file's name, like"
+            " '^([a-z]+)_'",
+        ),
+    ] = None,
 ) -> None:
     """Read your own bars, guess their market, and write a settings file that runs."""
-    from harmony_pipeline.cli.init import Known, init
+    from harmony_pipeline.cli.init import Known, columns_of, init
 
-    written = init(data, output, Known(timeframe, timestamp_format))
+    columns = columns_of(column or ())
+    known = Known(timeframe, timestamp_format, columns, symbol_from_filename)
+    written = init(data, output, known)
     for sentence in written.sentences:
         typer.echo(sentence)
     typer.echo(f"wrote {written.file}: look at its guesses\nnext: {written.following}")
