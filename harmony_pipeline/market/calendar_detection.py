@@ -74,7 +74,7 @@ _WEEKEND = 0.05
 _PREMARKET = 0.1
 _SAMPLED_SYMBOLS, _SAMPLED_ROWS = 20, 50_000
 _SECONDS_A_DAY = 86_400
-_SATURDAY = 6
+_SATURDAY, _SUNDAY = 6, 7
 _STANDARD_TIME = {CURRENCIES: ("Etc/GMT+5",), METALS: ("Etc/GMT+5",)}
 """New York's clock without daylight saving, on which HistData writes."""
 
@@ -177,7 +177,7 @@ def _detect_calendar(
     clocks: Sequence[str],
 ) -> tuple[str, str]:
     """The calendar that the bars fill best, and the zone of stamps without one."""
-    coins = sum(bool(_COIN.fullmatch(symbol.upper())) for symbol in symbols)
+    coins = sum(bool(_COIN.fullmatch(_bare(symbol))) for symbol in symbols)
     if 2 * coins > len(symbols):
         reasons.append("the symbols are names of coins, so this market never closes")
         if clocks and TIMEFRAME_SECONDS[timeframe] < _SECONDS_A_DAY:
@@ -211,6 +211,10 @@ def _detect_calendar(
         # bars that fit nothing well are thin or scattered: the names say more
         scores = [one for one in scores if one[1] in named]
     score, name, zone = max(scores, key=lambda one: one[0])
+    if score < _CONVINCING and not naive and not daily:
+        reasons += _other_wall_clock(sample, symbols, timeframe)
+    if daily and timeframe == "1Day" and name in _STANDARD_TIME:
+        reasons += _days_of_utc(sample)
     if score < _POOR:
         name, zone = scores[0][1], "UTC"
         reasons.append(
@@ -220,6 +224,44 @@ def _detect_calendar(
         clock = f", read on the clock of {zone}" if naive else ""
         reasons.append(f"the bars{clock} fill the sessions of {name} to {score:.0%}")
     return name, zone
+
+
+def _other_wall_clock(
+    sample: pl.DataFrame, symbols: Sequence[str], timeframe: str
+) -> Iterator[str]:
+    """What to say of stamps that name a zone, where only another clock makes sense of what they
+    show: some exports call New York's clock UTC.
+    """
+    for name in _candidates(symbols):
+        calendar = Calendar.of(name)
+        shown = _on_clock(sample, calendar.zone)
+        if calendar.zone != "UTC" and _session_fit(calendar, shown, timeframe) >= _CONVINCING:
+            yield (
+                "the stamps name a zone or are epochs, and were read so; what they show would fill"
+                f" the sessions of {name} on the clock of {calendar.zone}: if that is meant, set"
+                f' market.calendar = "{name}", market.files.timezone = "{calendar.zone}" and'
+                " market.files.wall_clock = true"
+            )
+            return
+
+
+def _days_of_utc(sample: pl.DataFrame) -> Iterator[str]:
+    """What to say of daily bars of currencies that are cut at midnight UTC, so that a Sunday's
+    hours are a bar of their own.
+    """
+    sundays = float((sample["timestamp"].dt.weekday() == _SUNDAY).mean() or 0.0)  # type: ignore[arg-type]
+    if sundays >= _WEEKEND:
+        yield (
+            f"{sundays:.0%} of the bars are on Sundays, so these days end at midnight UTC and not"
+            " at 17:00 in New York, and the few hours of a Sunday are no session: they go to"
+            " quarantine. Make days of hourly bars, take the Sundays out, or allow that many in"
+            " market.quality.max_quarantined_fraction"
+        )
+
+
+def _bare(symbol: str) -> str:
+    """A symbol in capitals without the market that some put before it: C:EURUSD, FX:EURUSD."""
+    return symbol.upper().rpartition(":")[2]
 
 
 def _candidates(symbols: Sequence[str]) -> Iterator[str]:
@@ -238,15 +280,15 @@ def _likely_calendars(symbols: Sequence[str]) -> list[str]:
         for ending, calendar in _SUFFIXES.items()
         if symbol.upper().endswith(ending)
     ]
-    metals = sum(bool(_METAL.fullmatch(symbol.upper())) for symbol in symbols)
+    metals = sum(bool(_METAL.fullmatch(_bare(symbol))) for symbol in symbols)
     if 2 * metals > len(symbols):
         # some quote them all day, as currencies
         return [METALS, CURRENCIES]
-    pairs = sum(bool(_PAIR.fullmatch(symbol.upper())) for symbol in symbols)
+    pairs = sum(bool(_PAIR.fullmatch(_bare(symbol))) for symbol in symbols)
     likely = ([max(set(endings), key=endings.count)] if 2 * len(endings) > len(symbols) else []) + (
         [CURRENCIES] if 2 * pairs > len(symbols) else []
     )
-    futures = sum(bool(_FUTURE.fullmatch(symbol.upper())) for symbol in symbols)
+    futures = sum(bool(_FUTURE.fullmatch(_bare(symbol))) for symbol in symbols)
     return likely + (["CMES"] if 2 * futures > len(symbols) else [])
 
 

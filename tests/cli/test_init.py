@@ -570,3 +570,61 @@ def test_fillers_of_weekends_make_no_market_that_never_closes(tmp_path):
     refused = pipeline.lake.read("quarantine")["rule"].value_counts().rows()
     assert refused == [("closed_market_filler", len(hours) - len(starts))]
     assert data_checks.bars_are_sound(pipeline, periods).is_empty()
+
+
+@pytest.mark.parametrize("symbol", ["C:EURUSD", "FX:EURUSD", "OANDA:EUR_USD"])
+def test_a_market_before_a_pair_hides_no_currency(tmp_path, symbol):
+    """Hours of currencies fill the sessions of CME's futures to 95%, and go there to quarantine."""
+    rows = [
+        f"{symbol},{start:%Y-%m-%dT%H:%M:%SZ},1.1,1.2,1.0,1.1,10"
+        for start in week_of_currencies(date(2024, 2, 25), 4)
+    ]
+    header = "ticker,time,open,high,low,close,volume"
+    (tmp_path / "bars.csv").write_text("\n".join([header, *rows]))
+    assert load_settings(init(tmp_path, tmp_path / "mine.toml").file, {}).market.calendar == "FX"
+
+
+def test_coins_of_a_venue_are_coins(tmp_path):
+    rows = [f"X:BTCUSD,{1704067200 + 3600 * hour},1,1,1,1,1" for hour in range(24)]
+    (tmp_path / "bars.csv").write_text("\n".join(["ticker,time,open,high,low,close,volume", *rows]))
+    assert load_settings(init(tmp_path, tmp_path / "mine.toml").file, {}).market.calendar == "24/7"
+
+
+def test_stamps_that_call_new_yorks_clock_utc_are_told(tmp_path):
+    """Half of such a day lies in London's session: no calendar fits, and the cure is named."""
+    lines = [
+        f"{day}T{9 + (30 + minute) // 60:02}:{(30 + minute) % 60:02}:00Z"
+        for day in sessions("XNYS", date(2024, 1, 3), 6)
+        for minute in range(390)
+    ]
+    write(tmp_path / "bars" / "ABC.csv", lines)
+    (said,) = (
+        sentence
+        for sentence in init(tmp_path / "bars", tmp_path / "mine.toml").sentences
+        if "wall_clock" in sentence
+    )
+    assert 'market.calendar = "XNYS"' in said
+    assert 'timezone = "America/New_York" and market.files.wall_clock = true' in said
+    text = (tmp_path / "mine.toml").read_text().replace("[market.files]", (
+        '[market.files]\ntimezone = "America/New_York"\nwall_clock = true'
+    ))  # fmt: skip
+    calendar = load_settings(tmp_path / "mine.toml", {}).market.calendar
+    (tmp_path / "mine.toml").write_text(text.replace(f'"{calendar}"', '"XNYS"'))
+    pipeline = PipelineContext(load_settings(tmp_path / "mine.toml", {}))
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    assert pipeline.lake.read("bars")["session"].value_counts().rows() == [("regular", 6 * 390)]
+
+
+def test_days_of_currencies_that_end_at_midnight_utc_are_told(tmp_path):
+    days = [date(2024, 1, 1) + timedelta(days=n) for n in range(60)]
+    write(tmp_path / "all" / "EURUSD.csv", [str(day) for day in days if day.weekday() != 5])
+    write(tmp_path / "five" / "EURUSD.csv", [str(day) for day in days if day.weekday() < 5])
+    told = {
+        folder: " ".join(init(tmp_path / folder, tmp_path / f"{folder}.toml").sentences)
+        for folder in ("all", "five")
+    }
+    assert "% of the bars are on Sundays, so these days end at midnight UTC" in told["all"]
+    assert "Sundays" not in told["five"]

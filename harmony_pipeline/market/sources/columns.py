@@ -28,6 +28,7 @@ _STAMPS = (
     "timestamp",
     "datetime",
     "date time",
+    "date/time",
     "ts",
     "t",
     "ts event",
