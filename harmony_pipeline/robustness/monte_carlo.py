@@ -191,14 +191,15 @@ def simulate(
     sample = trade_returns(trades, initial_cash, multipliers, zone)
     peak = np.maximum.accumulate(sample.curve)
     deepest = np.array([np.min(sample.curve / peak) - 1.0])
-    rows = [_rows(backtest_id, BASELINE, settings, sample.curve[-1:], deepest)]
+    rows = {BASELINE.name: _rows(backtest_id, BASELINE, settings, sample.curve[-1:], deepest)}
     bands = [_quantiles(BASELINE, sample.curve[-1:], deepest, initial_cash)]
     for scenario in SCENARIOS if sample.returns.size else ():
         final, drawdown, _ = run_scenario(sample, scenario, settings, settings.paths)
-        rows.append(_rows(backtest_id, scenario, settings, final * initial_cash, drawdown))
+        rows[scenario.name] = _rows(backtest_id, scenario, settings, final * initial_cash, drawdown)
         bands.append(_quantiles(scenario, final * initial_cash, drawdown, initial_cash))
     return MonteCarlo(
-        schemas.MONTE_CARLO.conform(pl.concat(rows)),
+        # in the order of the table, which is then not sorted
+        schemas.MONTE_CARLO.conform(pl.concat(rows[name] for name in sorted(rows))),
         pl.concat(bands),
         initial_cash,
         sample,

@@ -139,12 +139,13 @@ def run_paths(
         stop: Any = np.int64(0)
         for begin in range(0, trades, STEPS):
             size = min(STEPS, trades - begin)
-            _order_trades(
-                keys, order, restart_probability, begin, trades, places, days, begins, bits, at
-            )
-            _pick(returns, at[:size], change)
+            if order != IN_ORDER:
+                _order_trades(
+                    keys, order, restart_probability, begin, trades, places, days, begins, bits, at
+                )
+            _meet(returns, order, begin, at[:size], change)
             if costly:
-                _pick(costs, at[:size], cost)
+                _meet(costs, order, begin, at[:size], cost)
                 _draws(keys, _ONE + _ONE, begin, bits)
                 _slip(cost, bits, trouble, change[:size])
             if shaken:
@@ -196,21 +197,17 @@ def _order_trades(
     bits: Bits,
     at: IntArray,
 ) -> None:
-    """Fill at [steps, lanes]: the trade that each path meets at each step from `begin` on. The last
-    row of the steps before is still in `at`.
+    """Fill at [steps, lanes]: the trade that each path meets at each step from `begin` on, where
+    they do not all meet the same one. The last row of the steps before is still in `at`.
     """
     if order == SHUFFLED:
         for k in range(min(at.shape[0], trades - begin)):
             for lane in range(keys.size):
                 at[k, lane] = places[lane, begin + k]
-    elif order == IN_ORDER:
-        for k in range(at.shape[0]):
-            at[k] = begin + k
     else:
         _draws(keys, np.uint64(0), begin, bits)
         if order == RESAMPLED:
-            for k in range(at.shape[0]):
-                _fresh(bits[k], np.uint64(trades), at[k])
+            _fresh(bits, np.uint64(trades), at)
         else:
             restart = np.uint64(restart_probability * 4294967296.0)
             _go_on(bits, days, begins, restart, begin, at)
@@ -218,8 +215,10 @@ def _order_trades(
 
 @kernel
 def _fresh(bits: Bits, trades: Any, at: IntArray) -> None:
-    for lane in range(at.size):
-        at[lane] = np.int64(((bits[lane] >> _HALF) * trades) >> _HALF)
+    for k in range(at.shape[0]):
+        drawn, row = bits[k], at[k]
+        for lane in range(row.size):
+            row[lane] = np.int64(((drawn[lane] >> _HALF) * trades) >> _HALF)
 
 
 @kernel
@@ -243,11 +242,30 @@ def _go_on(
 
 
 @kernel
+def _meet(values: FloatArray, order: int, begin: int, at: IntArray, met: FloatArray) -> None:
+    """Fill `met` with those of the `values` that each path meets at each step from `begin` on: `at`
+    says which, where they do not all meet the same one.
+    """
+    if order == IN_ORDER:
+        _same_for_all(values[begin : begin + at.shape[0]], met)
+    else:
+        _pick(values, at, met)
+
+
+@kernel
 def _pick(values: FloatArray, at: IntArray, picked: FloatArray) -> None:
     for k in range(at.shape[0]):
         row, places = picked[k], at[k]
         for lane in range(places.size):
             row[lane] = values[places[lane]]
+
+
+@kernel
+def _same_for_all(values: FloatArray, picked: FloatArray) -> None:
+    for k in range(values.size):
+        row, value = picked[k], values[k]
+        for lane in range(row.size):
+            row[lane] = value
 
 
 @kernel
