@@ -28,6 +28,7 @@ from harmony_pipeline import schemas
 from harmony_pipeline.arrays import BoolArray, FloatArray, IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.robustness.effective_trials import effective_trials, expected_maximum
+from harmony_pipeline.robustness.resampled_rows import means_of_resamples, resampled_rows
 from harmony_pipeline.robustness.settings import OverfittingSettings
 
 MINIMUM_OBSERVATIONS = 3  # below this there is no deviation worth the name
@@ -316,29 +317,11 @@ def _superiority(matrix: FloatArray, reps: int, seed: int) -> _Superiority | Non
         return None
     days = returns.shape[0]
     block = math.isqrt(days)
-    drawn = _resampled_rows(days, block, reps, seed)
-    resampled = np.array([returns[rows].mean(axis=0) for rows in drawn])
+    resampled = means_of_resamples(returns, resampled_rows(days, block, reps, seed))
     means = returns.mean(axis=0)
     error = long_run_deviations(returns, block) / math.sqrt(days)
     is_close = means >= -error * math.sqrt(2.0 * math.log(math.log(days)))
     return _Superiority(varying, means, resampled - np.where(is_close, means, 0.0))
-
-
-def _resampled_rows(rows: int, block: int, reps: int, seed: int) -> IntArray:
-    """[reps, rows] numbers of rows in resamples of the stationary bootstrap: blocks of `block` rows
-    in the mean, which go on from the last row to the first.
-
-    The draws are those of `arch.bootstrap.StationaryBootstrap`, whose import takes a second.
-    """
-    generator = np.random.default_rng(seed)
-    place, fresh = np.arange(rows), 1.0 / block
-    drawn = np.empty((reps, rows), np.int64)
-    for resample in drawn:
-        first = generator.integers(rows, size=rows)
-        begins = np.where(generator.random(rows) <= fresh, place, 0)
-        begin = np.maximum.accumulate(begins)  # of the block that a row belongs to
-        resample[:] = (first[begin] + place - begin) % rows
-    return drawn
 
 
 def _studentized(matrix: FloatArray) -> tuple[FloatArray | None, IntArray]:
