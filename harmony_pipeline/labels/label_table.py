@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harmony_pipeline.arrays import ByteArray, FloatArray, IntArray
+from harmony_pipeline.frames import moment_literal
 from harmony_pipeline.kernel import kernel
 from harmony_pipeline.labels.resolution import NO_ENTRY, Outcomes
 from harmony_pipeline.market.text_columns import Views, name_views
@@ -96,9 +97,9 @@ def label_table(
     )
     start, end = keep
     if start is not None:
-        table = table.filter(pl.col("timestamp") >= start)
+        table = table.filter(pl.col("timestamp") >= moment_literal(start))
     if end is not None:
-        table = table.filter(pl.col("timestamp") < end)
+        table = table.filter(pl.col("timestamp") < moment_literal(end))
     return table
 
 

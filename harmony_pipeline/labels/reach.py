@@ -4,6 +4,7 @@ from datetime import datetime
 
 import polars as pl
 
+from harmony_pipeline.frames import moment_literal
 from harmony_pipeline.labels.settings import LabelSettings
 
 
@@ -24,7 +25,8 @@ def bars_in_reach(
         found = bars.select(first=stamp.min(), last=stamp.max())
     else:
         regular = bars.lazy().filter(pl.col("session") == "regular")
-        early, late = regular.filter(stamp < keep_from), regular.filter(stamp >= keep_until)
+        early = regular.filter(stamp < moment_literal(keep_from))
+        late = regular.filter(stamp >= moment_literal(keep_until))
         before = early.group_by("symbol").agg(stamp.tail(count).first()).select(first=stamp.min())
         after = late.group_by("symbol").agg(stamp.head(count).last()).select(last=stamp.max())
         found = pl.concat([before, after], how="horizontal").collect(engine="in-memory")

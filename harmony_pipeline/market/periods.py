@@ -16,6 +16,7 @@ one period of two hours, and one that it leaves out is empty.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from harmony_pipeline.errors import ConfigError
@@ -113,7 +114,12 @@ def period_of(day: date, size: str, cut: DayCut | str) -> Period:
     cut = _as_cut(cut)
     if size == "hour":
         return period_at(cut.start_of(day), size, cut)
-    first = floor_date(day, size)
+    return _period_from(floor_date(day, size), size, cut)
+
+
+@lru_cache(1 << 14)  # stages ask for the periods of their market again and again
+def _period_from(first: date, size: str, cut: DayCut) -> Period:
+    """The period of whole dates whose first one is `first`."""
     last = next_date(first, size)
     return Period(
         cut.start_of(first), cut.start_of(last), first.strftime(KEY_FORMATS[size]), first, last

@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, FloatArray
+from harmony_pipeline.frames import moment_literal
 from harmony_pipeline.hashing import hash_of_parts
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.periods import Period
@@ -89,17 +90,18 @@ def split(
     that were resolved by the first calibration event.
     """
     train_end = embargo_start(calendar, timeframe, period.start, settings.embargo_bars)
+    stamp, start = pl.col("timestamp"), moment_literal(period.start)
     window = pl.lit(value=True)
     if settings.maximum_train_days is not None:
-        window = pl.col("timestamp") >= period.start - timedelta(days=settings.maximum_train_days)
-    settled = (pl.col("end_timestamp") <= train_end).fill_null(value=False) & pl.col(
-        "label"
-    ).is_not_null()
-    before = window & (pl.col("timestamp") < period.start)
+        first = period.start - timedelta(days=settings.maximum_train_days)
+        window = stamp >= moment_literal(first)
+    ended = (pl.col("end_timestamp") <= moment_literal(train_end)).fill_null(value=False)
+    settled = ended & pl.col("label").is_not_null()
+    before = window & (stamp < start)
     masks = samples.frame.select(
         train=before & settled,
         purged=before & ~settled,
-        test=(pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end),
+        test=(stamp >= start) & (stamp < moment_literal(period.end)),
     )
     train, purged, test = (masks[name].to_numpy().copy() for name in ("train", "purged", "test"))
     fit, calibrate = fit_and_calibration(samples, train, settings.calibration_fraction)
@@ -119,8 +121,8 @@ def fit_and_calibration(
         int(rows[min(int(rows.size * (1.0 - fraction)), rows.size - 1)])
     ]
     masks = samples.frame.select(
-        late=pl.col("timestamp") >= first,
-        settled=(pl.col("end_timestamp") <= first).fill_null(value=False),
+        late=pl.col("timestamp") >= moment_literal(first),
+        settled=(pl.col("end_timestamp") <= moment_literal(first)).fill_null(value=False),
     )
     return train & masks["settled"].to_numpy(), train & masks["late"].to_numpy()
 
@@ -393,7 +395,8 @@ def predict_period(
         return PREDICTIONS.empty()
     inside = (
         samples.frame.select(
-            (pl.col("timestamp") >= period.start) & (pl.col("timestamp") < period.end)
+            (pl.col("timestamp") >= moment_literal(period.start))
+            & (pl.col("timestamp") < moment_literal(period.end))
         )
         .to_series()
         .to_numpy()

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray
+from harmony_pipeline.frames import moment_literal
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.models.drift import (
     CALIBRATION,
@@ -103,11 +104,11 @@ def _masks(
     samples: Samples, train_start: datetime, train_end: datetime, period: Period
 ) -> tuple[BoolArray, BoolArray]:
     """Rows of the training, by what the fold says of it, and those of the period."""
-    stamp = pl.col("timestamp")
-    settled = (pl.col("end_timestamp") <= train_end).fill_null(value=False)
+    stamp, start = pl.col("timestamp"), moment_literal(period.start)
+    settled = (pl.col("end_timestamp") <= moment_literal(train_end)).fill_null(value=False)
     masks = samples.frame.select(
-        train=(stamp >= train_start) & (stamp < period.start) & settled,
-        test=(stamp >= period.start) & (stamp < period.end),
+        train=(stamp >= moment_literal(train_start)) & (stamp < start) & settled,
+        test=(stamp >= start) & (stamp < moment_literal(period.end)),
     )
     return masks["train"].to_numpy(), masks["test"].to_numpy()
 

@@ -15,6 +15,7 @@ import polars as pl
 from harmony_pipeline.features.incremental import PeriodSectors, chains_of, update_features
 from harmony_pipeline.features.news_columns import NewsTotals
 from harmony_pipeline.features.regimes import compute_regimes
+from harmony_pipeline.frames import moment_literal
 from harmony_pipeline.labels import labelling
 from harmony_pipeline.labels.events import events_from_signals
 from harmony_pipeline.labels.reach import bars_in_reach
@@ -242,7 +243,8 @@ class _Remembering:
     def of(self, name: str, period: Period) -> pl.DataFrame:
         """The signals of one strategy in one period."""
         stamp = pl.col("timestamp")
-        return self._tables[name].filter((stamp >= period.start) & (stamp < period.end))
+        start, end = moment_literal(period.start), moment_literal(period.end)
+        return self._tables[name].filter((stamp >= start) & (stamp < end))
 
     @cached_property
     def _tables(self) -> dict[str, pl.DataFrame]:
@@ -397,7 +399,7 @@ def _labels_of(
         with pipeline.lake.reading("bars", keys):
             bars = pipeline.lake.scan("bars", keys).collect(engine="in-memory")
         reach = bars_in_reach(bars, pipeline.settings.event_labels, period.start, period.end)
-        bars = bars.filter(pl.col("timestamp").is_between(*reach))
+        bars = bars.filter(_within(reach))
         events = label_events(pipeline, keys, reach)
         table = labelling.label_events(
             bars, events, pipeline.settings.event_labels, pipeline.calendar, pipeline.timeframe,
@@ -417,7 +419,7 @@ def label_events(
     """Events of the traded strategy in those trading periods, or from the first to the last moment
     of `span` in them: regular bars where it takes a side.
     """
-    within = pl.lit(value=True) if span is None else pl.col("timestamp").is_between(*span)
+    within = pl.lit(value=True) if span is None else _within(span)
     chosen = (
         pipeline.lake.scan("signals", keys)
         .filter(within)
@@ -431,6 +433,12 @@ def label_events(
         .collect(engine="in-memory")
     )
     return events_from_signals(chosen, scale)
+
+
+def _within(span: tuple[datetime, datetime]) -> pl.Expr:
+    """Whether a row's `timestamp` lies in `span`, its ends included."""
+    first, last = span
+    return pl.col("timestamp").is_between(moment_literal(first), moment_literal(last))
 
 
 def _margin(pipeline: PipelineContext) -> timedelta:

@@ -1,17 +1,21 @@
 """Joins in time do not trust the order in which rows come."""
 
-from datetime import date, timedelta
+import math
+from datetime import UTC, date, datetime, timedelta, timezone
 from unittest.mock import patch
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline import frames
-from harmony_pipeline.frames import is_sorted, join_latest, join_rows, sort_rows
+from harmony_pipeline.frames import is_sorted, join_latest, join_rows, moment_literal, sort_rows
 
 START = date(2024, 1, 1)
+ZONES = [UTC, timezone(timedelta(hours=-5)), ZoneInfo("Asia/Tokyo")]
 
 
 def frame(rows: list[tuple[str, int]], value: str) -> pl.DataFrame:
@@ -71,6 +75,40 @@ def test_any_keys_are_sorted_as_polars_sorts_them_also_where_some_are_nothing(ro
     by = given_rows.sort(keys, maintain_order=True)
     assert sort_rows(given_rows, keys).equals(by)
     assert is_sorted(given_rows, keys) == given_rows.equals(by)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["one text", "another text, longer than a view"]),
+            st.sampled_from([0.0, -0.0, 1.5, math.inf, math.nan]),
+            st.integers(0, 2),
+        ),
+        max_size=6,
+    ),
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True),
+)
+def test_keys_without_nulls_are_compared_as_polars_sorts_them(rows, keys):
+    """Texts, numbers that are none, days; also keys of which all rows have the same."""
+    given_rows = pl.DataFrame(
+        rows, schema={"a": pl.String, "b": pl.Float64, "c": pl.Int32}, orient="row"
+    ).with_columns(pl.col("c").cast(pl.Date), row=pl.int_range(pl.len()))
+    by = given_rows.sort(keys, maintain_order=True)
+    assert is_sorted(by, keys)
+    assert is_sorted(given_rows, keys) == given_rows.equals(by)
+    if rows:
+        later = np.arange(1, len(rows))
+        assert frames._rises_by_all(given_rows, keys, later) == given_rows.equals(by)
+    assert sort_rows(given_rows, keys).equals(by)
+
+
+@given(st.timedeltas(timedelta(days=-40_000), timedelta(days=80_000)), st.sampled_from(ZONES))
+def test_a_moment_is_the_literal_that_polars_makes_of_it(since, zone):
+    moment = (datetime(1970, 1, 1, tzinfo=UTC) + since).astimezone(zone)
+    made = pl.select(moment_literal(moment)).to_series()
+    assert made.dtype == pl.Datetime("us", "UTC")
+    assert made.item() == pl.select(pl.lit(moment)).item() == moment
 
 
 @settings(max_examples=60, deadline=None)
