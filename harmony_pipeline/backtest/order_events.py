@@ -99,19 +99,18 @@ class OrderHistory:
         )
 
     def _table(self) -> pl.DataFrame:
-        columns, log = self._sorted(self._rows()), self.orders
+        log = self.orders
+        ids = IdParts(
+            self.book, self.symbols, log["symbol"], log["decided_at"], ROLE_NAMES, log["role"]
+        ).column()
+        columns = self._sorted(self._rows(), ids)
         order, event, quantity = columns["order"], columns["event"], columns["quantity"]
         total, filled, status = self._at_start()
         sequence, before, after = _follow(order, event, quantity, total, filled, status)
-        symbol = log["symbol"][order]
-        ids = IdParts(
-            self.book, self.symbols, symbol, log["decided_at"][order], ROLE_NAMES,
-            log["role"][order],
-        )  # fmt: skip
         table = pl.DataFrame(
             {
-                "order_id": ids.column(),
-                "symbol": name_column(symbol, self.shown or self.symbols),
+                "order_id": ids.gather(order),
+                "symbol": name_column(log["symbol"][order], self.shown or self.symbols),
                 "sequence": sequence,
                 "timestamp": pl.Series(columns["at"]).cast(schemas.TIME),
                 "known_at": pl.Series(columns["known_at"]).cast(schemas.TIME),
@@ -234,10 +233,14 @@ class OrderHistory:
         paused = np.minimum(end, sessions.pause[place])
         return np.where(at < sessions.pause[place], paused, end)
 
-    def _sorted(self, groups: list[dict[str, Any]]) -> dict[str, Any]:
-        """The rows of each order together, in the order in which they happened."""
+    def _sorted(self, groups: list[dict[str, Any]], ids: pl.Series) -> dict[str, Any]:
+        """The rows of each order together, in the order in which they happened; orders by id, as
+        the table is sorted.
+        """
         rows = {name: np.concatenate([group[name] for group in groups]) for name in _FIELDS}
-        order = np.lexsort((rows["event"], rows["at"], rows["order"]))
+        rank = np.empty(len(ids), np.int64)
+        rank[ids.arg_sort().to_numpy()] = np.arange(len(ids))
+        order = np.lexsort((rows["event"], rows["at"], rank[rows["order"]]))
         return {name: values[order] for name, values in rows.items()}
 
 
