@@ -20,6 +20,7 @@ Evidence, in the order in which it is applied:
 A bar that came and was refused is no silence (`mark_refused_bars`).
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -74,27 +75,28 @@ def with_evidence(cut: pl.DataFrame, profile: ActivityProfile, symbols: list[str
     stamp = pl.Series(slots.stamp).cast(TIME)
     return pl.DataFrame(
         {
-            "symbol": pl.Series(symbols, dtype=pl.String).gather(code),
-            "timeframe": (
-                pl.Series([slots.timeframe], dtype=pl.String).new_from_index(0, cut.height)
-            ),
-            "date": slots.dates.gather(session),
-            "first_missing": stamp.gather(first),
-            "last_missing": stamp.gather(last),
+            "symbol": pl.Series(symbols, dtype=pl.String)[code],
+            "timeframe": pl.Series([slots.timeframe] * cut.height, dtype=pl.String),
+            "date": slots.dates[session],
+            "first_missing": stamp[first],
+            "last_missing": stamp[last],
             "bars": last - first + 1,
             "session_bars": bounds[session + 1] - bounds[session],
             "past_sessions": known,
-            "usual_silence": share,
-            "neighbour_trades": beside,
-            "by_habit": expected_silences(share, length, room),
-            "by_neighbours": room * np.power(1.0 + beside / CLUSTERING, -CLUSTERING * length),
-            "reopened": after / np.where(before > 0.0, before, np.nan),
+            **{
+                name: pl.Series(values, nan_to_null=True)
+                for name, values in {
+                    "usual_silence": share,
+                    "neighbour_trades": beside,
+                    "by_habit": expected_silences(share, length, room),
+                    "by_neighbours": (
+                        room * np.power(1.0 + beside / CLUSTERING, -CLUSTERING * length)
+                    ),
+                    "reopened": after / np.where(before > 0.0, before, np.nan),
+                }.items()
+            },
             "market_wide": cut["market_wide"],
         }
-    ).with_columns(
-        pl.col(
-            "usual_silence", "neighbour_trades", "by_habit", "by_neighbours", "reopened"
-        ).fill_nan(None)
     )
 
 
@@ -117,18 +119,26 @@ def classify_runs(
     runs: pl.DataFrame, slots: Slots, *, every_bar: bool, of_trades: bool
 ) -> pl.DataFrame:
     """Kind and evidence by the rules in the module's head, first match first."""
+    kind, evidence = _kind_and_evidence(slots.timeframe, every_bar, of_trades)
+    return runs.with_columns(kind=kind, evidence=evidence)
+
+
+@cache  # making the expressions takes longer than the few runs of a period
+def _kind_and_evidence(timeframe: str, every_bar: bool, of_trades: bool) -> tuple[pl.Expr, pl.Expr]:
+    """The rules as two expressions, of the kind and of the evidence."""
     cases = [
         *_cases_of_the_market(every_bar=every_bar, of_trades=of_trades),
-        *_cases_with_profile(slots.timeframe),
+        *_cases_with_profile(timeframe),
         *_cases_without_profile(),
     ]
-    kind, evidence = pl.lit("unknown"), _silence_and_neighbours()
+    kind: pl.Expr = pl.lit("unknown")
+    evidence = _silence_and_neighbours()
     for case in reversed(cases):
         kind, evidence = (
             pl.when(case.condition).then(pl.lit(case.kind)).otherwise(kind),
             pl.when(case.condition).then(case.evidence).otherwise(evidence),
         )
-    return runs.with_columns(kind=kind, evidence=evidence)
+    return kind, evidence
 
 
 def _cases_of_the_market(*, every_bar: bool, of_trades: bool) -> list[_Case]:

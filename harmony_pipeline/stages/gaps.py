@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from harmony_pipeline.frames import sort_rows
+from harmony_pipeline.frames import moment_literal, sort_rows
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.expected_bars import Slots, find_slots
 from harmony_pipeline.market.forward_fill import fill_forward
@@ -171,7 +171,7 @@ def expected_lives(
     named = pl.DataFrame({"symbol": list(chosen)}, schema={"symbol": pl.String()}).with_columns(
         first=pl.lit(date.min), end=pl.lit(None, pl.Date())
     )
-    guessed = pl.concat([part.cast(LIVES) for part in (seen, fresh, named)])  # type: ignore[arg-type]
+    guessed = pl.concat([seen, fresh, named])
     if listings.is_empty():
         return guessed.sort("symbol", "first")
     earliest = guessed.group_by("symbol").agg(earliest=pl.col("first").min())
@@ -206,10 +206,10 @@ def _batches(pipeline: PipelineContext, slots: Slots, period: Period) -> Iterato
     keys = [key for key in _keys(pipeline, slots, period) if pipeline.lake.has("bars", key)]
     if not keys or not len(slots.stamp):
         return
-    start = pl.Series([slots.stamp[0]]).cast(TIME)[0]
+    start, end = pl.lit(int(slots.stamp[0])).cast(TIME), moment_literal(period.end)
     bars = (
         pipeline.lake.scan("bars", keys)
-        .filter(pl.col("timestamp") >= start, pl.col("timestamp") < period.end)
+        .filter(pl.col("timestamp") >= start, pl.col("timestamp") < end)
         .select(_NEEDED)
     )
     rows = sum((pipeline.lake.manifest("bars", key) or {}).get("rows", 0) for key in keys)

@@ -6,7 +6,7 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.validation import symbol_state
-from harmony_pipeline.schemas import BAR_STATE
+from harmony_pipeline.schemas import BAR_STATE, TIME
 
 
 def conform_states(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> pl.DataFrame:
@@ -18,9 +18,10 @@ def conform_states(before: pl.DataFrame, calendar: Calendar, timeframe: str) -> 
     whole = BAR_STATE.conform(before)
     if not whole.height:
         return whole
-    fits = (whole["state"].list.len() == symbol_state.WIDTH).fill_null(value=False)
-    if fits.all():
+    fits = whole["state"].list.len() == symbol_state.WIDTH
+    if not fits.null_count() and fits.all():
         return whole
+    fits = fits.fill_null(value=False)
     kept = whole.filter(fits)
     plain = calendar.with_session(whole.filter(~fits), timeframe)
     day = plain.select(
@@ -46,13 +47,13 @@ def states_of(known: pl.DataFrame, symbols: pl.Series) -> FloatArray:
     states = symbol_state.empty_states(symbols.len())
     if not known.height:
         return states
-    places = pl.DataFrame({"symbol": symbols, "segment": np.arange(symbols.len())}).join(
-        known, on="symbol", how="inner"
-    )
-    if places.height:
-        states[places["segment"].to_numpy()] = (
-            places["state"].list.to_array(symbol_state.WIDTH).to_numpy()
-        )
+    rows = {symbol: row for row, symbol in enumerate(known["symbol"].to_list())}
+    # by names and not by a join, which takes a millisecond, and batches are many
+    found = [(place, rows[one]) for place, one in enumerate(symbols.to_list()) if one in rows]
+    if found:
+        places, of = np.array(found).T
+        kept = known["state"].cast(pl.Array(pl.Float64(), symbol_state.WIDTH)).to_numpy()
+        states[places] = kept[of]
     return states
 
 
@@ -62,8 +63,11 @@ def merge_states(known: pl.DataFrame, symbols: pl.Series, states: FloatArray) ->
     mine = _state_rows(symbols.filter(pl.Series(seen)), states[seen])
     if not known.height:
         return mine
-    others = known.join(mine.select("symbol"), on="symbol", how="anti")
-    return BAR_STATE.conform(pl.concat([others, mine])) if others.height else mine
+    named = set(mine["symbol"].to_list())
+    absent = [symbol not in named for symbol in known["symbol"].to_list()]
+    if not any(absent):
+        return mine
+    return BAR_STATE.conform(pl.concat([known.filter(absent), mine]))
 
 
 def _state_rows(symbols: pl.Series, states: FloatArray) -> pl.DataFrame:
@@ -74,9 +78,11 @@ def _state_rows(symbols: pl.Series, states: FloatArray) -> pl.DataFrame:
     )
     columns = {
         "symbol": symbols,
-        "timestamp": pl.Series(stamp.astype(np.int64)),
-        "close": pl.Series(states[:, symbol_state.CLOSE]).fill_nan(None),
+        "timestamp": pl.Series(stamp.astype(np.int64)).cast(TIME),
+        "close": pl.Series(states[:, symbol_state.CLOSE], nan_to_null=True),
         "adjustment_factor": states[:, symbol_state.FACTOR],
-        "state": pl.Series(states, dtype=pl.Array(pl.Float64(), symbol_state.WIDTH)),
+        "state": pl.Series(states, dtype=pl.Array(pl.Float64(), symbol_state.WIDTH)).cast(
+            pl.List(pl.Float64())
+        ),
     }
     return BAR_STATE.conform(pl.DataFrame(columns)) if symbols.len() else BAR_STATE.empty()
