@@ -60,8 +60,9 @@ def log_all(state: Path | None, event: str, lines: Iterable[Mapping[str, Any]]) 
     found = list(lines)
     if found:
         together = _Together(log_file(state))
+        logger = _logger(together)
         for facts in found:
-            _logger(together).info(event, **facts)
+            logger.info(event, **facts)
         together.write()
 
 

@@ -13,6 +13,7 @@ can never disagree with the rows; a copy for people lies beside the file as `man
 """
 
 import errno
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -98,11 +99,14 @@ class PartitionVersion:
     def frames(
         self, rows: int = PIECE_ROWS, columns: Sequence[str] | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Its rows, about `rows` or fewer at a time."""
+        """Its rows, whole row groups of about `rows` rows at a time."""
         recent = self.store.recent(self.file) if self.until is None else None
-        if recent is not None and recent.height <= rows:
-            if recent.height:
-                yield recent if columns is None else recent.select(columns)
+        if recent is not None:
+            chosen = recent if columns is None else recent.select(columns)
+            # cut as the row groups of the file are
+            size = ROW_GROUP_ROWS * math.ceil(min(rows, PIECE_ROWS) / ROW_GROUP_ROWS)
+            for start in range(0, chosen.height, size):
+                yield chosen[start : start + size]
             return
         with self.store.open(self.file) as opened:
             yield from row_groups(opened, self.table, self.until, rows, columns)

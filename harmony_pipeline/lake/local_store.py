@@ -5,6 +5,7 @@ footer and for the rows; a rename between the two made every other read fail or 
 2,100).
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,7 +17,7 @@ from polars.io.plugins import register_io_source
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.files import flush, flushing, publish, temporary_beside, write_bytes
-from harmony_pipeline.lake.manifest import parsed
+from harmony_pipeline.lake.manifest import FOOTER_KEY, parsed
 from harmony_pipeline.lake.recent_rows import Identity, RecentRows, identity_of
 from harmony_pipeline.lake.store import (
     FileFacts,
@@ -69,21 +70,25 @@ class LocalStore:
         """Key-value pairs of a footer, which is read once: a file that was published is never
         written to, and its successor is another file.
         """
+        path = f"{self.root}/{name}"
         try:
-            with open(f"{self.root}/{name}", "rb") as file:
+            known = self._footers.get(name)
+            if known is not None and known[0] == identity_of(os.stat(path)):
+                return known[1]
+            with open(path, "rb") as file:
                 identity = identity_of(os.fstat(file.fileno()))
-                known = self._footers.get(name)
-                if known is not None and known[0] == identity:
-                    return known[1]
                 found = pl.read_parquet_metadata(file)
         except FileNotFoundError:
             return None
         except (pl.exceptions.PolarsError, OSError) as error:
             raise not_parquet(self.address(name), error) from None
+        self._keep_footer(name, identity, found)
+        return found
+
+    def _keep_footer(self, name: str, identity: Identity, footer: dict[str, str]) -> None:
         if len(self._footers) >= _FOOTERS:
             self._footers.clear()
-        self._footers[name] = (identity, found)
-        return found
+        self._footers[name] = (identity, footer)
 
     def schema(self, name: str) -> pl.Schema | None:
         """Columns of a file."""
@@ -183,9 +188,12 @@ class LocalStore:
             return None
         return frames[0] if len(frames) == 1 else pl.concat(frames)
 
-    def remember(self, name: str, rows: pl.DataFrame) -> None:
-        """Kept in memory where they are few."""
-        self._recent.keep(self.address(name), rows)
+    def remember(self, name: str, rows: pl.DataFrame | None, manifest: Mapping[str, Any]) -> None:
+        """The rows are kept in memory where they are few, and the manifest as its footer."""
+        path = self.address(name)
+        self._keep_footer(name, identity_of(os.stat(path)), {FOOTER_KEY: json.dumps(manifest)})
+        if rows is not None:
+            self._recent.keep(path, rows)
 
     def recent(self, version: FileVersion) -> pl.DataFrame | None:
         """Rows of the present version; an earlier one is read."""

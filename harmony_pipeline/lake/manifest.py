@@ -88,15 +88,16 @@ class ContentHash:
     def add(self, frame: pl.DataFrame) -> "ContentHash":
         """Take the rows of `frame` in."""
         self.rows += frame.height
-        kept = frame[self._kept]
+        if not frame.height:
+            return self
+        kept = frame if frame.columns == self._kept else frame[self._kept]
+        if frame.height <= _HASHED_ROWS:
+            self._digest.update(kept.hash_rows(seed=0).to_numpy().data)
+            return self
         hashes = (
             kept[start : start + _HASHED_ROWS].hash_rows(seed=0).to_numpy().data
             for start in range(0, frame.height, _HASHED_ROWS)
         )
-        if frame.height <= _HASHED_ROWS:
-            for each in hashes:
-                self._digest.update(each)
-            return self
         with ThreadPoolExecutor(1) as beside:  # digested while the next rows are hashed
             digested = beside.submit(self._digest.update, next(hashes))
             for each in hashes:

@@ -264,7 +264,7 @@ class ObjectStore:
         manifest = parsed(self.footer(version.name) or {}) or {}
         return version.name if manifest.get("known_since") == version.known_since else version.kept
 
-    def remember(self, name: str, rows: pl.DataFrame) -> None:
+    def remember(self, name: str, rows: pl.DataFrame | None, manifest: Mapping[str, Any]) -> None:
         """Nothing is remembered: whether an object is still the same takes a request."""
 
     def recent(self, version: FileVersion) -> None:

@@ -98,9 +98,9 @@ class Store(Protocol):
         where no file can be read.
         """
 
-    def remember(self, name: str, rows: pl.DataFrame) -> None:
-        """Told the rows of a file that was just published, under its lock; a store may forget them
-        at once.
+    def remember(self, name: str, rows: pl.DataFrame | None, manifest: Mapping[str, Any]) -> None:
+        """Told the rows (None: too many) and the manifest of a file that was just published, under
+        its lock; a store may forget them at once.
         """
 
     def recent(self, version: FileVersion) -> pl.DataFrame | None:

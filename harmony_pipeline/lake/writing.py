@@ -276,8 +276,7 @@ class Writer:
         self, name: str, manifest: Mapping[str, Any], draft: _Draft, lock: LockHandle
     ) -> None:
         self._publish(name, manifest, draft.fill, lock)
-        if (rows := draft.whole()) is not None:
-            self.store.remember(name, rows)
+        self.store.remember(name, draft.whole(), manifest)
 
     def _publish(
         self,

@@ -186,3 +186,28 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert kept == [False, False, True], "of a larger file nothing is kept"
     os.utime(lake.path("corporate_actions", "c"))
     assert remembered(lake, "corporate_actions", "c") is None
+
+
+@pytest.mark.parametrize("rows", [1, 1_000, 33_000, 1_000_000])
+def test_batches_are_cut_in_memory_as_those_of_the_file_are(tmp_path: Path, rows: int) -> None:
+    lake, other = Lake(tmp_path), Lake(tmp_path)
+    lake.write("bars", "2024", many_bars(8, 4_200))  # more than one row group
+    assert remembered(lake, "bars", "2024") is not None
+    columns = ["close", "symbol"]
+    found = list(lake.batches("bars", "2024", rows, columns))
+    expected = list(other.batches("bars", "2024", rows, columns))
+    assert [len(one) for one in found] == [len(one) for one in expected]
+    for one, read in zip(found, expected, strict=True):
+        assert_frame_equal(one, read, check_exact=True)
+
+
+def test_the_manifest_of_a_write_is_that_of_the_file(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for table, rows in (("bars", many_bars(2, 3)), ("corporate_actions", actions(2.0, 3.0))):
+        written = lake.write(table, "all", rows, {"by": "é"})
+        assert lake.manifest(table, "all") == Lake(tmp_path).manifest(table, "all")
+        other = Lake(tmp_path).write(table, "all", rows.head(1), {"by": "another"})
+        assert written.content_hash != other.content_hash
+        assert lake.manifest(table, "all") == Lake(tmp_path).manifest(table, "all")
+    Path(other.path).unlink()
+    assert lake.manifest("corporate_actions", "all") is None

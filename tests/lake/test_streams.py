@@ -53,13 +53,18 @@ def test_a_content_hash_does_not_depend_on_the_slices_that_it_is_taken_in(rows, 
 
 @given(rows=st.integers(1, 400), group_rows=st.integers(7, 400))
 def test_batches_hold_whole_symbols_in_order_and_lose_nothing(tmp_path_factory, rows, group_rows):
+    """In memory they are cut as the row groups of the file are."""
+    from harmony_pipeline.lake import lake as lakes
     from harmony_pipeline.lake import streaming
 
     lake = Lake(tmp_path_factory.mktemp("batches"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "ROW_GROUP_ROWS", group_rows)
+        for module in (streaming, lakes):
+            patch.setattr(module, "ROW_GROUP_ROWS", group_rows)
         lake.write("bars", "k", BARS)
-    batches = list(lake.batches("bars", "k", rows))
+        batches = list(lake.batches("bars", "k", rows))
+    of_file = Lake(lake.root).batches("bars", "k", rows)
+    assert [len(batch) for batch in batches] == [len(batch) for batch in of_file]
     assert pl.concat(batches).equals(BARS)
     assert pl.concat(list(lake.batches("bars", "k", rows, ["close", "timestamp"]))).equals(
         BARS.select("close", "timestamp")
