@@ -23,6 +23,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError, Superseded
+from harmony_pipeline.forks import use_polars
 from harmony_pipeline.frames import sort_rows
 from harmony_pipeline.lake.history import (
     SCHEMA_PARTITION,
@@ -157,6 +158,7 @@ class Lake:
         """Make the root and the zero-row schema files that views rely on; cheap when they are right
         already.
         """
+        use_polars()
         if self.above is not None:
             self.above.open()
         names = {table: present_name(table, SCHEMA_PARTITION) for table in self.tables}
@@ -266,6 +268,7 @@ class Lake:
         """Lazy rows of the chosen partitions (all by default), oldest partition first; absent ones
         give no rows.
         """
+        use_polars()
         schema = self.tables[table]
         keys = self.partitions(table) if partitions is None else list(partitions)
         if self.as_of is None:  # no footer has to be read first
@@ -336,6 +339,7 @@ class Lake:
 
         With `columns` only those are read, and given in that order.
         """
+        use_polars()
         found, schema = self.find(table, partition), self.tables[table]
         if found is None:
             return
@@ -456,8 +460,9 @@ class Lake:
 
     def writable(self) -> Writer:
         """What writes: this lake's writer, or its overlay's. Raises ConfigError when it is open as
-        of the past.
+        of the past, and in a process whose Polars cannot work.
         """
+        use_polars()
         if self.above is not None:
             return self.above.writable()
         if self.as_of is not None:

@@ -21,12 +21,15 @@ import numpy as np
 from pydantic import Field
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.forks import lost_threads, threads_work
 from harmony_pipeline.models.base import Range, sigmoid, validate_parameters
 from harmony_pipeline.models.bins import training_data
 from harmony_pipeline.models.openmp import lightgbm
 from harmony_pipeline.models.samples import Samples, training_targets
 from harmony_pipeline.models.tree_margins import TreeNodes, nodes_of, tree_margins
 from harmony_pipeline.settings_base import FrozenSettings
+
+_LIGHTGBM = "LightGBM"
 
 
 class GradientBoostingParameters(FrozenSettings):
@@ -172,6 +175,14 @@ def grow_trees(
         "force_row_wise": True,
     }
     rounds = chosen.pop("rounds")
+    threads = chosen["num_threads"]
+    if threads > 1 and lost_threads(_LIGHTGBM):
+        chosen["num_threads"] = 1
+    elif threads > 1:
+        threads_work(_LIGHTGBM)
     data = training_data(samples.X, samples.bins, target, weights, chosen)
     booster = lightgbm().train(chosen, data, num_boost_round=rounds)
-    return BoostedTrees(booster.model_to_string(), samples.names)
+    text = booster.model_to_string()
+    if chosen["num_threads"] != threads:  # all that the text has of it
+        text = text.replace(f"[num_threads: {chosen['num_threads']}]", f"[num_threads: {threads}]")
+    return BoostedTrees(text, samples.names)
