@@ -27,6 +27,7 @@ _HAS_VERSION = (
     "select 1 from pg_catalog.pg_tables where tablename = 'ledger_version' and schemaname ="
     " current_schema()"
 )
+_PRIMARY = 0xFF  # SQLite's code without what it adds to it
 _MAKING_LOCK = 0x4C454447  # of everybody who makes or migrates the tables
 
 
@@ -98,7 +99,8 @@ class Sqlite:
         self.path, self.place = path, str(path)
         if read_only and not path.exists():
             raise DataError(f"there is no ledger {path}: no session has run here yet")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
         wait = _LOOK_MILLISECONDS if read_only else _BUSY_MILLISECONDS
         self._connection = sqlite3.connect(
             f"file:{quote(str(path.resolve()))}?mode=ro" if read_only else path,
@@ -115,9 +117,7 @@ class Sqlite:
             self.version()
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise DataError(
-                f"{path} cannot be used as a ledger: {error}; move it aside or restore a copy"
-            ) from None
+            raise DataError(_why_not(path, error)) from None
 
     def query(self, text: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Every row."""
@@ -164,6 +164,24 @@ class Sqlite:
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
+
+
+def _why_not(path: Path, error: sqlite3.DatabaseError) -> str:
+    """That a file cannot be opened, and what helps against it."""
+    what = f"{path} cannot be used as a ledger: {error}"
+    match error.sqlite_errorcode & _PRIMARY:
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            cure = (
+                f"SQLite writes beside it even to read it: let this user write in {path.parent},"
+                " or copy the ledger, with its -wal file where there is one, to where he may"
+            )
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            cure = f"make room on the disk of {path.parent}, and look whether it works"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            cure = "another process holds it: try again when that one is done"
+        case _:
+            cure = "move it aside or restore a copy"
+    return f"{what}; {cure}"
 
 
 def write_ahead(connection: sqlite3.Connection) -> None:

@@ -1,6 +1,8 @@
 """The ledger: written once, whole or not at all, exact, readable by others."""
 
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -17,6 +19,7 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status, apply
 from harmony_pipeline.schemas import TABLES
+from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_database import write_ahead
 from harmony_pipeline.session.ledger_rows import COMPLETED, Execution, SessionRow, Snapshot
@@ -24,6 +27,7 @@ from harmony_pipeline.session.process_control import SessionRunning
 
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
 DAY = date(2024, 3, 5)
+NOBODY = 65534
 ROW = SessionRow("s1", DAY, "paper", "cross", None, "abc")
 TERMS = ev.OrderTerms(
     client_order_id="s1-X-1-entry",
@@ -276,3 +280,30 @@ def test_processes_that_make_one_ledger_together_make_it_once(place: Path | str)
             assert found == [[("s1", 1)]] * 4
     with Ledger(place) as one:
         assert one.session_ids() == [("s1", 1)]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root may be two")
+def test_a_ledger_in_a_folder_that_nobody_may_write_says_what_helps() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        place = folder / "ledger.sqlite"
+        Ledger(place).close()
+        before = place.read_bytes()
+        folder.chmod(0o555)
+        os.seteuid(NOBODY)
+        try:
+            for look in (Ledger, EventTail):
+                with pytest.raises(DataError, match=r"let this user write in .*or copy") as found:
+                    look(place)
+                assert "move it aside" not in str(found.value)
+        finally:
+            os.seteuid(0)
+            folder.chmod(0o755)
+        assert place.read_bytes() == before
+
+
+def test_what_is_no_ledger_is_to_be_moved_aside(tmp_path: Path) -> None:
+    place = tmp_path / "ledger.sqlite"
+    place.write_bytes(b"no database, and longer than a page's head" * 100)
+    with pytest.raises(DataError, match="not a database; move it aside or restore a copy"):
+        Ledger(place)
