@@ -485,6 +485,7 @@ class ActionSettled(Fact, frozen=True, kw_only=True):
     """The broker paid (below zero: took) cash of a corporate action. `booked`: what our books had
     for it, `paid` less that is in the cash that the next session opens with. Without a day nothing
     was booked: a tax, for example. activity: the broker's name of it; None: its cash shows it.
+    Action `fees`: what it took for the executions of a day, without a symbol.
     """
 
     symbol: str | None

@@ -17,6 +17,7 @@ import numpy as np
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.closing_auction import ClosingAuction
+from harmony_pipeline.execution.coins import is_pair
 from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros
 from harmony_pipeline.execution.lifecycle import Order, Status
 from harmony_pipeline.market.lives import symbols_of
@@ -99,6 +100,7 @@ class LivePortfolio:
         self._report = records(1, REPORT)
         self._of_lives = frozenset(symbols_of(plan.due_lives))
         self.trades: list[dict[str, Any]] = []
+        self._fees = 0
         self.financed = 0  # money units that `open_session` put into the cash, last time
 
     @property
@@ -377,6 +379,13 @@ class LivePortfolio:
         self.keep_trades(closed)
         return self.requests(count)
 
+    def take_fees(self) -> int:
+        """Fees of the executions that were applied since the last call, in money units; not those
+        of coins, which are taken from what an execution brings.
+        """
+        fees, self._fees = self._fees, 0
+        return fees
+
     def _put_report(self, fact: AnyOrderFact, before: Order, after: Order) -> bool:
         """Write the REPORT of a fact; False, and nothing is written, where the fact does not
         concern the portfolio.
@@ -402,6 +411,8 @@ class LivePortfolio:
             report["factor"] = self._factor[row]
             report["reference"] = fact.price if known is None else known
             report["fee"], report["slippage"] = money(fact.fee), fact.slippage
+            if not is_pair(fact.symbol):
+                self._fees += money(fact.fee)
             report["maker"] = int(fact.liquidity == "maker")
         return True
 

@@ -13,6 +13,11 @@ activity than the one that it awaits takes it back, and the cash that this leave
 What the broker pays otherwise than it was booked (a tax, a rounding, its own price of a fraction;
 all of it, once written off) is in `unbooked` until the session ends: the next one opens with it, so
 a session's equity is that of the backtest of its day.
+
+Fees are in our books with each execution, as in the backtest, by an estimate; a broker that tells
+its activities may book them at the end of the day, each kind rounded, or never. So its cash may be
+higher than that by what is `uncharged`, and not by more. Its activities tell what it took, and the
+difference to the estimate is in `unbooked`, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,13 +38,16 @@ _REMEMBERED = timedelta(days=120)  # after its day, what is settled may still be
 _CENT = 100  # money units; brokers pay whole cents
 _SLACK = 0.2  # of cash whose price the broker makes: shares in lieu, delisted shares
 _MOST_COMBINED = 12
+_FEES_BOOKED = timedelta(days=5)  # after this no fee of a day is booked any more
+FEES = "fees"
 _KIND_OF = {"dividend": "dividend", "split": "split"}  # every other action pays out
 
 
 class Receivable(msgspec.Struct, frozen=True, kw_only=True):
     """What one corporate action of a day owes for a symbol, all positions together, in money units.
     `paid`: the broker's cash showed it, its activity is yet to come; `shown`: how much of it, and
-    `was`: its state before.
+    `was`: its state before. `part`: 0, and one more for what was booked after the others had been
+    paid or written off.
     """
 
     symbol: str
@@ -49,11 +57,13 @@ class Receivable(msgspec.Struct, frozen=True, kw_only=True):
     state: State = "open"
     shown: int = 0
     was: State = "open"
+    part: int = 0
 
     @property
     def key(self) -> str:
         """Unique within an account."""
-        return f"{self.action}:{self.symbol}:{self.date}"
+        name = f"{self.action}:{self.symbol}:{self.date}"
+        return f"{name}:{self.part}" if self.part else name
 
     @property
     def kind(self) -> str:
@@ -73,7 +83,9 @@ class Receivable(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Settlement:
-    """A payment by the broker: of `receivable`, or for nothing that our books have (a tax)."""
+    """A payment by the broker: of `receivable`, or for nothing that our books have (a tax). Fees of
+    a day are together: `activity` is the last of them, None when no more are expected.
+    """
 
     receivable: Receivable | None
     paid: int
@@ -89,7 +101,9 @@ class Receivables:
         unbooked: int = 0,
         since: date | None = None,
         seen: Mapping[str, date] | None = None,
+        fees: Mapping[date, int] | None = None,
     ) -> None:
+        self._fees = dict(fees or {})  # in our books, not known to be taken by the broker
         self._items = {item.key: item for item in items}
         self.unbooked = unbooked
         self.since = since
@@ -107,8 +121,13 @@ class Receivables:
         """Sum of what is open."""
         return sum(item.amount for item in self.open)
 
+    @property
+    def uncharged(self) -> int:
+        """Fees of which nobody has told that the broker took them; money units."""
+        return sum(self._fees.values())
+
     def broker_cash(self, cash: int) -> int:
-        """What the broker has, where our books have `cash`; money units."""
+        """What the broker has, where our books have `cash` and all fees are taken; money units."""
         return cash - self.pending + self.unbooked
 
     # --- what happens -----------------------------------------------------------------------------
@@ -116,12 +135,39 @@ class Receivables:
     def accrue(self, symbol: str, action: str, day: date, amount: int) -> None:
         """Our books took this in. Several positions in a symbol are paid together."""
         item = Receivable(symbol=symbol, action=action, date=day, amount=amount)
-        before = self._items.get(item.key)
-        if before is not None and before.state == "open":
-            item = msgspec.structs.replace(item, amount=before.amount + amount)
+        while (before := self._items.get(item.key)) is not None:
+            if before.state == "open":
+                item = msgspec.structs.replace(before, amount=before.amount + amount)
+                break
+            item = msgspec.structs.replace(item, part=before.part + 1)
         self._items[item.key] = item
         if not item.amount:
             del self._items[item.key]
+
+    def accrue_fees(self, day: date, amount: int) -> None:
+        """Our books took this in for executions of a day."""
+        if amount:
+            self._fees[day] = self._fees.get(day, 0) + amount
+
+    def are_fees_due(self, today: date) -> bool:
+        """Whether fees of a day before are not known to be taken."""
+        return any(day < today for day in self._fees)
+
+    def close_fees(self, today: date, more: int) -> list[Settlement]:
+        """End waiting for fees of days long ago. `more`: what the broker has above `broker_cash`;
+        as far as that is more than younger fees explain, the old ones were never taken.
+        """
+        old = sorted(day for day in self._fees if today - day >= _FEES_BOOKED)
+        left = more - sum(amount for day, amount in self._fees.items() if day not in old)
+        found = []
+        for day in old:
+            booked = self._fees.pop(day)
+            kept = min(max(left, 0), booked)
+            left -= kept
+            self.unbooked += kept
+            item = Receivable(symbol="", action=FEES, date=day, amount=-booked)
+            found.append(Settlement(item, kept - booked))
+        return found
 
     def write_off(self, item: Receivable) -> None:
         """The broker does not pay it. It is still recognised, should it come."""
@@ -148,15 +194,18 @@ class Receivables:
     # --- payments ---------------------------------------------------------------------------------
 
     def settle_told(self, activities: Sequence[CashActivity]) -> list[Settlement]:
-        """Take in account activities, each once."""
+        """Take in account activities, each once. Fees as they were booked are no news."""
         unseen = {
             each.activity_id: each for each in activities if each.activity_id not in self._seen
         }
         told = sorted(unseen.values(), key=lambda each: each.date)
-        new = [each for each in told if not self._awaited(each)]
+        fees = [each for each in told if each.kind == "fee"]
+        new = [each for each in told if each.kind != "fee" and not self._awaited(each)]
         if new:
             self._take_back()
-        return [self._settle_told(each) for each in new]
+        taken = self._settle_fees(fees)
+        other = [each for each in taken if each.receivable and each.paid != each.receivable.booked]
+        return [*map(self._settle_told, new), *other]
 
     def read_until(self, today: date) -> None:
         """Every activity up to this day is known."""
@@ -209,6 +258,34 @@ class Receivables:
         self.unbooked += paid - (item.booked if item is not None else 0)
         return Settlement(item, paid, activity)
 
+    def _settle_fees(self, told: Sequence[CashActivity]) -> list[Settlement]:
+        """Take in fees, those of one day together."""
+        by_day: dict[date, list[CashActivity]] = {}
+        for each in told:
+            self._seen[each.activity_id] = each.date
+            by_day.setdefault(each.traded_on or each.date, []).append(each)
+        found = []
+        for day, activities in sorted(by_day.items()):
+            paid = sum(round(each.amount * MONEY) for each in activities)
+            booked = self._charged(day, -paid)
+            self.unbooked += paid + booked
+            item = Receivable(symbol="", action=FEES, date=day, amount=-booked)
+            found.append(Settlement(item, paid, activities[-1]))
+        return found
+
+    def _charged(self, day: date, amount: int) -> int:
+        """What of `amount` is for fees in our books, of that day or the nearest before."""
+        taken = 0
+        for each in sorted((one for one in self._fees if one <= day), reverse=True):
+            part = min(self._fees[each], amount - taken)
+            if part <= 0:
+                break
+            self._fees[each] -= part
+            taken += part
+            if not self._fees[each]:
+                del self._fees[each]
+        return taken
+
     def _owed_by(self, activity: CashActivity, paid: int) -> Receivable | None:
         """What an activity pays: of its kind and symbol that amount, else what is open, else what
         was written off, the oldest; of another symbol that amount alone.
@@ -251,6 +328,7 @@ class Receivables:
             "unbooked": self.unbooked,
             "since": None if self.since is None else self.since.isoformat(),
             "seen": {name: day.isoformat() for name, day in self._seen.items()},
+            "fees": {day.isoformat(): amount for day, amount in self._fees.items()},
         }
 
     @staticmethod
@@ -263,4 +341,5 @@ class Receivables:
             int(saved["unbooked"]),
             None if saved["since"] is None else date.fromisoformat(saved["since"]),
             {name: date.fromisoformat(day) for name, day in saved["seen"].items()},
+            {date.fromisoformat(day): amount for day, amount in saved.get("fees", {}).items()},
         )

@@ -214,7 +214,8 @@ def _positions(
 def _cash(session: SessionResult, broker: Broker) -> list[Difference]:
     theirs = broker.account().cash
     ours = session.broker_cash / MONEY
-    if theirs is None or abs(ours - theirs) < _CENT:
+    fees = session.receivables.uncharged / MONEY
+    if theirs is None or -_CENT < theirs - ours < fees + _CENT:
         return []
     return [
         Difference(

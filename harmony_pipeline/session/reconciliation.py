@@ -11,7 +11,8 @@ by a rule.
     cash      a difference that nothing explains: reported, and no entry leaves while it stands
 
 Cash that a corporate action owes is no difference until it is paid, and a payment is none either
-(session/receivables.py). What is not paid within `unpaid_days` is written off.
+(session/receivables.py). What is not paid within `unpaid_days` is written off. Nor are fees that it
+books later than we do.
 
 A difference must be seen twice, with everything that the broker has to say read by REST in between:
 a message on its way is no difference. Orders that are on their way, and their symbols, are left for
@@ -78,6 +79,9 @@ class Reconciler:
         self._was_streaming = True
         self._number = 0
         self._keeps_cash = False  # whether the broker has ever told its cash
+        self._more: int | None = None  # cash of the broker above ours, when it was no difference
+        self._books_fees_later = True  # as it showed last
+        self._has_asked = False  # for the fees of the days before
 
     def look(self, now: datetime) -> list[Found]:
         """Compare if a minute is over or the stream came back; what was found and settled."""
@@ -105,12 +109,17 @@ class Reconciler:
                 return []
             found = self._settled(first, second, now)
             self._write_off(now)
+            self._close_fees(now)
             span.set("harmony.reconciliation.differences", len(found))
             return found
 
     def _looked_twice(self, now: datetime) -> tuple[list[Found], list[Found]]:
         """What differs, and what still does when everything that the broker has to say was read."""
-        trader, first = self._trader, self._differences()
+        trader = self._trader
+        if not self._has_asked and trader.receivables.are_fees_due(trader.plan.date):
+            self._take_payments(now, by_cash=False)
+        self._has_asked = True
+        first = self._differences()
         if not first:
             return [], []
         if isinstance(trader.broker, Rereads):
@@ -160,16 +169,35 @@ class Reconciler:
         with asking("account"):
             cash = broker.account().cash
         self._keeps_cash |= cash is not None
+        self._more = None
         if cash is not None and not moving and not shifted:
-            mine = self._trader.broker_cash / MONEY
-            if abs(mine - cash) > CASH + 1e-9:
-                sentence = f"cash: ledger {mine:.2f}{self._unpaid()}, broker {cash:.2f}"
-                found.append(Found("cash", "cash", None, mine, cash, "report", sentence))
+            found += self._cash(cash)
         return [*found, *shifted]
 
+    def _cash(self, cash: float) -> list[Found]:
+        """Of a broker that may book fees later, cash may be higher by those that it has not."""
+        trader = self._trader
+        mine = trader.broker_cash
+        more, fees = round(cash * MONEY) - mine, trader.receivables.uncharged
+        if -CASH * MONEY <= more <= fees + CASH * MONEY:
+            self._more = more
+            if fees > 2 * CASH * MONEY:
+                self._books_fees_later = more > fees / 2
+            return []
+        sentence = f"cash: ledger {mine / MONEY:.2f}{self._unpaid()}, broker {cash:.2f}"
+        return [Found("cash", "cash", None, mine / MONEY, cash, "report", sentence)]
+
     def _unpaid(self) -> str:
-        pending = self._trader.receivables.pending / MONEY
-        return f" without {pending:.2f} of corporate actions that is not paid" if pending else ""
+        owed = self._trader.receivables
+        pending, fees = owed.pending / MONEY, owed.uncharged / MONEY
+        unpaid = f" without {pending:.2f} of corporate actions that is not paid" if pending else ""
+        return f"{unpaid} after {fees:.2f} of fees that may be booked later" if fees else unpaid
+
+    def _expected_cash(self) -> int:
+        """What the broker should have now, in money units, as it has booked fees so far."""
+        trader = self._trader
+        mine = trader.broker_cash
+        return mine + trader.receivables.uncharged if self._books_fees_later else mine
 
     @staticmethod
     def _unknown_orders(
@@ -325,8 +353,7 @@ class Reconciler:
         with asking("account"):
             cash = trader.broker.account().cash
         if cash is not None:
-            mine = trader.broker_cash / MONEY
-            implied = (mine - cash) / (found.broker - found.ledger)
+            implied = (self._expected_cash() / MONEY - cash) / (found.broker - found.ledger)
             if usual <= 0.0 or 0.8 < implied / usual < 1.25:
                 return round(implied, 6) if implied > 0.0 else usual
         return usual
@@ -346,7 +373,7 @@ class Reconciler:
             cash = broker.account().cash
         settled = owed.settle_told(told)
         owed.read_until(today)
-        difference = 0 if cash is None else round(cash * MONEY) - trader.broker_cash
+        difference = 0 if cash is None else round(cash * MONEY) - self._expected_cash()
         if by_cash and abs(difference) > CASH * MONEY:
             settled += owed.settle_shown(difference)
         if settled:
@@ -361,7 +388,7 @@ class Reconciler:
         fact = ev.ActionSettled(
             happened_at=now,
             known_at=now,
-            symbol=owed.symbol if owed is not None else told.symbol if told is not None else None,
+            symbol=(owed.symbol or None) if owed is not None else told.symbol if told else None,
             action=owed.action if owed is not None else told.name if told is not None else "",
             date=None if owed is None else owed.date.isoformat(),
             booked=0.0 if owed is None else owed.booked / MONEY,
@@ -391,6 +418,18 @@ class Reconciler:
                 trader.gateway.record(f"action_written_off:{each.key}", fact, now)
                 trader.receivables.write_off(each)
             trader.keep()
+
+    def _close_fees(self, now: datetime) -> None:
+        """Wait no longer for fees of days long ago."""
+        trader = self._trader
+        if self._more is None:
+            return
+        closed = trader.receivables.close_fees(trader.plan.date, self._more)
+        if closed:
+            with trader.ledger.transaction():
+                for each in closed:
+                    self._write_settlement(each, now)
+                trader.keep()
 
     def _trust_cash(self) -> None:
         if self._trader.manager.gate.cash_doubted:

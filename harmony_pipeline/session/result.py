@@ -69,7 +69,7 @@ class SessionResult:
 
     @property
     def broker_cash(self) -> int:
-        """What the broker must have by these books, in money units."""
+        """What the broker must have by these books when it has booked every fee, in money units."""
         return self.receivables.broker_cash(int(self.closing.portfolio.account[0]["cash"]))
 
     @property

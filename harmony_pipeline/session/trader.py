@@ -223,8 +223,17 @@ class Trader:
 
     @property
     def broker_cash(self) -> int:
-        """What the broker must have by our books, in money units."""
+        """What the broker must have by our books, in money units; where it books fees later, up to
+        `receivables.uncharged` more.
+        """
+        self._accrue_fees()
         return self.receivables.broker_cash(int(self.portfolio.account["cash"]))
+
+    def _accrue_fees(self) -> None:
+        """Take note of what a broker that tells its fees may take later."""
+        fees = self.portfolio.take_fees()
+        if isinstance(self.broker, TellsCashActivities):
+            self.receivables.accrue_fees(self.plan.date, fees)
 
     def end(self, state: str, reason: str | None) -> None:
         """Close the session in the ledger: positions, closing state, how it ended."""
@@ -516,6 +525,7 @@ class Trader:
     def keep(self) -> None:
         """Save everything that a restart needs, as it stands now."""
         self.manager.forget_ended()
+        self._accrue_fees()
         body: dict[str, Any] = {
             "trading": self.trading_state().to_dict(),
             "exchange": self._exchange.checkpoint() if self._exchange is not None else None,

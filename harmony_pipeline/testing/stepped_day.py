@@ -266,6 +266,8 @@ class SteppedWorld:
     plan: Callable[[Ledger, TradingRules], SessionPlan] = plan_of
     market: pl.DataFrame | None = None
     """The bars; else those of the seed."""
+    exchange_rules: TradingRules | None = None
+    """Those by which it fills and charges; else those of the session."""
     strategy_seconds: float = 30.0
     unpaid_days: int = 60
     subscriptions: list[tuple[datetime, dict[str, set[str]]]] = field(default_factory=list)
@@ -288,7 +290,8 @@ class SteppedWorld:
     def _start(self) -> ExchangeServer:
         calendar = AROUND_THE_CLOCK if is_pair(self.bars["symbol"][0]) else CALENDAR
         market = ReplayMarket(self.bars, calendar)
-        venue = Venue(market, self.rules, store=Store(self.folder / "exchange.sqlite"))
+        rules = self.exchange_rules or self.rules
+        venue = Venue(market, rules, store=Store(self.folder / "exchange.sqlite"))
         server = ExchangeServer(venue, KEYS, port=self._port, requests_per_minute=1_000_000)
         server.hub.subscribed = self._subscribed
         server.__enter__()

@@ -3,7 +3,7 @@ never.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
+import pytest
 from session.days import fresh_ledger
 
 from harmony_pipeline.alerts.alert import alert_of
 from harmony_pipeline.exchange.control import commit
 from harmony_pipeline.execution import events as ev
+from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
+from harmony_pipeline.execution.brokers.alpaca.keys import Keys
 from harmony_pipeline.monitor.notable import sentence_of
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
+from harmony_pipeline.session import receivables
 from harmony_pipeline.session.day_backtest import backtest_day
 from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.day_summary import day_summary
@@ -27,12 +31,14 @@ from harmony_pipeline.session.divergence import compare
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
+from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
 from harmony_pipeline.testing.stepped_day import (
     CALENDAR,
     DAY,
     FEATURES,
+    KEYS,
     OPEN,
     SYMBOLS,
     Contrarian,
@@ -46,6 +52,9 @@ DAYS = (DAY, NEXT, THIRD)
 EVENING = 23  # the last minutes of the first day
 MINUTES = 12
 RULES = replace(trading_rules(), horizon=500)
+NO_FEES = replace(
+    RULES, costs=RULES.costs.model_copy(update={"fee_per_share": 0.0, "sell_fee_bps": 0.0})
+)
 
 
 def days_of_bars() -> pl.DataFrame:
@@ -113,9 +122,9 @@ class Days:
 
 
 @contextmanager
-def account(folder: Path) -> Iterator[Days]:
+def account(folder: Path, exchange_rules: TradingRules | None = None) -> Iterator[Days]:
     bars, ledger = days_of_bars(), fresh_ledger(folder)
-    with PayingWorld(5, folder, rules=RULES, market=bars) as world:
+    with PayingWorld(5, folder, rules=RULES, market=bars, exchange_rules=exchange_rules) as world:
         yield Days(world, ledger, bars, CORPORATE_ACTIONS.empty())
 
 
@@ -137,6 +146,12 @@ def events_of(days: Days, result: SessionResult, *kinds: type[ev.Event]) -> list
 def entries(days: Days, result: SessionResult) -> list[ev.Event]:
     intents = events_of(days, result, ev.OrderIntended)
     return [each for each in intents if each.order.role == "entry"]
+
+
+def fees_told(days: Days, result: SessionResult) -> list[tuple[str | None, float, float]]:
+    """(day, booked, paid)."""
+    settled = events_of(days, result, ev.ActionSettled)
+    return [(each.date, each.booked, each.paid) for each in settled if each.action == "fees"]
 
 
 def cents(dollars: float) -> str:
@@ -207,8 +222,10 @@ def test_shares_that_are_adopted_cost_what_they_cost_beside_a_payment(tmp_path: 
         days.world.payments[minute] = [("DIV", symbol, amount)]
         days.world.bought_by_hand[minute] = symbol, "5"
         third = days.trade(THIRD)
-        [settled] = events_of(days, third, ev.ActionSettled)
+        settled, fee = events_of(days, third, ev.ActionSettled)
         assert settled.symbol == symbol
+        # nobody here knew of their fee
+        assert (fee.action, fee.paid - fee.booked) == ("fees", pytest.approx(-0.03))
         [found] = events_of(days, third, ev.BooksDiffered)
         assert (found.subject, found.symbol, found.broker - found.ledger) == ("position", symbol, 5)
         assert symbol not in {item.symbol for item in third.receivables.open}
@@ -292,3 +309,68 @@ def test_cash_that_no_action_explains_still_stops_entries(tmp_path: Path) -> Non
         kept = days.ledger.snapshot(second.session_id)
         assert kept is not None
         assert kept.body["desk"]["cash_doubted"]
+
+
+def test_fees_that_are_booked_at_the_end_of_the_day_stop_nothing(tmp_path: Path) -> None:
+    """As Alpaca does: nothing during the day, then a sum of each kind, rounded up to a cent."""
+    with account(tmp_path, NO_FEES) as days:
+        first = days.trade(DAY)
+        estimate = float(first.fills["fee"].sum())
+        assert estimate > 0.5
+        assert days.cash - first.broker_cash == round(estimate * MONEY)
+        assert events_of(days, first, ev.BooksDiffered) == []
+        assert len(entries(days, first)) == entries_with_fees_at_once(tmp_path / "at once")
+        with closing(AlpacaBroker(days.world.settings(), Keys(*KEYS))) as broker:
+            assert reconcile(days.ledger, first.session_id, broker).agrees
+        days.world.pay("FEE", "AAA", "-0.31")
+        days.world.pay("FEE", "AAA", cents(0.35 - estimate))
+        second = days.trade(NEXT)
+        assert events_of(days, second, ev.BooksDiffered) == []
+        assert entries(days, second)
+        assert fees_told(days, second) == []
+        # what was not taken of the estimate may still be, for some days
+        later = round(float(second.fills["fee"].sum()) * MONEY)
+        assert abs(days.cash - second.broker_cash - later - 400) <= 100
+
+
+def test_more_fees_than_were_estimated_are_in_the_next_opening(tmp_path: Path) -> None:
+    with account(tmp_path, NO_FEES) as days:
+        first = days.trade(DAY)
+        days.world.pay("FEE", "AAA", cents(-0.40 - float(first.fills["fee"].sum())))
+        second = days.trade(NEXT)
+        assert events_of(days, second, ev.BooksDiffered) == []
+        [(_, booked, paid)] = fees_told(days, second)
+        assert cents(paid - booked) == "-0.40"
+        later = round(float(second.fills["fee"].sum()) * MONEY)
+        assert days.cash - second.broker_cash == later
+        assert opening_cash(days, THIRD) == second.broker_cash
+
+
+def test_fees_that_are_never_booked_are_in_the_next_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alpaca's paper accounts pay none."""
+    monkeypatch.setattr(receivables, "_FEES_BOOKED", timedelta(days=1))
+    with account(tmp_path, NO_FEES) as days:
+        first = days.trade(DAY)
+        second = days.trade(NEXT)
+        estimate = float(first.fills["fee"].sum())
+        assert fees_told(days, second) == [(str(DAY), round(-estimate, 4), 0.0)]
+        third = days.trade(THIRD)
+        assert events_of(days, third, ev.BooksDiffered) == []
+        assert days.cash - third.broker_cash == round(float(third.fills["fee"].sum()) * MONEY)
+
+
+def test_interest_is_no_difference(tmp_path: Path) -> None:
+    with account(tmp_path) as days:
+        days.trade(DAY)
+        days.world.payments[days.minute(NEXT, 2)] = [("INT", "AAA", "-3.17")]
+        second = days.trade(NEXT)
+        assert events_of(days, second, ev.BooksDiffered) == []
+        assert second.broker_cash == days.cash
+
+
+def entries_with_fees_at_once(folder: Path) -> int:
+    folder.mkdir()
+    with account(folder) as days:
+        return len(entries(days, days.trade(DAY)))

@@ -4,7 +4,7 @@ broker must have is what it has, to the last money unit.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -75,6 +75,12 @@ class Account:
             self.owed.read_until(self.today)
         if self.difference:
             self.owed.settle_shown(self.difference)
+
+    def look_told(self) -> None:
+        """By its activities alone."""
+        self.owed = Receivables.restored(json.loads(json.dumps(self.owed.checkpoint())))
+        self.owed.settle_told(self._asked())
+        self.owed.read_until(self.today)
 
     def _asked(self) -> Sequence[CashActivity]:
         since = self.owed.since
@@ -319,3 +325,94 @@ def test_another_difference_is_no_payment() -> None:
     account.look()
     assert account.difference == -50_0000
     assert [item.amount for item in account.owed.open] == [12_3400]
+
+
+FEE_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("trade"), st.integers(1, 30_000)),
+        st.tuples(st.just("charge"), st.integers(1, 40_000), st.booleans()),
+        st.tuples(st.just("dividend"), st.integers(20_000, 90_000)),
+        st.tuples(st.just("look")), st.tuples(st.just("night")), st.tuples(st.just("close")),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=FEE_STEPS)
+def test_a_broker_has_no_more_than_our_cash_and_the_fees_that_it_has_not_told(
+    steps: list[Any],
+) -> None:
+    """Whenever it books them, of whichever day, more or less than was estimated, or never."""
+    account = Account(tells=True)
+    for step in steps:
+        match step:
+            case ("trade", fee):
+                account.books -= fee
+                account.owed.accrue_fees(account.today, fee)
+            case ("charge", fee, is_named):
+                account._move("fee", None, -fee)  # type: ignore[arg-type]
+                if is_named:
+                    last = account.told.pop()
+                    account.told.append(replace(last, traded_on=account.today - timedelta(days=1)))
+            case ("dividend", units):
+                account._move("dividend", "AAA", units)
+            case ("look",):
+                account.look_told()
+                assert account.difference == account.owed.uncharged
+            case ("night",):
+                account.next_session()
+            case ("close",):
+                account.look_told()
+                account.owed.close_fees(account.today, account.difference)
+                assert account.difference == account.owed.uncharged
+    account.look_told()
+    assert account.difference == account.owed.uncharged >= 0
+    account.today += timedelta(days=9)
+    closed = account.owed.close_fees(account.today, account.difference)
+    assert account.owed.uncharged == account.difference == 0
+    assert all(each.paid == 0 for each in closed)  # none of them was ever taken
+    account.next_session()
+    assert account.books == account.cash
+
+
+def test_fees_that_were_taken_without_a_word_are_not_given_back() -> None:
+    owed = Receivables()
+    owed.accrue_fees(FIRST, 12_000)
+    owed.accrue_fees(FIRST + timedelta(days=6), 3_000)
+    [closed] = owed.close_fees(FIRST + timedelta(days=6), more=3_000)
+    assert (closed.paid, owed.unbooked, owed.uncharged) == (-12_000, 0, 3_000)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_what_is_booked_beside_what_was_paid_is_owed_by_itself(tells: bool) -> None:
+    """A strategy's shares are booked at its first bar, when those of another were paid already."""
+    account = Account(tells=tells, is_late=True)
+    account.accrue("dividend", "AAA", 500_000)
+    account.pay(0, 0, under=None, tax=0)
+    account.look()
+    assert account.difference == 0
+    account.accrue("dividend", "AAA", 200_000)
+    assert [item.amount for item in account.owed.open] == [200_000]
+    assert account.difference == 0
+    account.silent = 0
+    account.look()
+    assert account.difference == 0
+    account.pay(0, 0, under=None, tax=0)
+    account.silent = 0
+    account.look()
+    assert account.owed.open == []
+    assert account.difference == 0
+    account.next_session()
+    assert account.books == account.cash
+
+
+def test_what_is_booked_beside_what_was_written_off_is_owed_by_itself() -> None:
+    account = Account(tells=False)
+    account.accrue("dividend", "AAA", 500_000)
+    [item] = account.owed.open
+    account.owed.write_off(item)
+    account.accrue("dividend", "AAA", 200_000)
+    [again] = account.owed.open
+    assert again.key != item.key
+    assert account.difference == 0

@@ -17,6 +17,8 @@ from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.portfolio.kernel_types import Record
 
+Day = date
+
 
 @dataclass(frozen=True)
 class BrokerOrder:
@@ -51,18 +53,20 @@ class BrokerAccount:
 
 @dataclass(frozen=True)
 class CashActivity:
-    """Cash that corporate actions moved at the broker. `name`: its own word for it; `amount`:
-    received, below zero: taken, in the account's currency; `date`: when it was booked. `kind`:
-    `split` is cash in lieu of a part of a share, `payout` of shares that are no more, `other` what
-    no action owes, such as a tax.
+    """Cash that the broker moved for corporate actions, or took as a fee. `name`: its own word for
+    it; `amount`: received, below zero: taken, in the account's currency; `date`: when it was
+    booked. `kind`: `split` is cash in lieu of a part of a share, `payout` of shares that are no
+    more, `fee` what executions cost, `other` what nobody owes, such as a tax or interest.
+    `traded_on`: the day whose executions a fee is for, where the broker names it.
     """
 
     activity_id: str
-    kind: Literal["dividend", "split", "payout", "other"]
+    kind: Literal["dividend", "split", "payout", "fee", "other"]
     name: str
     symbol: str | None
     date: date
     amount: float
+    traded_on: Day | None = None
 
 
 class Broker(Protocol):
@@ -143,8 +147,8 @@ class CountsRequests(Protocol):
 
 @runtime_checkable
 class TellsCashActivities(Protocol):
-    """A broker that tells which cash it moved for corporate actions. Of one that does not, payments
-    are recognised by its cash alone.
+    """A broker that tells which cash it moved for corporate actions and fees. Of one that does not,
+    payments are recognised by its cash alone, and fees are taken with their executions.
     """
 
     def cash_activities(self, since: date) -> Sequence[CashActivity]:
