@@ -49,10 +49,12 @@ def run_session_process(
         process = subprocess.Popen(
             command, stdout=output, stderr=output, start_new_session=True, cwd=os.getcwd()
         )
-    began, told = time.time(), False
+    beat, heard_at, told = _last_heartbeat(state), time.monotonic(), False
     try:
         while process.poll() is None:
-            silent = time.time() - max(began, _last_heartbeat(state))
+            before, beat = beat, _last_heartbeat(state)
+            heard_at = heard_at if beat == before else time.monotonic()
+            silent = time.monotonic() - heard_at
             if silent > hung_after and not told:
                 tell_hung(silent)
             told = silent > hung_after
@@ -70,9 +72,12 @@ def run_session_process(
         )
 
 
-def _last_heartbeat(state: Path) -> float:
-    """When the heartbeat was written, seconds of the epoch; 0 where there is none."""
+def _last_heartbeat(state: Path) -> tuple[int, int]:
+    """Which heartbeat was written last. Its stamp says that it is another one, and not how long ago
+    that was: the machine's clock may be set meanwhile.
+    """
     try:
-        return (state / HEARTBEAT).stat().st_mtime
+        found = (state / HEARTBEAT).stat()
     except OSError:
-        return 0.0
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns

@@ -412,3 +412,28 @@ time.sleep(1.4)
     run_session_process(tmp_path, DAYS[0], [sys.executable, "-c", code], 0.6, told.append)
     assert len(told) == 2
     assert min(told) > 0.6
+
+
+@pytest.mark.parametrize("hours", [-1.0, 1.0])
+def test_a_clock_that_is_set_hides_no_silence_and_makes_none(hours: float, tmp_path: Path) -> None:
+    """The stamps of heartbeats are an hour off: before the machine's time was corrected."""
+    import sys
+
+    from harmony_pipeline.session.process_control import HEARTBEAT
+    from harmony_pipeline.session.process_supervision import run_session_process
+
+    heartbeat, told = tmp_path / HEARTBEAT, []
+    code = f"""
+import os, pathlib, time
+heartbeat = pathlib.Path({str(heartbeat)!r})
+for number in range(12):
+    at = time.time() + 3600 * {hours} + number
+    heartbeat.write_text("{{}}")
+    os.utime(heartbeat, (at, at))
+    time.sleep(0.2)
+time.sleep({{silent}})
+"""
+    for silent, times in ((0.0, 0), (4.0, 1)):
+        program = code.replace("{silent}", str(silent))
+        run_session_process(tmp_path, DAYS[0], [sys.executable, "-c", program], 2.0, told.append)
+        assert len(told) == times

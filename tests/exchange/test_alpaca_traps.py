@@ -595,3 +595,45 @@ def test_requests_go_through_the_proxy_that_the_environment_named_at_the_start(
         for _ in range(2):
             assert rest.get("/account") == {"id": "me"}
         assert [seen.path for seen in proxy.seen] == ["http://paper.invalid/v2/account"] * 2
+
+
+def test_22_a_clock_that_is_set_back_keeps_no_request_waiting() -> None:
+    with server() as exchange:
+        slept: list[float] = []
+        late = 0.0
+        rest = TradingRest(
+            settings(exchange, requests_per_minute=8), Keys(*KEYS),
+            clock=lambda: time.time() - late, sleep=slept.append,
+        )  # fmt: skip
+        for late in (0.0, 3600.0):  # noqa: B007  the clock above looks at it
+            for _ in range(10):
+                rest.get("/account")
+        assert slept
+        assert max(slept) <= 60.0
+
+
+def test_22_when_a_limit_is_over_is_told_by_alpacas_clock() -> None:
+    with server() as exchange:
+        slept: list[float] = []
+        behind = TradingRest(
+            settings(exchange), Keys(*KEYS), clock=lambda: 1_600_000_000.0, sleep=slept.append
+        )
+        head = {"X-RateLimit-Reset": f"{datetime.now(UTC).timestamp() + 21:.0f}"}
+        exchange.faults.add(Fault(status=429, headers=head), path="/v2/account")
+        assert behind.get("/account")["status"] == "ACTIVE"
+        [waited] = slept
+        assert 14.0 <= waited <= 22.0
+
+
+def test_4_a_page_before_alpaca_that_refuses_is_no_word_about_the_keys() -> None:
+    """403 with HTML, as firewalls answer: asked again, and an order is looked up."""
+    with at_exchange() as (exchange, broker):
+        page = Fault(status=403, body="<html><head><title>403 Forbidden</title></head></html>")
+        exchange.faults.add(page, path="/v2/account")
+        assert broker.account().cash is not None
+        exchange.step(1)
+        exchange.faults.add(
+            Fault(status=403, body=page.body, performed=True), path="/v2/orders", method="POST"
+        )
+        assert broker.submit(SubmitOrder(terms())).client_order_id == terms().client_order_id
+        assert len(exchange.venue.orders) == 1

@@ -12,7 +12,7 @@ jitter on top.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import mktime_tz, parsedate_tz
 from typing import TypeVar
 
@@ -112,6 +112,15 @@ def retry_after_seconds(value: str | None, now: float | None = None) -> float | 
             if moment is None
             else max(0.0, mktime_tz(moment) - (time.time() if now is None else now))
         )
+
+
+def answered_at(headers: Mapping[str, str], now: float) -> float:
+    """When an answer was given by the supplier's own clock, Unix seconds; `now` where it does not
+    tell. Waits that it names as a moment are counted from there: the clock of this machine may be
+    wrong, or be set meanwhile.
+    """
+    moment = parsedate_tz(headers.get("Date") or "")
+    return now if moment is None else float(mktime_tz(moment))
 
 
 def _named_wait(error: BaseException) -> float:

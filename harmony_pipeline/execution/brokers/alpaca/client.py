@@ -17,13 +17,14 @@ from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable, ConfigErr
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET, Keys
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
 from harmony_pipeline.market.sources.alpaca.client import RateLimiter, read_environment_once
-from harmony_pipeline.market.sources.retry import retry_after_seconds
+from harmony_pipeline.market.sources.retry import answered_at, retry_after_seconds
 from harmony_pipeline.text import one_line, printable
 
 Json = dict[str, Any]
 _UNKNOWN = frozenset({408, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0
 _PAGE = 500
+_NO_JSON = "an answer that is no JSON"
 
 
 class Refusal(BrokerRejected):
@@ -43,13 +44,14 @@ class TradingRest:
         keys: Keys,
         *,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         from alpaca.trading.client import TradingClient
 
         self._settings, self._keys = settings, keys
         self._clock, self._sleep = clock, sleep
-        self._limiter = RateLimiter(settings.requests_per_minute, clock, sleep)
+        self._limiter = RateLimiter(settings.requests_per_minute, steady, sleep)
         client = TradingClient(
             keys.key, keys.secret, raw_data=True, url_override=settings.trading_url
         )
@@ -125,7 +127,7 @@ class TradingRest:
             headers = {} if response is None else response.headers
             status, text = int(error.status_code or 0), str(error)
         except requests.exceptions.JSONDecodeError:
-            status, text, headers = 0, "an answer that is no JSON", {}
+            status, text, headers = 0, _NO_JSON, {}
         except requests.exceptions.RequestException as error:
             status, text, headers = 0, type(error).__name__, {}
         if status == 429:  # outside of `except`: the library's error holds the request, so the keys
@@ -134,7 +136,7 @@ class TradingRest:
 
     def _wait(self, headers: Mapping[str, str]) -> float:
         """Seconds until the limit is over, as far as the answer tells."""
-        now = self._clock()
+        now = answered_at(headers, self._clock())
         named = retry_after_seconds(headers.get("Retry-After"), now)
         if named is not None:
             return named
@@ -150,6 +152,11 @@ class TradingRest:
                 f"Alpaca gave no usable answer to {method} {path} ({status or sentence}): what"
                 " became of it is unknown"
             )
+        if status == 403 and sentence == _NO_JSON:  # of what stands before Alpaca, and not its word
+            return BrokerUnavailable(
+                f"something before Alpaca refused {method} {path} (403, no JSON): what became of it"
+                " is unknown"
+            )
         if status == 401 or (status == 403 and code is None) or sentence == "forbidden.":
             return ConfigError(
                 f"Alpaca refused the keys at {self._settings.trading_url} ({status}: {sentence}):"
@@ -163,7 +170,7 @@ def _read(text: str) -> tuple[int | None, str]:
     try:
         body = json.loads(text)
     except ValueError:
-        return None, "an answer that is no JSON" if text.lstrip().startswith("<") else text[:200]
+        return None, _NO_JSON if text.lstrip().startswith("<") else text[:200]
     if not isinstance(body, dict):
         return None, printable(one_line(str(body)))[:200]
     code = body.get("code")

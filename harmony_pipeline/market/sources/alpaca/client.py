@@ -22,6 +22,7 @@ from harmony_pipeline.market.source_settings import AlpacaSourceSettings, RetryS
 from harmony_pipeline.market.sources.retry import (
     NoAnswer,
     RetryPolicy,
+    answered_at,
     describe,
     retry_after_seconds,
 )
@@ -37,12 +38,14 @@ COIN_BARS, COIN_QUOTES = "/crypto/us/bars", "/crypto/us/quotes"
 Params = Mapping[str, Any]
 
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
+_NO_JSON = "an answer that is no JSON"
 _MINUTE = 60.0
 
 
 class RateLimiter:
     """At most `per_minute` calls within any 60 seconds; `wait` sleeps until the next is allowed.
-    Threads may share one.
+    Threads may share one. `clock`: seconds of a clock that nobody sets, since a wait would be as
+    long as that is set back.
 
     pyrate-limiter (4.5) does not promise that: after a wait it records the moment it meant to wake
     at, not the one at which it did. With 5 calls allowed in 400 ms on a busy machine, 5 calls came
@@ -81,7 +84,8 @@ class AlpacaClient:
     """Pages of Alpaca's REST interfaces as plain JSON. Cheap to build: keys are read, and proven,
     at the first call.
 
-    `clock` gives Unix seconds; it and `sleep` are for tests.
+    `clock` gives Unix seconds, `steady` those of a clock that nobody sets; they and `sleep` are for
+    tests.
     """
 
     def __init__(
@@ -91,13 +95,14 @@ class AlpacaClient:
         *,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings
         self._environment = os.environ if environment is None else environment
         self._clock = clock
         self._retry = RetryPolicy(retry, sleep)
-        self._limiter = RateLimiter(settings.requests_per_minute, clock, sleep)
+        self._limiter = RateLimiter(settings.requests_per_minute, steady, sleep)
         self._rooms: dict[str, RESTClient] = {}
         self._proven = False
 
@@ -171,9 +176,8 @@ class AlpacaClient:
             return client.get(path, dict(params))
         except APIError as error:
             status = int(error.status_code or 0)
-            wait = _named_wait(
-                status, error.response.headers if error.response is not None else {}, self._clock()
-            )
+            headers = error.response.headers if error.response is not None else {}
+            wait = _named_wait(status, headers, answered_at(headers, self._clock()))
             failure = _failure(status, self._hide_keys(_sentence(error)), wait, room, self.settings)
         except requests.exceptions.JSONDecodeError:
             failure = NoAnswer(f"an answer to {path} that is no JSON")
@@ -230,6 +234,8 @@ def _failure(
     where = settings.trading_url if room == "trading" else settings.data_url
     if status in _BUSY:
         return NoAnswer(f"{status}: {sentence}", wait)
+    if status == 403 and sentence == _NO_JSON:  # of what stands before Alpaca, and not its word
+        return NoAnswer(f"{status}: {sentence}", wait)
     if status == 403 and "subscription" in sentence:
         return ConfigError(
             f"Alpaca: {sentence} (403): this plan does not allow recent {settings.feed} data; set"
@@ -256,7 +262,7 @@ def _sentence(error: Any) -> str:
     try:
         body = json.loads(text)
     except ValueError:
-        return "an answer that is no JSON" if text else "no text"
+        return _NO_JSON if text else "no text"
     return printable(one_line(str(body.get("message", text)) if isinstance(body, dict) else text))
 
 
