@@ -19,6 +19,7 @@ Between two moments a machine with `on_quote` hears the quotes that came
 (session/quote_decisions.py).
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
@@ -29,6 +30,7 @@ from harmony_pipeline.execution.brokers.base import BarDriven, Broker, TellsCash
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
+from harmony_pipeline.execution.lifecycle import Order
 from harmony_pipeline.portfolio.kernel_types import (
     Records,
 )
@@ -93,6 +95,7 @@ class Trader:
         self.signals = StrategySignals(plan, ledger, in_process=in_process, patience=patience)
         self.folded: datetime | None = None  # start of the last batch that features know
         self.receivables = Receivables()  # of a broker outside
+        self._uncompared = False  # whether the start differed before the broker's news was heard
         self._actions = CorporateActions(self)
         self.quotes = QuoteDecisions(self)
         self.heard: frozenset[str] | None = None  # symbols whose bars still matter; None: all
@@ -134,9 +137,11 @@ class Trader:
             self._exchange.restore(saved.body["exchange"])
         else:
             self.quotes.remember()
+            self._uncompared = bool(saved.body.get("uncompared"))
             self.gateway.recover(
                 event for _, event in self.ledger.events(self.session_id, after=saved.sequence)
             )
+            self._compare_again()
             self.quotes.decide_again()
 
     def _make_gateway(self) -> OrderGateway:
@@ -170,19 +175,8 @@ class Trader:
         carried = carried_orders(plan, self.ledger, in_process=self._exchange is not None)
         self._begin_receivables()
         applied = self._actions.apply_over_night(now)
-        shares, known = self._actions.books_after_lives(carried, now)
-        adjusted: list[ev.OrderAdjusted] = []
-        found: tuple[str, ...] = ()
-        if self._exchange is None:
-            with self.telemetry.reconciliation() as span:
-                split = {o.client_order_id for o in known if self.portfolio.was_split(o.terms)}
-                asking = self.gateway.asking
-                found = books_differ(shares, known, self.broker, split, asking)
-                if split:
-                    with asking("orders"):
-                        theirs = self.broker.orders(open_only=True)
-                    adjusted = adjustments(known, split, theirs, now)
-                span.set("harmony.reconciliation.differences", len(found))
+        found, adjusted = self._compared(carried, now)
+        self._uncompared = bool(found)
         with self.ledger.transaction():
             started = ev.SessionStarted(
                 happened_at=now, known_at=now, session_id=self.session_id,
@@ -200,11 +194,47 @@ class Trader:
             self.manager.adopt(carried.values())
             for changed in adjusted:
                 self.gateway.handle(OrderReported(changed))
-            if self._exchange is None:  # one in this process has its books from us
-                self.gateway.handle(BooksCompared(found))
+            if self._exchange is None and not found:  # one in this process has its books from us
+                self.gateway.handle(BooksCompared(()))
             for member in plan.members:
                 if member.stopped:
                     self._stop(member.name, member.stopped, now, now)
+            self.keep()
+        self._compare_again()
+
+    def _compared(
+        self, carried: Mapping[tuple[str, str], Order], now: datetime
+    ) -> tuple[tuple[str, ...], list[ev.OrderAdjusted]]:
+        """What differs at a broker outside, and the new totals of orders that a split changed."""
+        shares, known = self._actions.books_after_lives(carried, now)
+        if self._exchange is not None:
+            return (), []
+        with self.telemetry.reconciliation() as span:
+            split = {o.client_order_id for o in known if self.portfolio.was_split(o.terms)}
+            asking = self.gateway.asking
+            found = books_differ(shares, known, self.broker, split, asking)
+            adjusted: list[ev.OrderAdjusted] = []
+            if split:
+                with asking("orders"):
+                    theirs = self.broker.orders(open_only=True)
+                adjusted = adjustments(known, split, theirs, now)
+            span.set("harmony.reconciliation.differences", len(found))
+        return found, adjusted
+
+    def _compare_again(self) -> None:
+        """What differed at the start may be what became of our own orders since the session before:
+        hear that first.
+        """
+        if not self._uncompared:
+            return
+        self.gateway.receive_reports()
+        working: dict[tuple[str, str], Order] = {
+            (each.terms.slot, each.terms.role): each for each in self.manager.working()
+        }
+        found, _ = self._compared(working, self.clock.now())
+        self._uncompared = False
+        with self.ledger.transaction():
+            self.gateway.handle(BooksCompared(found))
             self.keep()
 
     def _begin_receivables(self) -> None:
@@ -535,6 +565,7 @@ class Trader:
             "moment": micros(self.gateway.moment) if self.gateway.moment is not None else None,
             "strategies": self.plan.sleeves.strategies,
             "heard": None if self.heard is None else sorted(self.heard),
+            "uncompared": self._uncompared,
             "receivables": None if self._exchange is not None else self.receivables.checkpoint(),
         }
         self.ledger.save_snapshot(

@@ -65,6 +65,7 @@ _MADE_BY_ALPACA = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONNECT_SECONDS = 10.0
 _ACTIVITY_PAGE = 100
 _PAPER_ACCOUNT = "PA"
+_LONGEST_LIFE = timedelta(days=92)  # Alpaca ends what is good till canceled after 90
 _LOOK_UPS = 3  # of an order whose answer was lost
 
 
@@ -342,17 +343,22 @@ class AlpacaBroker:
         order = self._fetch(name)
         if order is not None:
             self._learn(order)
-        else:
-            for _ in self._list("all"):  # a leg, whose name only its order tells
-                pass
+        else:  # a leg, whose name only its order tells
+            for since in (self._since, self.clock.now() - _LONGEST_LIFE):
+                for _ in self._list("all", since):
+                    pass
+                if name in self._ids:
+                    break
         order_id = self._ids.get(name)
         return None if order_id is None else self._latest[order_id]
 
-    def _list(self, status: str) -> Iterator[Json]:
-        """Open orders, or all since `lookback_days` before the start; legs beside their orders."""
+    def _list(self, status: str, since: datetime | None = None) -> Iterator[Json]:
+        """Open orders, or all that were placed since a moment, that of `lookback_days` before the
+        start where none is given; legs beside their orders.
+        """
         params: Json = {"status": status, "nested": "true"}
         if status == "all":
-            params["after"] = self._since.isoformat()
+            params["after"] = (since or self._since).isoformat()
         listed = list(self.rest.pages("/orders", params))
         if status == "all":
             ids = {order["id"] for order in listed}
@@ -460,10 +466,12 @@ class AlpacaBroker:
             self._heard_then = heard
 
     def _read_quietly(self) -> bool:
-        """Read everything; False when nobody answers, and it is tried again."""
+        """Read everything; False when nobody answers, or a question is refused that never was: it
+        is tried again, and no order leaves meanwhile.
+        """
         try:
             self._read()
-        except BrokerUnavailable:
+        except (BrokerUnavailable, BrokerRejected):
             return False
         return True
 
@@ -472,6 +480,7 @@ class AlpacaBroker:
         first = self._read_at == 0.0
         self._read_at = time.monotonic()
         orders = list(self._list("all"))
+        orders += self._unlisted({order["id"] for order in orders})
         fresh = [order for order in orders if not (first and self._is_foreign_and_over(order))]
         for order in fresh:
             self._facts.extend(self._book.begun(order, self._names[order["id"]]))
@@ -481,6 +490,16 @@ class AlpacaBroker:
                 self._book.of_order(order, self._names[order["id"]], self._successor(order))
             )
         self._has_gap = False
+
+    def _unlisted(self, listed: set[str]) -> list[Json]:
+        """Orders that are known here and were placed before `lookback_days`, as they are now."""
+        return [
+            order
+            if order["status"] in translation.ENDED
+            else self._learn(self.rest.get(f"/orders/{order_id}", {"nested": "true"}))[0]
+            for order_id, order in list(self._latest.items())
+            if order_id not in listed
+        ]
 
     def _is_foreign_and_over(self, order: Json) -> bool:
         """An order of somebody else that ended before we came."""
