@@ -222,12 +222,26 @@ class Receivables:
         for number, item in enumerate(chosen, 1):
             paid = left if number == len(chosen) else item.amount
             left -= paid
-            found.append(Settlement(item, paid))
-            self.unbooked += paid - item.booked
-            self._items[item.key] = msgspec.structs.replace(
-                item, state="paid", shown=paid, was=item.state
-            )
+            found.append(self._show(item, paid))
         return found
+
+    def settle_beside(self, difference: int, uncertain: int) -> list[Settlement]:
+        """What cash shows beside something else that moved it, known to within `uncertain` money
+        units: the nearest payments, to the cent as they are owed; none where the difference may as
+        well be of the other.
+        """
+        if abs(difference) <= 2 * uncertain:
+            return []
+        chosen = self._paid_by(difference, uncertain)
+        return [self._show(item, round(item.amount / _CENT) * _CENT) for item in chosen]
+
+    def _show(self, item: Receivable, paid: int) -> Settlement:
+        """Take an item for paid, by cash alone."""
+        self.unbooked += paid - item.booked
+        self._items[item.key] = msgspec.structs.replace(
+            item, state="paid", shown=paid, was=item.state
+        )
+        return Settlement(item, paid)
 
     def _awaited(self, activity: CashActivity) -> bool:
         """Whether an activity is that of cash that was seen before, which is no news then."""
@@ -303,7 +317,7 @@ class Receivables:
                     return item
         return exact[0] if len(exact) == 1 else None  # a symbol may have changed since
 
-    def _paid_by(self, difference: int) -> tuple[Receivable, ...]:
+    def _paid_by(self, difference: int, uncertain: float = _CENT / 2) -> tuple[Receivable, ...]:
         """The fewest that make it up, one of all or several of the oldest; of those the nearest to
         it by more than a cent, or the oldest.
         """
@@ -313,7 +327,7 @@ class Receivables:
             found = list[tuple[int, tuple[Receivable, ...]]]()
             for chosen in combinations(items if size == 1 else items[:_MOST_COMBINED], size):
                 error = abs(sum(item.amount for item in chosen) - difference)
-                if error <= sum(item.slack for item in chosen) + _CENT / 2:
+                if error <= sum(item.slack for item in chosen) + uncertain:
                     found.append((max(error - _CENT, 0), chosen))
             if found:
                 return min(found, key=lambda each: each[0])[1]

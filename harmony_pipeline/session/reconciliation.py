@@ -50,6 +50,7 @@ from harmony_pipeline.session.trader import Trader
 
 SHARES, CASH = 0.001, 0.01
 """Larger differences count: shares, and currency; of coins, those worth more than that."""
+_PRICE_MOVES = 0.01  # from the last price to that of shares that somebody else traded
 _ON_THEIR_WAY = frozenset({Status.INTENDED, Status.SUBMITTED, Status.UNKNOWN})
 
 
@@ -130,6 +131,9 @@ class Reconciler:
         # the price of shares that are adopted is what cash tells, so payments are taken out first
         if kinds & {"cash", "position"} and self._take_payments(now, by_cash="cash" in kinds):
             second = self._differences()
+        if not isinstance(trader.broker, TellsCashActivities):
+            adopted = [each for each in second if each in first and each.rule == "adopt"]
+            self._take_payments_beside(adopted, now)
         return first, second
 
     def _settled(self, first: list[Found], second: list[Found], now: datetime) -> list[Found]:
@@ -140,7 +144,7 @@ class Reconciler:
         lost = [each for each in first if each not in second and each.kind == "fill"]
         for each in lost:  # asked for, and told
             self._write(each, now)
-        if not any(each.kind == "cash" for each in second):
+        if self._more is not None:  # cash was compared: not while an order is on its way
             self._trust_cash()
         return [*found, *lost]
 
@@ -346,8 +350,7 @@ class Reconciler:
         trader, asking = self._trader, self._trader.gateway.asking
         with asking("positions"):
             shown = {each.symbol: each for each in trader.broker.positions()}
-        name = next(iter(trader.plan.by_strategy))
-        last = trader.portfolio.last_price(trader.portfolio.index[slot_name(name, symbol)])
+        last = self._last_price(symbol)
         average = shown[symbol].average_price if symbol in shown else None
         usual = average or last
         with asking("account"):
@@ -367,8 +370,11 @@ class Reconciler:
         trader, owed, broker = self._trader, self._trader.receivables, self._trader.broker
         today, told = trader.plan.date, list[CashActivity]()
         if isinstance(broker, TellsCashActivities):
-            with trader.gateway.asking("cash_activities"):
-                told += broker.cash_activities(owed.since or today - READ_BACK)
+            try:
+                with trader.gateway.asking("cash_activities"):
+                    told += broker.cash_activities(owed.since or today - READ_BACK)
+            except BrokerRejected:  # it tells none now: its cash shows what it does, or is doubted
+                today = owed.since or today
         with trader.gateway.asking("account"):
             cash = broker.account().cash
         settled = owed.settle_told(told)
@@ -382,6 +388,31 @@ class Reconciler:
                     self._write_settlement(each, now)
                 trader.keep()
         return bool(settled)
+
+    def _take_payments_beside(self, shares: list[Found], now: datetime) -> None:
+        """What a broker that tells no activities has paid beside shares that are adopted: cash that
+        is clearly no part of their price, which is about the last one.
+        """
+        trader = self._trader
+        cash = trader.broker.account().cash if shares and trader.receivables.pending else None
+        if cash is None:
+            return
+        values = [
+            (each.broker - each.ledger) * self._last_price(str(each.symbol)) for each in shares
+        ]
+        shown = round((cash + sum(values)) * MONEY) - trader.broker_cash
+        uncertain = round(sum(map(abs, values)) * MONEY * _PRICE_MOVES)
+        settled = trader.receivables.settle_beside(shown, uncertain)
+        if settled:
+            with trader.ledger.transaction():
+                for each in settled:
+                    self._write_settlement(each, now)
+                trader.keep()
+
+    def _last_price(self, symbol: str) -> float:
+        trader = self._trader
+        slot = slot_name(next(iter(trader.plan.by_strategy)), symbol)
+        return trader.portfolio.last_price(trader.portfolio.index[slot])
 
     def _write_settlement(self, settled: Settlement, now: datetime) -> None:
         owed, told = settled.receivable, settled.activity

@@ -16,6 +16,7 @@ from session.days import fresh_ledger
 
 from harmony_pipeline.alerts.alert import alert_of
 from harmony_pipeline.exchange.control import commit
+from harmony_pipeline.exchange.local_server import Fault
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.alpaca.broker import AlpacaBroker
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys
@@ -73,12 +74,16 @@ class PayingWorld(SteppedWorld):
 
     payments: ClassVar[dict[int, list[tuple[str, str, str]]]] = {}
     bought_by_hand: ClassVar[dict[int, tuple[str, str]]] = {}  # symbol, shares
+    refusals: ClassVar[dict[int, int]] = {}  # of the next questions for activities
 
     def happen(self, minute: int, moment: int) -> None:
         if minute in self.bought_by_hand:
             symbol, shares = self.bought_by_hand.pop(minute)
             bought = {"symbol": symbol, "side": "buy", "quantity": shares}
             self.exchange.call(commit(self.exchange, {"kind": "trade_by_hand", **bought}))
+        body = {"code": 42210000, "message": "invalid activity type"}
+        refused = [Fault(status=422, body=body)] * self.refusals.pop(minute, 0)
+        self.exchange.faults.add(*refused, path="/v2/account/activities")
         for activity, symbol, amount in self.payments.pop(minute, []):
             self.pay(activity, symbol, amount)
         super().happen(minute, moment)
@@ -374,3 +379,20 @@ def entries_with_fees_at_once(folder: Path) -> int:
     folder.mkdir()
     with account(folder) as days:
         return len(entries(days, days.trade(DAY)))
+
+
+def test_a_broker_that_refuses_to_tell_its_activities_is_known_by_its_cash(tmp_path: Path) -> None:
+    with account(tmp_path) as days:
+        first = days.trade(DAY)
+        days.actions = dividends(first, NEXT, 0.35)
+        days.trade(NEXT)
+        symbol = max(first.shares, key=lambda name: first.shares[name])
+        minute = days.minute(THIRD, 3)
+        days.world.payments[minute] = [("DIV", symbol, cents(0.35 * first.shares[symbol]))]
+        days.world.refusals[minute] = 2
+        third = days.trade(THIRD)
+        assert third.state == "completed"
+        [settled] = events_of(days, third, ev.ActionSettled)
+        assert (settled.symbol, settled.activity) == (symbol, None)
+        assert events_of(days, third, ev.BooksDiffered) == []
+        assert third.broker_cash == days.cash

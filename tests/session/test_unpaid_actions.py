@@ -66,6 +66,22 @@ class LateVenue(Venue):
         return self.broker._cash
 
 
+class HandledVenue(LateVenue):
+    """At which somebody buys or sells in the minute of a payment."""
+
+    by_hand: tuple[str, float] | None = None
+    price = 0.0
+
+    def begin(self, batch: Batch) -> None:
+        super().begin(batch)
+        if self.by_hand is not None:
+            symbol, shares = self.by_hand
+            self.by_hand = None
+            self.price = next(bar.close for bar in batch.bars if bar.symbol == symbol)
+            self.broker._shares[self.broker._index[symbol]] += shares
+            self.broker._cash -= round(shares * self.price * 10_000)
+
+
 def facts(ledger: Ledger, result: SessionResult, *kinds: type[ev.Event]) -> list[ev.Event]:
     return [event for _, event in ledger.events(result.session_id) if isinstance(event, kinds)]
 
@@ -184,3 +200,25 @@ def test_a_broker_without_cash_has_nothing_written_off(
     result = trade(DIVIDEND_DAY, ledger, bars, WIDE, venue, supervision=watch, **NEVER)
     assert [item.symbol for item in result.receivables.open] == ["BBB"]
     assert facts(ledger, result, ev.ActionWrittenOff) == []
+
+
+@pytest.mark.parametrize("shares", [5.0, -3.0])
+def test_a_payment_in_the_minute_of_adopted_shares_is_no_part_of_their_price(
+    shares: float, tmp_path: Path
+) -> None:
+    bars = daily_bars(missing=0.0)
+    ledger = fresh_ledger(tmp_path)
+    venue = HandledVenue(plan_of(FIRST, ledger, bars, WIDE), ledger, 1)
+    trade(FIRST, ledger, bars, WIDE, venue, **ALWAYS)
+    trade(EVE, ledger, bars, WIDE, venue, **NEVER)
+    before = trade(DIVIDEND_DAY, ledger, bars, WIDE, venue, **NEVER)
+    [owed] = before.receivables.open
+    venue.by_hand = ("AAA", shares)
+    after = trade(PAID_ON, ledger, bars, WIDE, venue, **NEVER)
+    [settled] = facts(ledger, after, ev.ActionSettled)
+    assert (settled.symbol, settled.action) == (owed.symbol, owed.action)
+    [adopted] = facts(ledger, after, ev.PositionAdopted)
+    assert adopted.quantity_after - adopted.quantity_before == shares
+    assert abs(adopted.price / venue.price - 1.0) < 0.001
+    assert after.receivables.open == []
+    assert abs(after.broker_cash - venue.cash) <= 100
