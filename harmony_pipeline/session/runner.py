@@ -357,7 +357,10 @@ class _Loop:
         now = self._clock.now()
         if self._watch.is_live:
             self._ledger.heartbeat(self._trader.session_id, self._run, now)
-        if self._watch.state is not None:
+        if self._watch.state is None:
+            return
+        # on a full disk it cannot be written, which whoever supervises takes for a silent session
+        with contextlib.suppress(OSError):
             write_heartbeat(
                 self._watch.state,
                 self._trader.session_id,

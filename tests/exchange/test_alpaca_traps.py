@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from exchange.alpaca_world import HeardBroker, at_exchange, broker_at, settings, wait_until
 from exchange.exchange_world import KEYS, bars, server
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from harmony_pipeline.errors import (
     BrokerContradiction,
@@ -27,6 +29,7 @@ from harmony_pipeline.execution.brokers.alpaca.client import TradingRest
 from harmony_pipeline.execution.brokers.alpaca.facts import FactBook, moment_of
 from harmony_pipeline.execution.brokers.alpaca.keys import Keys, read_keys
 from harmony_pipeline.execution.brokers.alpaca.settings import LIVE, AlpacaSettings
+from harmony_pipeline.execution.brokers.alpaca.stream import Refused, UpdateStream
 from harmony_pipeline.execution.events import (
     AnyOrderFact,
     CancelOrder,
@@ -637,3 +640,28 @@ def test_4_a_page_before_alpaca_that_refuses_is_no_word_about_the_keys() -> None
         )
         assert broker.submit(SubmitOrder(terms())).client_order_id == terms().client_order_id
         assert len(exchange.venue.orders) == 1
+
+
+def test_6_an_answer_that_is_no_json_is_no_refusal_of_the_keys() -> None:
+    """As of a proxy in between: the connection is opened again and again, and none is given up."""
+    greeted: list[str] = []
+
+    async def answer(socket: WebSocket) -> None:
+        await socket.accept()
+        greeted.append(await socket.receive_text())
+        await socket.send_text("<html>502</html>" if len(greeted) < 6 else '{"data": {}}')
+        await socket.close()
+
+    with LocalServer([WebSocketRoute("/stream", answer)]) as proxy:
+        chosen = AlpacaSettings(
+            trading_stream_url=f"{proxy.ws_url}/stream", reconnect_seconds=0.01,
+            longest_reconnect_seconds=0.02,
+        )  # fmt: skip
+        stream = UpdateStream(chosen, Keys(*KEYS))
+        try:
+            wait_until(lambda: len(greeted) >= 6)
+            assert not any(isinstance(item, Refused) for item in stream.take())
+            # what says that it does not let us in is believed at the third time
+            wait_until(lambda: any(isinstance(item, Refused) for item in stream.take()))
+        finally:
+            stream.close()

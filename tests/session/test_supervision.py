@@ -391,3 +391,18 @@ def test_reconciliation_names_orders_positions_and_cash(tmp_path: Path, ledger: 
     assert {item.kind for item in found.differences} == {"order", "position", "cash"}
     assert all(item.key in item.sentence for item in found.differences)
     assert found.table().height == len(found.differences) == len(found.summary()["differences"])  # type: ignore[arg-type]
+
+
+def test_a_heartbeat_that_cannot_be_written_ends_no_session(tmp_path: Path, ledger: Ledger) -> None:
+    """A folder stands in its place; on a full disk the same error comes."""
+    plan = plan_of(DAYS[0], ledger, BARS, SIGNALS)
+    watch = Supervision(tmp_path, heartbeat_seconds=0.0)
+
+    def obstruct() -> None:
+        (tmp_path / HEARTBEAT).unlink()
+        (tmp_path / HEARTBEAT).mkdir()
+
+    result = interrupted(plan, ledger, watch, 3, obstruct)
+    assert result.state == "completed"
+    assert (tmp_path / HEARTBEAT).is_dir()
+    assert result.equity.height > 3

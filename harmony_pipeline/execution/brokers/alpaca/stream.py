@@ -7,6 +7,7 @@ keys end the stream, and `restart` opens it anew.
 
 import asyncio
 import contextlib
+import json
 import queue
 import threading
 import time
@@ -50,6 +51,8 @@ class _ReportingStream(TradingStream):
     async def _start_ws(self) -> None:
         try:
             await super()._start_ws()  # type: ignore[no-untyped-call]
+        except json.JSONDecodeError:  # a ValueError, too, and nobody's word about the keys
+            raise
         except ValueError:  # alpaca-py's word for refused keys
             self.failures += 1
             if self.failures >= _MOST_FAILURES:
