@@ -171,12 +171,12 @@ def environment_as_before() -> Iterator[None]:
     """Commands tell their children of the settings file by the environment; the next test is none
     of them.
     """
-    before = dict(os.environ)
+    before = os.environ._data.copy()  # as the system has them: 8,000 tests decode nothing
     yield
-    if dict(os.environ) != before:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)
+    if os.environ._data != before:
+        for name in os.environ._data.keys() - before.keys():
+            del os.environ[os.fsdecode(name)]
+        os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in before.items()})
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,10 @@
 """Tails, months, drawdowns and rolling figures against empyrical and formulas written out."""
 
+import importlib
 import math
 import warnings
 from datetime import UTC, date, datetime
+from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -23,12 +25,16 @@ from harmony_pipeline.analytics.returns import return_figures
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.schemas import BARS, TIME
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import empyrical
-
 CALENDAR = Calendar.of("XNYS")
 DAYS = CALENDAR.sessions(date(2022, 1, 3), date(2025, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def empyrical() -> ModuleType:
+    """Imported by whoever runs these tests: it takes a second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("empyrical")
 
 
 def daily_of(returns, days=DAYS):
@@ -44,7 +50,7 @@ def sample(seed, days, drift=0.0):
 
 
 @given(seed=st.integers(0, 10**6), days=st.integers(1, 300), drift=st.floats(-0.01, 0.01))
-def test_tails_are_those_of_empyrical(seed, days, drift):
+def test_tails_are_those_of_empyrical(empyrical, seed, days, drift):
     returns = sample(seed, days, drift)
     found = return_figures(returns)
     assert found["value_at_risk"] == pytest.approx(empyrical.value_at_risk(returns), abs=1e-15)
@@ -86,7 +92,7 @@ def drawdowns_by_hand(returns):
 
 
 @given(seed=st.integers(0, 10**6), days=st.integers(0, 250), drift=st.floats(-0.005, 0.01))
-def test_drawdowns_are_those_of_a_loop_over_the_sessions(seed, days, drift):
+def test_drawdowns_are_those_of_a_loop_over_the_sessions(empyrical, seed, days, drift):
     returns = sample(seed, days, drift)
     daily = daily_of(returns)
     expected = sorted(drawdowns_by_hand(returns), key=lambda one: (one[2], one[0]))
@@ -154,7 +160,7 @@ def test_months_compound_their_days_and_years_their_months():
 
 
 @given(seed=st.integers(0, 10**6), days=st.integers(2, 300), slope=st.floats(-2.0, 2.0))
-def test_alpha_beta_and_information_ratio_are_those_of_a_regression(seed, days, slope):
+def test_alpha_beta_and_information_ratio_are_those_of_a_regression(empyrical, seed, days, slope):
     other = sample(seed, days, 0.0003)
     mine = slope * other + sample(seed + 1, days, 0.0004) * 0.3
     found = benchmark_figures(daily_of(mine), daily_of(other), 252)
@@ -184,7 +190,7 @@ def test_a_benchmark_counts_only_common_sessions_and_without_variance_there_is_n
 
 
 @given(seed=st.integers(0, 10**6), days=st.integers(0, 80), window=st.integers(2, 30))
-def test_rolling_figures_are_those_of_each_window(seed, days, window):
+def test_rolling_figures_are_those_of_each_window(empyrical, seed, days, window):
     mine, other = sample(seed, days), sample(seed + 1, days)
     table = rolling_figures(daily_of(mine), window, 252, daily_of(other))
     for place, row in enumerate(table.iter_rows(named=True)):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import yfinance
 from market.alpaca.alpaca_world import NOW, minutes
 from market.venues import yahoo_stocks
 from market.venues.coins import minute_candles
@@ -131,6 +130,8 @@ def venue(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Venue]:
+    import yfinance  # takes a second
+
     # yfinance keeps Yahoo's cookies in the user's; here and in child processes
     cache = str(tmp_path_factory.mktemp("cache"))
     yfinance.set_tz_cache_location(cache)

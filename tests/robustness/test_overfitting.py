@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from arch.bootstrap import SPA, StepM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -505,6 +504,8 @@ def test_a_rare_large_loss_that_never_came_is_reckoned_with():
 
 
 def test_spa_is_that_of_arch_once_trials_are_studentized():
+    from arch.bootstrap import SPA
+
     values = set()
     for seed, rows in enumerate((40, 250, 301)):
         matrix = noise(rows, 7, seed=60 + seed) * np.array([1.0, 5.0, 0.2, 1.0, 2.0, 1.0, 9.0])
@@ -523,6 +524,8 @@ def test_spa_is_that_of_arch_once_trials_are_studentized():
 
 
 def test_spa_and_stepm_are_those_of_arch_once_trials_are_studentized():
+    from arch.bootstrap import SPA, StepM
+
     for seed in range(4):
         matrix = noise(300, 7, seed=40 + seed) * np.array([1.0, 5.0, 0.2, 1.0, 2.0, 1.0, 9.0])
         matrix[:, 0] += 0.003
