@@ -110,13 +110,12 @@ def png(figure: Any) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     # `savefig` would draw the whole figure once more before it asks for the layout, and again
-    # before it prints
+    # before it prints. Layout and drawing share the canvas, and with it the sizes of texts.
+    drawing = FigureCanvasAgg(figure)
     figure.get_layout_engine().execute(figure)
     figure.set_layout_engine("none")
     out = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(
-        out, metadata={"Software": None}, pil_kwargs={"compress_level": _COMPRESSION}
-    )
+    drawing.print_png(out, metadata={"Software": None}, pil_kwargs={"compress_level": _COMPRESSION})
     return out.getvalue()
 
 
