@@ -1,5 +1,5 @@
-"""Checks of the graph: blocking ones on bars, on look-ahead in features, labels, models and
-predictions, and every query in `sql/checks`.
+"""Checks of the graph: blocking ones on bars, on look-ahead in features, signals, labels, models
+and predictions, and every query in `sql/checks`.
 
 A query in `sql/checks/` returns the offending rows; none is a pass. Its first line names the asset:
 `-- asset: bars, blocking`.
@@ -22,7 +22,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.lake import sql
 from harmony_pipeline.market.periods import Period
 from harmony_pipeline.project_paths import SQL_FOLDER
-from harmony_pipeline.stages import data_checks, look_ahead_checks, verdicts
+from harmony_pipeline.stages import data_checks, look_ahead_checks, signal_checks, verdicts
 from harmony_pipeline.stages.context import PipelineContext
 
 Verification = Callable[[PipelineContext, Sequence[Period]], pl.DataFrame]
@@ -52,6 +52,8 @@ PERIOD_CHECKS = (
     PeriodCheck(
         "news_scores", look_ahead_checks.news_scores_know_no_future, "trading", blocking=True
     ),
+    PeriodCheck("signals", signal_checks.signals_know_no_future, "trading", blocking=True),
+    PeriodCheck("signals", signal_checks.signals_rest_on_their_rows, "trading", blocking=False),
     PeriodCheck("labels", look_ahead_checks.labels_know_no_future, "trading", blocking=True),
     PeriodCheck("model", look_ahead_checks.models_know_no_future, "retraining", blocking=True),
     PeriodCheck(

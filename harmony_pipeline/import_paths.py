@@ -2,7 +2,10 @@
 your own alike.
 """
 
-from collections.abc import Sequence
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import Any
@@ -35,6 +38,24 @@ def import_object(path: str, setting: str, known: Sequence[str] = ()) -> Any:
     except ValueError:
         pass  # no names between the dots
     raise ConfigError(f"{setting} = '{printable(path)}': {printable(wrong)}{_offer(path, known)}")
+
+
+@contextmanager
+def executed_anew(module: str) -> Iterator[None]:
+    """Within the block an imported `module` is a copy of it that was executed just now, so that its
+    classes and globals hold nothing of earlier calls. Others keep the one that they have.
+    """
+    kept = sys.modules[module]
+    if kept.__spec__ is None or kept.__spec__.loader is None:  # typed at a prompt
+        yield
+        return
+    copy = importlib.util.module_from_spec(kept.__spec__)
+    sys.modules[module] = copy
+    try:
+        kept.__spec__.loader.exec_module(copy)
+        yield
+    finally:
+        sys.modules[module] = kept
 
 
 def _offer(path: str, known: Sequence[str]) -> str:

@@ -29,8 +29,9 @@ ALL = "all"  # the one partition of the table; as a period: every partition of t
 BARS_CHECK = "bars_are_sound"
 _ASSETS_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bars", "daily_summary"), ("bars",)),
-    **dict.fromkeys(("features", "feature_state", "signals"), ("bars", "features")),
-    "labels": ("bars", "features", "labels"),
+    **dict.fromkeys(("features", "feature_state"), ("bars", "features")),
+    "signals": ("bars", "features", "signals"),
+    "labels": ("bars", "features", "signals", "labels"),
     **dict.fromkeys(("models", "folds"), ("model",)),
     **dict.fromkeys(
         ("orders", "order_events", "fills", "trades", "equity", "backtests"), ("backtest",)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.import_paths import import_object
+from harmony_pipeline.import_paths import executed_anew, import_object
 from harmony_pipeline.strategies.base import ComparesFills, StateMachine, Stepwise, Strategy
 from harmony_pipeline.strategies.settings import StrategySettings, acts_on_quotes
 from harmony_pipeline.suggestions import nearest
@@ -30,6 +30,8 @@ SHIPPED = (
     "harmony_pipeline.strategies.trend_pullback:TrendPullback",
     "harmony_pipeline.strategies.rule_library:RuleLibrary",
 )
+
+_OURS = "harmony_pipeline."
 
 
 def build_strategy(
@@ -52,6 +54,18 @@ def build_strategy(
     make, built = _maker(kind, settings, overrides)
     strategy: Strategy = built if hasattr(kind, "signals") else Stepwise(make, kind.__name__)
     return strategy
+
+
+def build_anew(settings: StrategySettings) -> Strategy:
+    """`build_strategy` from a module that is executed anew, so that nothing is known of earlier
+    calls. Shipped modules keep nothing and are taken as they are.
+    """
+    built = build_strategy(settings)
+    module = settings.use.partition(":")[0]
+    if module.startswith(_OURS):
+        return built
+    with executed_anew(module):
+        return build_strategy(settings)
 
 
 def build_machine(
