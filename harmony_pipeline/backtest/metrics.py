@@ -33,6 +33,7 @@ from harmony_pipeline.schemas import METRICS, TIME
 
 # a bar of this size finds the session of every regular bar, also of one that straddles the open
 _ANY_REGULAR_BAR = "1Hour"
+_DUST = 1e-15  # what rounding may leave of a constant return, which is a quotient less 1
 
 
 def daily_returns(
@@ -169,7 +170,8 @@ def _return_metrics(
 
 def _moments(sample: FloatArray) -> tuple[float, float, float, float] | None:
     """(mean, sample deviation, skew, kurtosis); None without variance."""
-    if len(sample) < 2 or not float(np.ptp(sample)) > 0.0:
+    # a curve that grows at one rate leaves rounding dust in its returns, which is no variance
+    if len(sample) < 2 or not float(np.ptp(sample)) > _DUST:
         return None
     mean = float(np.mean(sample))
     centred = sample - mean

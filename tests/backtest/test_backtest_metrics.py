@@ -150,6 +150,25 @@ def test_what_cannot_be_measured_is_null():
     assert nothing["total_return"] is None
 
 
+@pytest.mark.parametrize("rate", [0.01, 1e-4, 1e-7, -0.003])
+def test_a_curve_that_grows_at_one_rate_has_no_ratio_of_rounding_dust(rate):
+    levels = 100_000.0 * np.cumprod(np.full(40, 1.0 + rate))
+    returns = daily_returns(equity_of(levels), CALENDAR, 100_000.0)["return"]
+    assert np.ptp(returns.to_numpy()) > 0.0  # dust
+    found = metrics_of(np.full(40, rate))
+    assert found["sharpe"] is None
+    assert found["annual_volatility"] is None
+    assert found["total_return"] == pytest.approx((1.0 + rate) ** 40 - 1.0)
+    assert sharpe_interval(returns) == (None, None)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-4, 1e-2])
+def test_small_returns_that_vary_are_measured(size):
+    sample = size * (1.0 + np.random.default_rng(3).normal(0.0, 1.0, 60))
+    low, high = sharpe_interval(sample)
+    assert low < float(np.mean(sample) / np.std(sample, ddof=1)) < high
+
+
 def test_trades_fees_slippage_turnover_and_exposure_by_hand():
     at = datetime(2024, 1, 2, 15, tzinfo=UTC)
     trades = pl.DataFrame({"pnl": [30.0, -10.0, -5.0, None], "return": [0.03, -0.01, -0.005, None]})
