@@ -396,7 +396,10 @@ class Ledger:
         """
         if name not in SELECTS:
             raise DataError(f"the ledger has no table '{name}'; it has {', '.join(SELECTS)}")
-        rows = self._rows(name, date=date.isoformat() if date else None, session=session_id)
+        day = date.isoformat() if date else None
+        if session_id is None:
+            return public_frame(name, self._rows(name, date=day))
+        rows = self._rows(f"{name}_of_session", date=day, session=session_id)
         return public_frame(name, rows)
 
     # --- inside -----------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from harmony_pipeline.session.ledger_rows import SessionRow
 from harmony_pipeline.session.ledger_tables import (
     BOOKS,
     SELECTS,
+    SELECTS_OF_SESSION,
     equity,
     events,
     fills,
@@ -61,9 +62,10 @@ def compiled(statement: ClauseElement, dialect: str) -> str:
 
 @cache
 def statements(dialect: str) -> dict[str, str]:
-    """Name -> SQL text. Public tables have their own names."""
+    """Name -> SQL text. Public tables have their own names; `NAME_of_session`: those of one."""
     insert = sqlite.insert if dialect == SQLITE else postgresql.insert
-    made = {**SELECTS, **_reads(), **_writes(insert), **_rebuilds(insert)}
+    of_session = {f"{name}_of_session": one for name, one in SELECTS_OF_SESSION.items()}
+    made = {**SELECTS, **of_session, **_reads(), **_writes(insert), **_rebuilds(insert)}
     return {name: compiled(statement, dialect) for name, statement in made.items()}
 
 

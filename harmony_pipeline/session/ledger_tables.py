@@ -241,13 +241,12 @@ def _currency(column: Column[Any]) -> Any:
 
 
 def _public(table: Table, *columns: Any) -> Select[Any]:
-    """Those columns of `table`, of one day or session where the parameters name one."""
-    day, session = bindparam("date", type_=_TEXT), bindparam("session", type_=_TEXT)
+    """Those columns of `table`, of one day where the parameter names one."""
+    day = bindparam("date", type_=_TEXT)
     return (
         select(sessions.c.session_id, sessions.c.date, *columns)
         .select_from(table.join(sessions, table.c.session_id == sessions.c.session_id))
         .where(or_(day.is_(None), sessions.c.date == day))
-        .where(or_(session.is_(None), sessions.c.session_id == session))
     )
 
 
@@ -300,6 +299,13 @@ SELECTS: dict[str, Select[Any]] = {
         events,
         *_named(events, "sequence kind timestamp known_at client_order_id symbol detail"),
     ),
+}
+
+# Statements of their own: where a parameter may be absent, no database uses an index for it, and
+# would read every session for one.
+SELECTS_OF_SESSION: dict[str, Select[Any]] = {
+    name: statement.where(sessions.c.session_id == bindparam("session", type_=_TEXT))
+    for name, statement in SELECTS.items()
 }
 
 

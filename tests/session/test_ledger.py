@@ -23,6 +23,7 @@ from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_database import write_ahead
 from harmony_pipeline.session.ledger_rows import COMPLETED, Execution, SessionRow, Snapshot
+from harmony_pipeline.session.ledger_statements import SQLITE, statements
 from harmony_pipeline.session.process_control import SessionRunning
 
 T = datetime(2024, 3, 5, 15, 0, tzinfo=UTC)
@@ -130,6 +131,18 @@ def test_tables_can_be_read_for_a_day_or_a_session(ledger: Ledger) -> None:
     assert ledger.table("session_orders", session_id="s2")["date"].to_list() == [
         DAY + timedelta(days=1)
     ]
+
+
+def test_one_session_is_read_without_the_others(tmp_path: Path) -> None:
+    """Each table by an index: a ledger holds the sessions of years."""
+    with Ledger(tmp_path / "ledger.sqlite"), sqlite3.connect(tmp_path / "ledger.sqlite") as seen:
+        for name, text in statements(SQLITE).items():
+            if name.startswith("session_") and name.endswith("_of_session"):
+                plan = seen.execute(f"explain query plan {text}", {"date": None, "session": "s1"})
+                steps = [step for *_, step in plan]
+                assert len(steps) == 2, name
+                assert all(step.startswith("SEARCH") for step in steps), (name, steps)
+    seen.close()
 
 
 def test_an_order_filled_next_day_is_filled_now_and_was_open_at_its_sessions_end(
