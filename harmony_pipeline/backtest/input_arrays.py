@@ -26,6 +26,7 @@ from harmony_pipeline.schemas import TIME
 
 NEVER = np.iinfo(np.int64).max
 _FEW_ROWS = 50
+_FEW_BARS = 4_096  # to look through the texts of more takes longer than a thread to begin
 _KEY = ("symbol", "timestamp")
 _PRICES = ("open", "high", "low", "close", "volume", "adjustment_factor")
 _BAR_COLUMNS = (*_KEY, *_PRICES)
@@ -128,13 +129,17 @@ def session_columns(calendar: Calendar, timeframe: str) -> SessionColumns:
 
 def regular_bars(bars: pl.DataFrame) -> SymbolRows:
     """The rows that can be traded on. Raises DataError on a repeated bar."""
-    # both read all of a text column, which is as long as memory takes
-    with ThreadPoolExecutor(1) as other_core:
-        all_regular = other_core.submit(_holds_only, bars["session"], "regular")
-        found = by_symbol_and_time(bars.select(_BAR_COLUMNS))
-        if not all_regular.result():
-            regular = bars.filter(pl.col("session") == "regular")
-            found = by_symbol_and_time(regular.select(_BAR_COLUMNS))
+    if bars.height <= _FEW_BARS:
+        all_regular = _holds_only(bars["session"], "regular")
+        found = by_symbol_and_time(bars.select(_BAR_COLUMNS)) if all_regular else None
+    else:  # both read all of a text column, which is as long as memory takes
+        with ThreadPoolExecutor(1) as other_core:
+            asked = other_core.submit(_holds_only, bars["session"], "regular")
+            found = by_symbol_and_time(bars.select(_BAR_COLUMNS))
+            all_regular = asked.result()
+    if found is None or not all_regular:
+        regular = bars.filter(pl.col("session") == "regular")
+        found = by_symbol_and_time(regular.select(_BAR_COLUMNS))
     if found.repeated >= 0:
         symbol, when = found.rows.row(found.repeated)[:2]
         raise DataError(f"bars hold {symbol} at {when} twice: use the validated table `bars`")

@@ -1,5 +1,6 @@
 """What of a run's result is written while its loop runs, on the other core: of a run on one symbol
-the curve and the table of orders.
+the curve and the table of orders. A short run is over before a thread has begun: its result is
+written by the one that asks for it.
 """
 
 from collections.abc import Callable
@@ -12,16 +13,20 @@ from harmony_pipeline.backtest.curve_spans import CurveDrawing
 from harmony_pipeline.backtest.logs import EQUITIES, ORDERS, SPANS, TRIPS
 from harmony_pipeline.backtest.orders_table import OrdersTable
 
+_FEW_BARS = 4_096  # a thread costs as much as what it takes over from a run of so many
+
 T = TypeVar("T")
 
 
 class ResultWriting:
-    """Writes one thing after the other in a thread of its own. `drawing`, `orders` None: the run
-    has no curve to be drawn, or no table that can be written before its end.
+    """Writes one thing after the other, of a run over more than a few `bars` in a thread of its
+    own. `drawing`, `orders` None: the run has no curve to be drawn, or no table that can be written
+    before its end.
     """
 
-    def __init__(self, drawing: CurveDrawing | None, orders: OrdersTable | None) -> None:
+    def __init__(self, drawing: CurveDrawing | None, orders: OrdersTable | None, bars: int) -> None:
         self._drawing, self.orders = drawing, orders
+        self._is_short = bars <= _FEW_BARS
         self._thread: ThreadPoolExecutor | None = None
         self._begun: list[Future[Any]] = []
 
@@ -54,6 +59,10 @@ class ResultWriting:
 
     def submit(self, work: Callable[..., T], *of: Any, **options: Any) -> "Future[T]":
         """Do this, too, after what was begun."""
+        if self._is_short:
+            done: Future[T] = Future()
+            done.set_result(work(*of, **options))
+            return done
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1)
         return self._thread.submit(work, *of, **options)

@@ -311,7 +311,8 @@ def simulate(
 def result_writing(run: Run, curve: Curve, orders: OrdersTable | None = None) -> ResultWriting:
     """What writes the result of a run; of a run on one symbol also its curve, if that is kept."""
     is_drawn = run.is_alone and len(curve.equity) > 0
-    return ResultWriting(CurveDrawing(run.bars.close, curve) if is_drawn else None, orders)
+    drawing = CurveDrawing(run.bars.close, curve) if is_drawn else None
+    return ResultWriting(drawing, orders, len(run.bars.at))
 
 
 def _parts(

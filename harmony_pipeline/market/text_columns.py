@@ -7,6 +7,7 @@ Longer texts may be equal although their views differ, so `run_starts` compares 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WHOLE_ROWS = 512  # of views, which are made before they are streamed
 _FEW_RUNS = 32
+_FEW_NAMES = 64
 _COMPARED_ROWS = 256  # of a text column, before it is known that they hold one text
 Views = npt.NDArray[np.uint64]
 
@@ -154,10 +156,18 @@ class NameParts(NamedTuple):
 
 def name_views(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
     """The string view of each name, and last that of an empty text; and what longer ones point
-    into. Polars makes them: `pyarrow.array` imports pandas.
+    into; neither can be written to. Polars makes them: `pyarrow.array` imports pandas.
     """
+    # the tables of a run name the same few symbols and kinds again and again
+    return _kept_views(tuple(names)) if len(names) <= _FEW_NAMES else _views_of(names)
+
+
+def _views_of(names: Sequence[str]) -> "tuple[Views, Sequence[pa.Buffer]]":
     known = pl.Series([*names, ""], dtype=pl.String).to_arrow(compat_level=pl.CompatLevel.newest())
     return np.frombuffer(known.buffers()[1], np.uint64).reshape(-1, 2), known.buffers()[2:]
+
+
+_kept_views = lru_cache(maxsize=256)(_views_of)
 
 
 @kernel_without_allocation
