@@ -572,6 +572,7 @@ SessionFact = (
 Event = Command | AnyOrderFact | SessionFact
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -593,7 +594,7 @@ def decode(line: bytes | str) -> Event:
 
 def micros(instant: datetime) -> int:
     """Microseconds since 1970 UTC, exactly: how kernels and the ledger write times."""
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    return (instant - _EPOCH) // _MICROSECOND
 
 
 def moment(microseconds: int) -> datetime:

@@ -39,6 +39,7 @@ ORDER_FIELDS = (
 FILL_FIELDS = ("side", "quantity", "price", "reference_price", "fee", "slippage", "liquidity")
 EQUITY_FIELDS = ("equity", "cash", "gross_exposure", "net_exposure", "drawdown")
 _NO_SYMBOL = ""  # of equity rows
+_ENCODER = json.JSONEncoder(default=str)
 # symbol, timestamp, what is compared, whose it is
 Row = tuple[str, datetime, dict[str, Any], str | None]
 
@@ -165,7 +166,9 @@ def _by_bar(fills: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
         bars, left_on="timestamp", right_on="bar", strategy="backward"
     )
     placed = placed.with_columns(timestamp=pl.coalesce("bar", "timestamp")).drop("bar")
-    alone = pl.len().over("order_id", "timestamp") == 1
+    alone = placed.select("order_id", "timestamp").is_unique()
+    if alone.all():
+        return placed
     several = (
         placed.filter(~alone)
         .group_by("order_id", "timestamp", maintain_order=True)
@@ -223,4 +226,4 @@ def _matched(
 
 
 def _text(row: Row | None) -> str | None:
-    return None if row is None else json.dumps(row[2], default=str)
+    return None if row is None else _ENCODER.encode(row[2])

@@ -206,9 +206,9 @@ class Trader:
         self, carried: Mapping[tuple[str, str], Order], now: datetime
     ) -> tuple[tuple[str, ...], list[ev.OrderAdjusted]]:
         """What differs at a broker outside, and the new totals of orders that a split changed."""
-        shares, known = self._actions.books_after_lives(carried, now)
         if self._exchange is not None:
             return (), []
+        shares, known = self._actions.books_after_lives(carried, now)
         with self.telemetry.reconciliation() as span:
             split = {o.client_order_id for o in known if self.portfolio.was_split(o.terms)}
             asking = self.gateway.asking
