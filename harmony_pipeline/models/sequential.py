@@ -86,6 +86,8 @@ def _bound(
     low, high = 0.0, float(grid[-1]) + _REACH * deviation
     for _ in range(80):
         middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break  # no number lies between
         if float(np.sum(mass * ndtr((grid - middle) / deviation))) > allowed:
             low = middle
         else:
