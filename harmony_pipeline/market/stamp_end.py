@@ -39,7 +39,9 @@ def end_evidence(stamps: pl.Series, calendar: Calendar, timeframe: str) -> Evide
     found = distinct.with_columns(dates.alias("date")).drop_nulls()
     if not found.height:
         return "none"
-    sessions = calendar.table.select("date", "pre_open", "open", "close", "post_close")
+    sessions = calendar.table.select("date", "open", "close", "post_close").filter(
+        pl.col("date").is_between(found["date"].min(), found["date"].max())
+    )
     rows = found.join(sessions, on="date", how="left", maintain_order="left")
     at = pl.col("at")
     within = (at >= pl.col("open")) & (at <= pl.col("close"))
