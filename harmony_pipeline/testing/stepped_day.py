@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.exchange.control import clear_faults, commit
 from harmony_pipeline.exchange.market import ReplayMarket
 from harmony_pipeline.exchange.orders import order_json
@@ -53,6 +54,7 @@ from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.runner import Supervision, run_session
+from harmony_pipeline.strategies.base import rowwise_signals
 from harmony_pipeline.strategies.settings import StrategySettings
 from harmony_pipeline.testing.crashes import Fuse
 from harmony_pipeline.testing.stepped_stream import HeardStream, SteppedStream
@@ -135,24 +137,15 @@ class Contrarian:
         """Features that it reads."""
         return ("momentum_2", "volatility_20")
 
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Side and strength of each bar."""
+        move = features[0]
+        side = np.where(np.abs(move) > self.threshold_move, -np.sign(move), 0.0)
+        return side, np.clip(np.abs(move) * 100, 0.2, 1.0)
+
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
-        """Side and strength."""
-        move = pl.col("momentum_2")
-        up, down = move > self.threshold_move, move < -self.threshold_move
-        warm = move.is_not_null() & pl.col("volatility_20").is_not_null()
-        # asked of a few rows at every bar: to look for a better plan takes longer than the query
-        return (
-            features.lazy()
-            .filter(warm)
-            .select(
-                "symbol",
-                "timestamp",
-                side=pl.when(up).then(-1).when(down).then(1).otherwise(0).cast(pl.Int8),
-                strength=(move.abs() * 100).clip(0.2, 1.0),
-            )
-            .sort("symbol", "timestamp")
-            .collect(optimizations=pl.QueryOptFlags.none())
-        )
+        """The same of many bars."""
+        return rowwise_signals(self, features)
 
 
 def day_of(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
@@ -23,7 +24,7 @@ from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.strategies.base import Strategy
+from harmony_pipeline.strategies.base import Strategy, rowwise_signals
 from harmony_pipeline.strategies.settings import StrategySettings
 
 TIMEFRAME = "30Min"
@@ -47,7 +48,7 @@ FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"))
 
 class Contrarian:
     """Against the last two bars, whenever they moved at all; 0 on small moves, so positions also
-    end by signal.
+    end by signal. A session asks `sides` of each moment, a backtest `signals` of the day.
     """
 
     def __init__(self, threshold_move: float = 0.002) -> None:
@@ -55,6 +56,18 @@ class Contrarian:
 
     def required_features(self) -> tuple[str, ...]:
         return ("momentum_2", "volatility_20")
+
+    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        move = features[0]
+        side = np.where(np.abs(move) > self.threshold_move, -np.sign(move), 0.0)
+        return side, np.clip(np.abs(move) * 100, 0.2, 1.0)
+
+    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
+        return rowwise_signals(self, features)
+
+
+class ContrarianInFrames(Contrarian):
+    """The same in expressions: a session gives it a frame of each moment."""
 
     def signals(self, features: pl.DataFrame) -> pl.DataFrame:
         move = pl.col("momentum_2")

@@ -20,6 +20,7 @@ from session.days import (
     SYMBOLS,
     TIMEFRAME,
     Contrarian,
+    ContrarianInFrames,
     fresh_ledger,
     market,
     plan_of,
@@ -141,7 +142,13 @@ CASES: dict[str, TradingRules] = {
 SELDOM = (
     "breakers", "cash account", "too many day trades", "closes, breakers", "closes, cash account",
 )  # fmt: skip
+# a session gives the strategy of these a frame of each moment, that of the others arrays
+IN_FRAMES = ("brackets", "signals with bad luck", "closes, reversals")
 Lived = Callable[[str], tuple[Ledger, list[SessionResult]]]
+
+
+def strategy_of(name: str) -> Strategy:
+    return ContrarianInFrames() if name in IN_FRAMES else Contrarian()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +158,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     @cache
     def days_of(name: str) -> tuple[Ledger, list[SessionResult]]:
         ledger = fresh_ledger(tmp_path_factory.mktemp("days"))
-        return ledger, run_days(ledger, CASES[name], BARS)
+        return ledger, run_days(ledger, CASES[name], BARS, strategy=strategy_of(name))
 
     return days_of
 
@@ -245,7 +252,7 @@ def test_the_chain_of_sessions_is_one_long_backtest(
     openings and closings change nothing.
     """
     chosen, (ledger, results) = CASES[name], lived(name)
-    whole = whole_backtest(tmp_path, BARS, chosen)
+    whole = whole_backtest(tmp_path, BARS, chosen, strategy=strategy_of(name))
     assert_same_course(results, whole)
     final = {
         row["order_id"]: row["status"]
@@ -254,14 +261,16 @@ def test_the_chain_of_sessions_is_one_long_backtest(
     assert final == dict(whole.orders.select("order_id", "status").iter_rows())
 
 
-def test_live_signals_are_the_signals_of_the_whole_day(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", [Contrarian(), ContrarianInFrames()], ids=["rows", "frames"])
+def test_live_signals_are_the_signals_of_the_whole_day(strategy: Strategy, tmp_path: Path) -> None:
     """Seen through the orders that they caused, and directly: batch by batch equals all at once."""
     from harmony_pipeline.session.clock import ReplayClock
     from harmony_pipeline.session.live_signals import LiveSignals
     from harmony_pipeline.session.replay import day_bars
     from harmony_pipeline.session.stream import ReplayStream
 
-    plan = plan_of(DAYS[2], fresh_ledger(tmp_path), BARS, CASES["signals"])
+    ledger = fresh_ledger(tmp_path)
+    plan = plan_of(DAYS[2], ledger, BARS, CASES["signals"], strategy=strategy)
     frame = day_bars(plan, BARS)
     live = LiveSignals(plan)
     rows = [
@@ -272,6 +281,8 @@ def test_live_signals_are_the_signals_of_the_whole_day(tmp_path: Path) -> None:
     expected = day_signals(plan, BARS)
     assert pl.DataFrame(rows, schema=expected.schema).sort("symbol", "timestamp").equals(expected)
     assert expected.height > 30
+    other = plan_of(DAYS[2], ledger, BARS, CASES["signals"], strategy=ContrarianInFrames())
+    assert expected.equals(day_signals(other, BARS))
 
 
 def test_a_state_machine_is_replayed_like_any_strategy(tmp_path: Path) -> None:
