@@ -234,7 +234,7 @@ def test_the_bet_on_a_target_is_the_slope_of_its_probability(u, deviation, trade
 def test_no_share_of_the_same_wealth_reaches_the_target_more_often():
     """Against every fixed share of wealth, 60 trades: the policy, recomputed at each trade, wins."""
     generator, u, deviation, mean, trades = np.random.default_rng(5), 0.8, 0.02, 0.004, 60
-    draws = generator.normal(mean, deviation, (20_000, trades))
+    draws = generator.normal(mean, deviation, (6_000, trades))
     wealth = np.full(len(draws), u)
     for k in range(trades):
         left = np.array([target_bet(w, deviation, trades - k) * w for w in wealth])
