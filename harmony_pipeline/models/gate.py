@@ -11,7 +11,7 @@ et al. 2017 (PBO). Stability of the forecasts, where the settings ask for it: Lo
 ch. 12 (paths), and models/drift.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -165,6 +165,7 @@ class Candidate:
     recipe: str | None = None  # of its training
     uses_model: bool = True  # a strategy without one has a record that no forecast shaped
     filters: bool = True  # whether its forecasts filter the strategy's trades from now on
+    trial_id: str | None = None  # of the backtest that is judged
 
 
 def look_threshold(
@@ -248,7 +249,8 @@ def decide(
              "rule": rule.name, "measure": rule.measure,
              "threshold": float(rule.threshold), "passed": rule.passed,
              "previous_model_id": candidate.previous_model_id,
-             "strategy": candidate.strategy, "recipe": candidate.recipe}
+             "strategy": candidate.strategy, "recipe": candidate.recipe,
+             "trial_id": candidate.trial_id}
             for rule in rules
         ],
         schema=PROMOTIONS.dtypes,
@@ -258,16 +260,24 @@ def decide(
     )
 
 
-def past_looks(promotions: pl.DataFrame, candidate: Candidate) -> list[int]:
-    """Days of returns at every decision on the candidate's record: its strategy and recipe.
+def past_looks(
+    promotions: pl.DataFrame, candidate: Candidate, alike: Collection[str] = ()
+) -> list[int]:
+    """Days of returns at every decision on the candidate's record: its strategy and recipe, and the
+    trials that earned the same under another name or recipe (`alike`).
 
     A decision on fewer days than the gate asks could not promote, whatever the returns were, and
     has spent nothing.
     """
     own = promotions.filter(
         (pl.col("rule") == LOOK)
-        & pl.col("strategy").eq_missing(candidate.strategy)
-        & pl.col("recipe").eq_missing(candidate.recipe)
         & pl.col("passed")
+        & (
+            (
+                pl.col("strategy").eq_missing(candidate.strategy)
+                & pl.col("recipe").eq_missing(candidate.recipe)
+            )
+            | pl.col("trial_id").is_in(list(alike)).fill_null(value=False)
+        )
     )
     return sorted({int(days) for days in own["measure"]})

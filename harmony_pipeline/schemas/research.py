@@ -205,6 +205,9 @@ PROMOTIONS = Table(
         "previous_model_id": Column(TEXT, "", True),
         "strategy": Column(TEXT, "whose backtest was judged; null: not known", True, added=True),
         "recipe": Column(TEXT, "of the model, as in models", True, added=True),
+        "trial_id": Column(
+            TEXT, "of the backtest that was judged, as in trials; null: not known", True, added=True
+        ),
         "reason": Column(TEXT, "why a person decided so; null: the gate decided", True, added=True),
     },
 )

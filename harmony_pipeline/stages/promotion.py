@@ -5,6 +5,7 @@ in between leaves a written decision and the former champion; the next one decid
 it written, and moves the pointer. A decision that the newest one already says is not written again.
 """
 
+import json
 import math
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,9 @@ from harmony_pipeline.models.gate import Candidate, Evidence, decide, past_looks
 from harmony_pipeline.reports import sketches
 from harmony_pipeline.reports.drawings import Drawing
 from harmony_pipeline.reports.figures import reliability_curve
+from harmony_pipeline.robustness.alike_records import alike_trials
 from harmony_pipeline.robustness.overfitting import MINIMUM_OBSERVATIONS, chance_sharpe
+from harmony_pipeline.robustness.sensitivity import trial_id
 from harmony_pipeline.stages.backtest_readiness import nothing_to_trade
 from harmony_pipeline.stages.backtests import found_backtest, latest_backtest, no_backtest
 from harmony_pipeline.stages.context import PipelineContext
@@ -34,6 +37,7 @@ from harmony_pipeline.stages.stability import (
     stability_tables,
 )
 from harmony_pipeline.stages.strategy_signals import filters_now, traded_predictions
+from harmony_pipeline.stages.trials import configuration
 from harmony_pipeline.stages.unchanged import unchanged_since
 
 
@@ -66,7 +70,7 @@ def promoted_model(pipeline: PipelineContext) -> StageResult:
         pipeline.settings.gate,
         judged,
         now,
-        past_looks(history, judged),
+        past_looks(history, judged, _alike(pipeline, history, judged)),
     )
     is_new = not is_newest(history, decision.rules)
     pipeline.lake.write(
@@ -213,7 +217,26 @@ def _judged(pipeline: PipelineContext, model_id: str, previous: str | None) -> C
         recipe_of(pipeline, model_id) if uses_model else None,
         uses_model,
         filters_now(pipeline, strategy, _begin_of(pipeline, model_id)),
+        _trial_of(pipeline, strategy),
     )
+
+
+def _trial_of(pipeline: PipelineContext, strategy: str) -> str | None:
+    """The trial that is the strategy's backtest; None for one that was made before trials were
+    counted, or under other settings.
+    """
+    parameters = json.loads(latest_backtest(pipeline, strategy)["parameters"])
+    key = trial_id(strategy, parameters, configuration(pipeline, strategy))
+    return key if key in pipeline.lake.read("trials", [strategy])["trial_id"] else None
+
+
+def _alike(pipeline: PipelineContext, history: pl.DataFrame, judged: Candidate) -> set[str]:
+    """Trials of earlier decisions that earned the same as the one that is judged."""
+    if judged.trial_id is None:
+        return set()
+    looked_at = [judged.trial_id, *history["trial_id"].drop_nulls().unique()]
+    returns = pipeline.lake.scan("trial_returns").filter(pl.col("trial_id").is_in(looked_at))
+    return alike_trials(judged.trial_id, returns.collect())
 
 
 def _begin_of(pipeline: PipelineContext, model_id: str) -> datetime:

@@ -11,6 +11,7 @@
 --   previous_model_id (nullable)
 --   strategy: whose backtest was judged; null: not known (nullable)
 --   recipe: of the model, as in models (nullable)
+--   trial_id: of the backtest that was judged, as in trials; null: not known (nullable)
 --   reason: why a person decided so; null: the gate decided (nullable)
 --   partition: the lake's partition key, for pruning
 create or replace view promotions as
@@ -25,6 +26,7 @@ select
     "previous_model_id",
     "strategy",
     "recipe",
+    "trial_id",
     "reason",
     partition
 from read_parquet('{lake}/promotions/partition=*/promotions.parquet', hive_partitioning = true, hive_types = {'partition': varchar}, union_by_name = true);

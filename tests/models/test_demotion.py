@@ -32,7 +32,7 @@ def test_the_row_names_rule_measure_and_who_trades() -> None:
         {
             "model_id": "m2", "decided_at": NOW, "promoted": False, "rule": "session_divergence",
             "measure": 0.06, "threshold": 0.05, "passed": False, "previous_model_id": "m1",
-            "strategy": None, "recipe": None, "reason": None,
+            "strategy": None, "recipe": None, "trial_id": None, "reason": None,
         }
     ]  # fmt: skip
     assert demoted(row) == {"m2"}

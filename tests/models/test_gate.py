@@ -197,3 +197,22 @@ def test_looks_are_those_at_the_same_record():
     assert past_looks(rows, CANDIDATE) == [300, 350]
     assert past_looks(rows, dataclasses.replace(CANDIDATE, recipe=None)) == [330]
     assert past_looks(PROMOTIONS.empty(), CANDIDATE) == []
+
+
+def test_a_look_at_what_earned_the_same_under_another_name_or_recipe_is_a_look_at_this_record():
+    def looked(days, **changes):
+        candidate = dataclasses.replace(CANDIDATE, **changes)
+        return decide(dataclasses.replace(GOOD, days=days), GateSettings(), candidate, NOW).rules
+
+    rows = pl.concat(
+        [
+            looked(300, trial_id="mine"),
+            looked(310, strategy="renamed", trial_id="copy"),
+            looked(320, recipe="another seed", trial_id="nearly"),
+            looked(330, strategy="another", trial_id="other"),
+            looked(340, strategy="older lake"),
+            looked(200, strategy="renamed", trial_id="copy"),  # could not promote
+        ]
+    )
+    assert past_looks(rows, CANDIDATE) == [300]
+    assert past_looks(rows, CANDIDATE, {"mine", "copy", "nearly"}) == [300, 310, 320]
