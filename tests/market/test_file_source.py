@@ -144,6 +144,47 @@ def test_a_symbol_may_begin_with_the_sign_unless_the_same_one_is_there_without_i
     assert frame["defect"].drop_nulls().to_list() == [TAKEN_OUT]
 
 
+def test_a_symbol_of_digits_may_begin_with_the_sign_where_rows_do_not_begin_with_stamps(
+    tmp_path: Path,
+) -> None:
+    names = [f"#7203,{row}" for row in ROWS] + [f"EURUSD,{row}" for row in ROWS]
+    write(
+        tmp_path / "cfds" / "export.csv", f"symbol,{HEADER}", *names, "#7203,2024-01-02T14:33Z,,,,,"
+    )
+    frame = read(tmp_path, "cfds")
+    assert frame["defect"].null_count() == len(names) + 1
+    assert frame["symbol"].to_list().count("#7203") == len(ROWS) + 1
+
+
+PRICES = "open,high,low,close,volume"
+
+
+@pytest.mark.parametrize(
+    ("names", "cells", "settings"),
+    [
+        ("unix,date", "1704205800,2024-01-02 09:30:00", {"timestamp_format": "%Y-%m-%d %H:%M:%S"}),
+        ("date,time,unix", "2024-01-02,09:30,0", {}),
+        ("date,time,local time", "2024-01-02,09:30,15:30", {}),
+        ("local time,date", "2024-01-02 15:30,2024-01-02 09:30", {}),
+        ("trade date,from,to", "2024-01-02,2024-01-02 09:30,2024-01-02 09:31", {}),
+        ("datum,time", "2024-01-02,2024-01-02 09:30", {}),
+        ("time,datum", "2024-01-02 09:30,WGS84", {}),
+        ("time,dates", "2024-01-02 09:30,5", {}),
+        ("date,zeit", "2024-01-02 09:30,first", {}),
+        ("datum,zeit", "02.01.2024,09:30", {"timestamp_format": "%d.%m.%Y %H:%M"}),
+        ("date,time (utc)", "2024-01-02 09:30,14:30", {}),
+        ("gmt time", "2024-01-02 09:30", {"columns": {"timestamp": "gmt time"}}),
+    ],
+)
+def test_of_several_columns_of_stamps_the_one_on_the_clock_of_the_settings_is_read(
+    tmp_path: Path, names: str, cells: str, settings: dict[str, object]
+) -> None:
+    write(tmp_path / "AAA.csv", f"{names},{PRICES}", f"{cells},10,11,9,10.5,100")
+    frame = read(tmp_path, timezone="America/New_York", **settings)
+    assert frame["timestamp"].to_list() == [utc(2024, 1, 2, 14, 30)]
+    assert frame["defect"].to_list() == [None]
+
+
 def test_adjusted_closes_are_ignored_and_counts_and_vwaps_are_read(tmp_path: Path) -> None:
     write(
         tmp_path / "AAA.csv",

@@ -133,6 +133,19 @@ def test_comments_stand_above_rows_without_names_and_above_symbols_side_by_side(
     assert wide.wide is not None and wide.commented and wide.above == 1
 
 
+def test_a_remark_above_others_and_above_rows_of_a_known_form_is_no_line_of_names() -> None:
+    remarks = b"# AAPL, NASDAQ, USD, minute, raw, UTC\n# by hand\n"
+    rows = text_form(remarks + DAILY.encode(), "a.csv", named_by_lean=False)
+    assert rows.is_dated_lean and rows.above == 2
+    mapped = b"# date,o,h,l,c of a day\n# by hand\nD1,O1,H1,L1,C1\n2024-01-02,1,2,1,2\n"
+    assert text_form(mapped, "a.csv", named_by_lean=False).header[0] == "D1"
+
+
+def test_lines_that_end_as_on_old_macs_keep_their_encoding() -> None:
+    text = "symbol,open\rÄÖ,1\r".encode() + b"\xff,1\r"
+    assert "ÄÖ" in text_form(text, "a.csv", named_by_lean=False).data.decode(errors="replace")
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", " \t\r\n"])
 def test_a_text_without_text_has_no_header(text: str) -> None:
     assert not text_form(text.encode(), "a.csv", named_by_lean=False).header

@@ -79,7 +79,7 @@ def read_bar_starts(
         found, written = _join_date_and_clock(
             found, cells[matched[CLOCK]], settings.timestamp_format or ""
         )
-    zone, found = _stated_zone(found)
+    zone, found = _stated_zone(found, by_name="timestamp" not in reading.chosen)
     clock = file_clock(settings.timezone if zone is None or settings.wall_clock else zone)
     read = read_stamps(found, clock.zone, settings.timestamp_format, reading.latest)
     instant, reasons, notes, other = read.instant, None, tuple[str, ...](), None
@@ -99,13 +99,14 @@ def read_bar_starts(
     return BarStarts(starts, defects, notes, other)
 
 
-def _stated_zone(cells: pl.Series) -> tuple[str | None, pl.Series]:
-    """The zone that all cells name behind their time (`20250102 09:30:00 US/Eastern`), or that the
-    name of the column states, and the cells without it; None where neither does.
+def _stated_zone(cells: pl.Series, *, by_name: bool) -> tuple[str | None, pl.Series]:
+    """The zone that all cells name behind their time (`20250102 09:30:00 US/Eastern`), or, where
+    `by_name`, that the name of the column states, and the cells without it; None where neither
+    does.
     """
     if cells.dtype != pl.String:
         return None, cells
-    in_name = _ZONES_OF_NAMES.get(plain(cells.name))
+    in_name = _ZONES_OF_NAMES.get(plain(cells.name)) if by_name else None
     first = cells.drop_nulls().head(1).str.extract(_ZONE_BEHIND)
     zone = first.item() if len(first) else None
     if zone is None or zone not in available_timezones():

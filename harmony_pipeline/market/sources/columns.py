@@ -9,7 +9,7 @@ Adjusted closes are never read: this lake holds raw prices and its own forward f
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harmony_pipeline.errors import ConfigError, DataError
@@ -38,29 +38,30 @@ _STAMPS = (
     "start",
     "unix",
     "unix timestamp",
+    "date",
+    "dtyyyymmdd",
+    "data",
+    "from",
+    "time",
     "gmt time",
     "local time",
     "time (utc)",
     "time (eet)",
-    "date",
     "dates",
-    "dtyyyymmdd",
-    "data",
     "datum",
     "日期",
     "trade date",
-    "from",
-    "time",
     "时间",
 )
+_EPOCHS = ("unix", "unix timestamp")
 _DATES = (
-    "date", "dates", "dtyyyymmdd", "day", "trade date", "trading day", "session date", "datum",
-    "日期",
+    "date", "dtyyyymmdd", "day", "trade date", "trading day", "session date", "datum", "日期",
 )  # fmt: skip
 _CLOCKS = (
     "time", "tod", "time of day", "clock", "bar time", "trade time", "time et", "time bar start",
-    "zeit", "时间",
 )  # fmt: skip
+_CLOCK_BESIDE = {"datum": "zeit", "日期": "时间"}
+"""The only clock looked for beside a date of this name; `time` beside `datum` is a stamp."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +220,16 @@ def names_prices(names: Sequence[str]) -> bool:
 
 
 def match_columns(
-    found: Sequence[str], chosen: Mapping[str, str], origin: str, ours_of: Columns = BAR_COLUMNS
+    found: Sequence[str],
+    chosen: Mapping[str, str],
+    origin: str,
+    ours_of: Columns = BAR_COLUMNS,
+    *,
+    formatted: bool = False,
 ) -> dict[str, str]:
     """Our name -> the file's name, for every column of `ours_of` that the file has; `chosen` (the
-    settings) wins.
+    settings) wins. `formatted`: the settings have a format of stamps, so that one which is named
+    an epoch is none unless chosen.
 
     A column of dates and one of times of day give `timestamp` and `clock`. Raises ConfigError when
     the settings name a column that is not ours, DataError when a required column is absent or
@@ -237,6 +244,7 @@ def match_columns(
             f" {ours_of.what}: use {known}"
         )
     by_plain = {plain(name): name for name in reversed(found)}
+    passed_over = frozenset(map(plain, _EPOCHS)) if formatted else frozenset[str]()
     matched: dict[str, str] = {}
     for ours, spellings in (*ours_of.spellings.items(), (CLOCK, ())):
         if ours == VOLUME and chosen.get(ours) == NO_COLUMN:
@@ -244,9 +252,7 @@ def match_columns(
         if ours in chosen:
             theirs = chosen[ours] if chosen[ours] in found else by_plain.get(plain(chosen[ours]))
         else:
-            theirs = next(
-                (by_plain[plain(name)] for name in spellings if plain(name) in by_plain), None
-            )
+            theirs = _first_of([plain(name) for name in spellings], by_plain, passed_over)
         if theirs is not None:
             matched[ours] = theirs
         elif ours in chosen:
@@ -270,28 +276,38 @@ def doubled_names(found: Sequence[str]) -> list[str]:
     return [name for key, name in first.items() if key and counts[key] > 1]
 
 
+def _first_of(
+    names: Sequence[str], by_plain: Mapping[str, str], passed_over: Collection[str] = ()
+) -> str | None:
+    """The file's name of the first of `names` that it has."""
+    return next(
+        (by_plain[name] for name in names if name in by_plain and name not in passed_over), None
+    )
+
+
 def _date_and_clock(
     matched: Mapping[str, str], chosen: Mapping[str, str], by_plain: Mapping[str, str]
 ) -> dict[str, str]:
     """`timestamp` and `clock` where a file has a date in one column and the time of day in
     another.
     """
-    clock = matched.get(CLOCK) or next(
-        (by_plain[plain(name)] for name in _CLOCKS if plain(name) in by_plain), None
-    )
-    date = next((by_plain[plain(name)] for name in _DATES if plain(name) in by_plain), None)
-    stamp = matched.get("timestamp")
-    if clock is None:
-        return {}
+    dates, clocks, epochs = (list(map(plain, each)) for each in (_DATES, _CLOCKS, _EPOCHS))
+    date, stamp = _first_of(dates, by_plain), matched.get("timestamp")
     if CLOCK in chosen:
-        if stamp is None or (stamp == clock and "timestamp" not in chosen):
+        if stamp is None or (stamp == matched[CLOCK] and "timestamp" not in chosen):
             return {} if date is None else {"timestamp": date}
         return {}
     if "timestamp" in chosen:
-        date = stamp if stamp is not None and plain(stamp) in map(plain, _DATES) else None
-    elif stamp is not None and plain(stamp) not in map(plain, (*_DATES, *_CLOCKS)):
+        date = stamp if stamp is not None and plain(stamp) in dates else None
+    elif stamp is not None and plain(stamp) not in (*dates, *clocks, *epochs):
         return {}
-    return {} if date is None or date == clock else {"timestamp": date, CLOCK: clock}
+    if date is not None and (own := _CLOCK_BESIDE.get(plain(date))):
+        clock = by_plain.get(own) if stamp == date else None
+    else:
+        clock = _first_of(clocks, by_plain)
+    if date is None or clock is None or date == clock:
+        return {}
+    return {"timestamp": date, CLOCK: clock}
 
 
 def _refuse_doubled(

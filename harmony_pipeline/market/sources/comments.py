@@ -12,7 +12,7 @@ import polars as pl
 SKIPPED = "lines that begin with # between the rows were taken for comments and skipped"
 TAKEN_OUT = "the line begins with #: take it away to have the row read, or delete the line"
 _SIGN = r"^[ \t]*#+[ \t]*"
-_STAMP = _SIGN + r"\d[\d \t.:/TZ+-]*$"
+_STAMP = r"^[ \t]*\d[\d \t.:/TZ+-]*$"
 
 
 class Parsed(NamedTuple):
@@ -45,8 +45,12 @@ def without_comments(parsed: Parsed) -> Parsed:
         )
     ).to_series()  # fmt: skip
     names = lines.to_series(0)
-    bare = names.str.replace(_SIGN, "")
-    out = is_row & (names.str.contains(_STAMP) | bare.is_in(first.filter(~marked).implode()))
+    # a row without a number is one of a symbol that has others
+    is_row |= names.is_in(names.filter(is_row).implode())
+    bare, others = names.str.replace(_SIGN, ""), first.filter(~marked)
+    out = is_row & bare.is_in(others.implode())
+    if others.str.contains(_STAMP).any():  # else #7203 is a symbol
+        out |= is_row & bare.str.contains(_STAMP)
     bent, kept = parsed.bent, ~marked
     if is_row.any():
         kept = kept.scatter(at.filter(is_row), values=True)

@@ -41,10 +41,14 @@ _DUKASCOPY = (
     r"^([A-Z0-9.]+)_(?:Candlestick_\d+_[A-Za-z]+|\d+ [A-Za-z]+)_(?:BID|ASK|Bid|Ask)_[\d._\-]+$"
 )
 _DUKASCOPY_NODE = r"^([a-z0-9]+)-(?:[smhd]\d+|mn1)-(?:bid|ask)-[\d\-T]+$"
-_BLOOMBERG = r"^(.*\S) (?:Equity|Index|Curncy|Comdty)$"
+_BLOOMBERG = (
+    r"^(?=\S*[A-Z])([A-Z0-9^./&+\-]+ [A-Z]{2}(?= Equity)|[A-Z] [A-Z0-9]{1,3}(?= Comdty))"
+    r" (?:Equity|Comdty)$"
+)
 _VENDOR_PREFIX = (
-    r"^(?:DAT_(?:ASCII|MT|NT|XLSX|MS)_|table_|HistoricalData_"
-    r"|(?:extended_)?intraday_(?:\d+min_)?|(?:daily|weekly)_(?:adjusted_)?)"
+    r"^(?:DAT_(?:ASCII|MT|NT|XLSX|MS)_|table_"
+    r"|(?:HistoricalData_|(?:extended_)?intraday_(?:\d+min_)?|(?:daily|weekly)_(?:adjusted_)?)"
+    r"(?=[^_ ]*[A-Z]))"  # Nasdaq's HistoricalData_1709563234567 has no symbol
 )
 _SYMBOL = re.compile(r"^[A-Z0-9^@$#.=!/&:]*[A-Z0-9][A-Z0-9^@$#.=!/&:]*$")
 _SIZE = re.compile(

@@ -95,14 +95,19 @@ class Reading:
         """The kind of the rows."""
         return _TICKS.get(self.timeframe, _BARS)
 
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        """The columns that the settings name for rows of this kind: ours -> the file's."""
+        settings = self.settings
+        return {
+            "columns": settings.columns,
+            "quote_columns": settings.quote_columns,
+            "trade_columns": settings.trade_columns,
+        }[self.kind.columns.setting]
+
     def match(self, header: Sequence[str], origin: str) -> dict[str, str]:
         """Our column names -> those of a file. Raises DataError when a needed one is absent or
         stands twice.
         """
-        settings, ours = self.settings, self.kind.columns
-        chosen = {
-            "columns": settings.columns,
-            "quote_columns": settings.quote_columns,
-            "trade_columns": settings.trade_columns,
-        }
-        return match_columns(header, chosen[ours.setting], origin, ours)
+        formatted = self.settings.timestamp_format is not None
+        return match_columns(header, self.chosen, origin, self.kind.columns, formatted=formatted)

@@ -165,10 +165,19 @@ def _comments(data: bytes) -> int:
     below = _line_at(data, at)
     if below.lstrip(" \t").startswith("#"):  # no line follows: all of the text are comments
         return 0
-    near = [(each, _line_at(data, each)) for each in found[: -_NAMES_ABOVE - 1 : -1]]
-    kinds = (_name_prices, _are_names)  # names of all prices go before what might be a remark
-    names = (each for are in kinds for each, line in near if are(line, below))
-    return next(names, at)
+    last, *others = [(each, _line_at(data, each)) for each in found[: -_NAMES_ABOVE - 1 : -1]]
+    alike = [(each, line) for each, line in others if _are_names(line, below)]
+    # names of all prices go before what might be a remark
+    names = [each for each, line in (last, *alike) if _name_prices(line, below)]
+    names += [last[0]] if _are_names(last[1], below) else []
+    if not names and alike and not _has_layout(data[at:]):
+        names = [alike[0][0]]
+    return next(iter(names), at)
+
+
+def _has_layout(data: bytes) -> bool:
+    """Whether rows are those of a vendor's form without names."""
+    return find_layout(_first_lines(data), find_delimiter(_line_at(data, 0)), LAYOUTS) is not None
 
 
 def _line_at(data: bytes, at: int) -> str:
@@ -239,7 +248,7 @@ def _plain_lines(data: bytes) -> bytes:
 
 def _begins_in_utf8(data: bytes) -> bool:
     """Whether the first line is UTF-8; a longer one than a header is not looked at."""
-    line = data[:LONGEST_LINE].split(b"\n", 1)[0]
+    line = data[:LONGEST_LINE].split(b"\n", 1)[0].split(b"\r", 1)[0]
     try:
         line.decode()
     except UnicodeDecodeError:

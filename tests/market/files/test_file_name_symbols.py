@@ -29,7 +29,9 @@ from harmony_pipeline.market.sources.file_name_symbols import AUTO, symbol_of
         ("AAPL-2024-01-02", "AAPL"), ("SPY_daily", "SPY"), ("AAPL (2)", "AAPL"),
         ("trades_BAC_2013-10-08", "BAC"), ("600000", "600000"), ("7203.T", "7203.T"),
         ("ES 03-24.Last", "ES 03-24"), ("F", "F"), ("NYSE_M", "M"), ("ICE_1D", "ICE"),
-        ("@ESH24", "@ESH24"),
+        ("@ESH24", "@ESH24"), ("AAPL Index", "AAPL"), ("VOD LN Equity", "VOD LN"),
+        ("C 1 Comdty", "C 1"), ("BATS_AAPL Equity", "AAPL"), ("AAPL_2024 Index", "AAPL"),
+        ("HistoricalData_AAPL", "AAPL"), ("daily_adjusted_IBM", "IBM"),
     ],
 )  # fmt: skip
 def test_vendors_names_give_whole_symbols(stem: str, symbol: str) -> None:
@@ -47,6 +49,9 @@ def test_vendors_names_give_whole_symbols(stem: str, symbol: str) -> None:
         ("2024-01-02", "no symbol in it"),
         ("20240102", "no symbol in it"),
         ("2023", "no symbol in it"),
+        ("HistoricalData_1709563234567", "small letters"),
+        ("daily_1", "small letters"),
+        ("Prices of AAPL Equity", "small letters"),
         ("", "no symbol in it"),
         ("\u00e9\x1b[31m", "small letters"),
     ],
