@@ -112,12 +112,29 @@ def _who_took_over(universe: pl.DataFrame) -> pl.DataFrame:
     """
     absent = {name: kind for name, kind in _IDENTITY.items() if name not in universe.columns}
     rows = universe.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent.items())
-    rows = securities_of(rows.select("symbol", "date", "sector", *_IDENTITY))
+    rows = rows.with_columns(stated=pl.col("security_id"))
+    rows = securities_of(rows.select("symbol", "date", "sector", "stated", *_IDENTITY))
     # of several that begin on one day the later row is the present one, as everywhere
     rows = rows.sort("symbol", "date", maintain_order=True)
     present = pl.when("new").then("security_id").forward_fill().over("symbol")
     gone = (pl.col("delisted") <= pl.col("date")).fill_null(value=False)
-    counted = rows.filter(~(gone & (pl.col("security_id") != present)))
+    took_over = pl.col("new") & ~_same_without_an_id()
+    rows = rows.with_columns(took_over=took_over).filter(
+        ~(gone & (pl.col("security_id") != present))
+    )
     first = pl.int_range(pl.len()).over("symbol") == 0
     silent = ~pl.col("sector").is_not_null().any().over("symbol", "date")
-    return counted.filter(pl.col("sector").is_not_null() | (pl.col("new") & ~first & silent))
+    return rows.filter(pl.col("sector").is_not_null() | (pl.col("took_over") & ~first & silent))
+
+
+def _same_without_an_id() -> pl.Expr:
+    """Whether a row may be of the security of the symbol's row before although only one of the two
+    states an id, as where sources change: that one was not delisted by then.
+    """
+    before, ended = (
+        pl.col("stated").shift().over("symbol"),
+        pl.col("delisted").forward_fill().shift().over("symbol"),
+    )
+    one_id = pl.col("stated").is_null() != before.is_null()
+    alive = ended.is_null() | (ended > pl.col("date")) | (ended >= pl.col("listed"))
+    return (one_id & alive).fill_null(value=False)

@@ -118,3 +118,13 @@ def test_of_two_securities_that_begin_on_one_day_the_one_that_states_a_sector_is
         (NEW, "AAA", "3", NEW, None, None), (NEW, "AAA", "4", NEW, None, "banks"),
     )  # fmt: skip
     assert sectors.history("AAA") == ([OLD], [1])
+
+
+@pytest.mark.parametrize("ids", [(None, "1"), ("1", None)])
+def test_a_source_that_begins_or_ceases_to_state_ids_states_no_other_security(ids):
+    first, second = ids
+    before = (OLD, "AAA", first, OLD, None, "banks")
+    assert universe(before, (NEW, "AAA", second, OLD, None, None)).history("AAA") == ([OLD], [1])
+    gone = (GONE, "AAA", first, OLD, GONE, None)
+    taken = (NEW, "AAA", second, NEW, None, None)
+    assert universe(before, gone, taken).history("AAA") == ([OLD, NEW], [1, UNKNOWN])
