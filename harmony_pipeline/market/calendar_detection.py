@@ -151,12 +151,14 @@ def _has_premarket(dates: pl.DataFrame) -> bool:
 
 
 def _sample(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of some evenly chosen symbols, without fillers of weekends. Two rows of one time stay
-    two.
+    """Rows of some evenly chosen symbols, without fillers of weekends (none are told where a symbol
+    never has a volume). Two rows of one time stay two.
     """
     weekend = pl.col("timestamp").dt.weekday() >= _SATURDAY
     still = pl.all_horizontal(pl.col("high", "low", "close") == pl.col("open"))
-    traded = rows.filter(~(weekend & still & (pl.col("volume") == 0)).fill_null(value=False))
+    counted = (pl.col("volume") > 0).any().over("symbol")
+    filler = weekend & still & (pl.col("volume") == 0) & counted
+    traded = rows.filter(~filler.fill_null(value=False))
     rows = rows if traded.is_empty() else traded
     names = rows["symbol"].unique().sort()
     kept = names.gather_every(max(1, len(names) // _SAMPLED_SYMBOLS))[:_SAMPLED_SYMBOLS]
@@ -177,7 +179,7 @@ def _detect_calendar(
     clocks: Sequence[str],
 ) -> tuple[str, str]:
     """The calendar that the bars fill best, and the zone of stamps without one."""
-    coins = sum(bool(_COIN.fullmatch(_bare(symbol))) for symbol in symbols)
+    coins = sum(_is_coin(symbol) for symbol in symbols)
     if 2 * coins > len(symbols):
         reasons.append("the symbols are names of coins, so this market never closes")
         if clocks and TIMEFRAME_SECONDS[timeframe] < _SECONDS_A_DAY:
@@ -257,6 +259,13 @@ def _days_of_utc(sample: pl.DataFrame) -> Iterator[str]:
             " quarantine. Make days of hourly bars, take the Sundays out, or allow that many in"
             " market.quality.max_quarantined_fraction"
         )
+
+
+def _is_coin(symbol: str) -> bool:
+    """Whether a symbol is that of a coin, with or without a market before it: a colon may also
+    stand between the two (Bitfinex's BTC:USD).
+    """
+    return bool(_COIN.fullmatch(symbol.upper()) or _COIN.fullmatch(_bare(symbol)))
 
 
 def _bare(symbol: str) -> str:

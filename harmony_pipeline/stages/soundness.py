@@ -21,8 +21,7 @@ def unsound_bars(lake: Lake, keys: Sequence[str], max_fraction: float) -> pl.Dat
     findings = []
     for key in keys:
         bars = lake.read("bars", [key])
-        # refused by choice or mended
-        quarantine = lake.read("quarantine", [key]).filter(~pl.col("rule").is_in(NOT_A_FAULT))
+        quarantine = lake.read("quarantine", [key]).filter(_is_fault(bars))
         findings.append(_broken_rows(bars, key))
         total = bars.height + quarantine.height
         share = quarantine.height / total if total else 0.0
@@ -35,6 +34,16 @@ def unsound_bars(lake: Lake, keys: Sequence[str], max_fraction: float) -> pl.Dat
             )
             findings.append(_finding(key, None, None, found))
     return pl.concat(findings)
+
+
+def _is_fault(bars: pl.DataFrame) -> pl.Expr:
+    """Whether a row in quarantine counts as a fault: not where it was refused by choice or mended,
+    nor as a filler. Of a symbol whose bars have no volume nothing tells fillers from quotes of
+    another clock, so that these count.
+    """
+    traded = bars.filter(pl.col("volume") > 0)["symbol"].unique()
+    filler = (pl.col("rule") == "closed_market_filler") & ~pl.col("symbol").is_in(traded.implode())
+    return ~pl.col("rule").is_in(NOT_A_FAULT) | filler
 
 
 def _broken_rows(bars: pl.DataFrame, key: str) -> pl.DataFrame:

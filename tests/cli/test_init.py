@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from harmony_pipeline.cli.boundary import run_command
-from harmony_pipeline.cli.init import init
+from harmony_pipeline.cli.init import Known, init
 from harmony_pipeline.config import load_settings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.stages import data_checks, ingest, market
@@ -572,6 +572,42 @@ def test_fillers_of_weekends_make_no_market_that_never_closes(tmp_path):
     assert data_checks.bars_are_sound(pipeline, periods).is_empty()
 
 
+@pytest.mark.parametrize(("volume", "sound"), [(0, False), (5, True)])
+def test_bars_of_one_price_on_another_clock_are_no_fillers_where_none_has_a_volume(
+    tmp_path, volume, sound
+):
+    """Half of such a day lies outside the sessions: fixings, of which it is not to be passed
+    over.
+    """
+    days = sessions("XNYS", date(2024, 1, 3), 6)
+    clock = [f"{at // 2:02}:{at % 2 * 30:02}" for at in (*range(6, 16), *range(30, 40))]
+    rows = [f"{day}T{at}:00Z" for day in days for at in clock]
+    lines = [f"{at},1,1,1,1,{volume if at[11:13] > '14' else 0}" for at in rows]
+    (tmp_path / "bars").mkdir()
+    (tmp_path / "bars" / "ABC.csv").write_text(
+        "\n".join(["time,open,high,low,close,volume", *lines])
+    )
+    text = init(tmp_path / "bars", tmp_path / "mine.toml", Known("30Min")).file.read_text()
+    calendar = load_settings(tmp_path / "mine.toml", {}).market.calendar
+    (tmp_path / "mine.toml").write_text(text.replace(f'"{calendar}"', '"XNYS"'))
+    pipeline = PipelineContext(load_settings(tmp_path / "mine.toml", {}))
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    assert pipeline.lake.read("quarantine")["rule"].unique().to_list() == ["closed_market_filler"]
+    assert data_checks.bars_are_sound(pipeline, periods).is_empty() == sound
+
+
+def test_a_still_market_without_volumes_that_never_closes_has_no_fillers(tmp_path):
+    rows = [
+        f"USDTUSDC,{1704067200 + 3600 * hour},1,{2 if hour % 8 == 0 else 1},1,1,0"
+        for hour in range(24 * 28)
+    ]
+    (tmp_path / "bars.csv").write_text("\n".join(["ticker,time,open,high,low,close,volume", *rows]))
+    assert load_settings(init(tmp_path, tmp_path / "mine.toml").file, {}).market.calendar == "24/7"
+
+
 @pytest.mark.parametrize("symbol", ["C:EURUSD", "FX:EURUSD", "OANDA:EUR_USD"])
 def test_a_market_before_a_pair_hides_no_currency(tmp_path, symbol):
     """Hours of currencies fill the sessions of CME's futures to 95%, and go there to quarantine."""
@@ -584,8 +620,9 @@ def test_a_market_before_a_pair_hides_no_currency(tmp_path, symbol):
     assert load_settings(init(tmp_path, tmp_path / "mine.toml").file, {}).market.calendar == "FX"
 
 
-def test_coins_of_a_venue_are_coins(tmp_path):
-    rows = [f"X:BTCUSD,{1704067200 + 3600 * hour},1,1,1,1,1" for hour in range(24)]
+@pytest.mark.parametrize("symbol", ["X:BTCUSD", "BTC:USD"])
+def test_coins_of_a_venue_are_coins(tmp_path, symbol):
+    rows = [f"{symbol},{1704067200 + 3600 * hour},1,1,1,1,1" for hour in range(120)]
     (tmp_path / "bars.csv").write_text("\n".join(["ticker,time,open,high,low,close,volume", *rows]))
     assert load_settings(init(tmp_path, tmp_path / "mine.toml").file, {}).market.calendar == "24/7"
 
