@@ -141,6 +141,12 @@ def test_a_remark_above_others_and_above_rows_of_a_known_form_is_no_line_of_name
     assert text_form(mapped, "a.csv", named_by_lean=False).header[0] == "D1"
 
 
+def test_a_remark_of_an_older_windows_leaves_rows_in_utf8_as_they_are() -> None:
+    rows = "symbol,open\nÄÖ,1\n".encode()
+    form = text_form("# Börse\n".encode("cp1252") + rows, "a.csv", named_by_lean=False)
+    assert form.data == rows
+
+
 def test_lines_that_end_as_on_old_macs_keep_their_encoding() -> None:
     text = "symbol,open\rÄÖ,1\r".encode() + b"\xff,1\r"
     assert "ÄÖ" in text_form(text, "a.csv", named_by_lean=False).data.decode(errors="replace")

@@ -226,7 +226,7 @@ def without_comments(lines: list[str]) -> list[str]:
 
 def _plain_lines(data: bytes) -> bytes:
     r"""UTF-8 with `\\n` at the end of lines, whoever wrote it; a first line that is no UTF-8 is one
-    of an older Windows, and so is the text.
+    of an older Windows, and so is the text but where all other lines are UTF-8 beyond ASCII.
     """
     if data[:2] in _UTF16:
         data = data.decode("utf-16", errors="replace").encode()
@@ -247,12 +247,21 @@ def _plain_lines(data: bytes) -> bytes:
 
 
 def _begins_in_utf8(data: bytes) -> bool:
-    """Whether the first line is UTF-8; a longer one than a header is not looked at."""
+    """Whether the first line is UTF-8, or all others are and show it; a longer one than a header is
+    not looked at.
+    """
     line = data[:LONGEST_LINE].split(b"\n", 1)[0].split(b"\r", 1)[0]
+    if _is_utf8(line) or len(line) >= LONGEST_LINE:
+        return True
+    others = data[len(line) :]
+    return not others.isascii() and _is_utf8(others)
+
+
+def _is_utf8(data: bytes) -> bool:
     try:
-        line.decode()
+        data.decode()
     except UnicodeDecodeError:
-        return len(line) >= LONGEST_LINE
+        return False
     return True
 
 
