@@ -18,8 +18,9 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, Self, TypeVar
 
 from starlette.applications import Starlette
@@ -48,6 +49,8 @@ class Fault:
     """Text (HTML, say) or an object that is sent as JSON; only with `status`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
+    held_until: threading.Event | None = None
+    """The request is read, and nothing done with it until this is set."""
     performed: bool = False
     """The request is carried out before the bad answer is given: what it did stays done."""
     cut_after_bytes: int | None = None
@@ -135,6 +138,8 @@ class LocalServer:
 
         self.faults = Faults()
         self.seen: list[Seen] = []
+        self.clock: Callable[[], float] = time.time
+        """Unix seconds: the `Date` of an answer."""
         self._app = Starlette(routes=list(routes))
         config = uvicorn.Config(
             self._serve,
@@ -144,6 +149,7 @@ class LocalServer:
             lifespan="off",
             log_config=None,
             proxy_headers=False,
+            date_header=False,  # uvicorn's is up to a second old, and older on a busy machine
             access_log=False,
         )
         self._server = PromptServer(config)
@@ -253,6 +259,10 @@ class LocalServer:
                 fault,
             )
         )
+        if scope["type"] == "http":
+            cycle = send.__self__  # type: ignore[attr-defined]  # as in `_transport`
+            date = formatdate(self.clock(), usegmt=True).encode("latin-1")
+            cycle.default_headers = [*cycle.default_headers, (b"date", date)]
         if fault is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket" or fault == RESET:
@@ -261,9 +271,11 @@ class LocalServer:
             await self._commit(fault, scope, receive, send)
 
     async def _commit(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
-        if fault.delay_seconds:
+        if fault.delay_seconds or fault.held_until is not None:
             receive = await _buffered(receive)
             await asyncio.sleep(fault.delay_seconds)
+        while fault.held_until is not None and not fault.held_until.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
         if fault.performed and (fault.status is not None or fault.cut_after_bytes == RESET_AT_ONCE):
             await self._app(scope, receive, _drop)
         if fault.cut_after_bytes == RESET_AT_ONCE:

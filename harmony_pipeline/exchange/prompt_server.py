@@ -19,7 +19,7 @@ class PromptServer(uvicorn.Server):
         self.stopped = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Wait for the end; once a second, the date of the answers is renewed."""
+        """Wait for the end; uvicorn looks after its connections once a second."""
         while not await self.on_tick(0):
             try:
                 await asyncio.wait_for(self.stopped.wait(), 1.0)

@@ -251,7 +251,7 @@ class OrderGateway:
         try:
             with self.asking("order"):
                 return OrderLookedUp(name, self._broker.order(name))
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, BrokerRejected) as error:
             return OrderLookedUp(name, None, str(error))
 
     def _break_journal(self, event: Event) -> None:

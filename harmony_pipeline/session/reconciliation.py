@@ -96,8 +96,8 @@ class Reconciler:
         return self.compare(now)
 
     def compare(self, now: datetime) -> list[Found]:
-        """Compare now. Nothing is said while the broker does not answer, or before the day's first
-        bar, which may bring a change of symbol.
+        """Compare now. Nothing is said while the broker does not answer or refuses to, or before
+        the day's first bar, which may bring a change of symbol.
         """
         trader = self._trader
         if self._in_this_process or trader.cursor is None:
@@ -105,10 +105,10 @@ class Reconciler:
         with trader.telemetry.reconciliation() as span:
             try:
                 first, second = self._looked_twice(now)
-            except BrokerUnavailable as error:
+                found = self._settled(first, second, now)
+            except (BrokerUnavailable, BrokerRejected) as error:  # what differs is found again
                 span.set("error.type", type(error).__name__)
                 return []
-            found = self._settled(first, second, now)
             self._write_off(now)
             self._close_fees(now)
             span.set("harmony.reconciliation.differences", len(found))

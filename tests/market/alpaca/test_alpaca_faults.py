@@ -142,12 +142,13 @@ def test_trouble_without_end_is_given_up_in_one_line_after_the_attempts(server, 
     assert len(server.asked(BARS)) == 6
 
 
-def test_the_wait_that_alpaca_names_is_kept_and_jitter_comes_on_top(server):
+def test_the_wait_that_alpaca_names_is_kept_and_jitter_comes_on_top(server, monkeypatch):
     """By the clock of the server that names it: this machine's is years behind."""
     time = FakeTime()
+    monkeypatch.setattr(server, "clock", lambda: 1_900_000_000.0)
     patient = market(patience=RetrySettings(base_seconds=0.001))
     server.faults.add(
-        limited(reset=datetime.now(UTC).timestamp() + 37),
+        limited(reset=1_900_000_037.0),
         Fault(status=429, headers={"Retry-After": "11"}),
         path=BARS,
     )
@@ -155,7 +156,7 @@ def test_the_wait_that_alpaca_names_is_kept_and_jitter_comes_on_top(server):
         symbols(), *ONE_DAY, "1Min"
     )
     first, second = time.slept
-    assert 30.0 <= first <= 45.0  # the server says its time to seconds, and now and then
+    assert 37.0 <= first <= 37.0 + 0.001
     assert 11.0 <= second <= 11.0 + 0.002
 
 

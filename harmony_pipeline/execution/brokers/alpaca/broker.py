@@ -316,7 +316,7 @@ class AlpacaBroker:
         except Refusal as refusal:
             if refusal.status == 404:
                 return None
-            raise
+            raise BrokerUnavailable(f"{refusal}: what became of order {name} is unknown") from None
         return order
 
     def _is_market_open(self) -> bool:
@@ -424,7 +424,7 @@ class AlpacaBroker:
                 pass
             if order["id"] not in self._names:
                 self._learn(self.rest.get(f"/orders/{order['id']}", {"nested": "true"}))
-        except BrokerUnavailable:
+        except (BrokerUnavailable, BrokerRejected):
             self._has_gap = True
             return False
         return True
@@ -441,7 +441,7 @@ class AlpacaBroker:
         if new_id not in self._names:
             try:
                 self._learn(self.rest.get(f"/orders/{new_id}"))
-            except BrokerUnavailable:
+            except (BrokerUnavailable, BrokerRejected):
                 return None
         return self._names[new_id]
 

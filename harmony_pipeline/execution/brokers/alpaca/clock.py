@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from harmony_pipeline.errors import BrokerUnavailable
+from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable
 from harmony_pipeline.execution.brokers.alpaca.facts import moment_of
 
 _START = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,12 +28,13 @@ class VenueClock:
         if time.monotonic() - self._read_at > self._refresh:
             try:
                 self.read()
-            except BrokerUnavailable:  # stamps go on, and streams that are silent become stale
+            except (BrokerUnavailable, BrokerRejected):
+                # stamps go on, and streams that are silent become stale
                 self._read_at = time.monotonic()
         return self._now
 
     def read(self) -> Any:
-        """Ask now; the whole answer. Raises BrokerUnavailable."""
+        """Ask now; the whole answer. Raises BrokerUnavailable or BrokerRejected."""
         row = self._ask()
         self._read_at = time.monotonic()
         self.hear(moment_of(row["timestamp"]))
