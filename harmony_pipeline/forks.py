@@ -13,17 +13,18 @@ moment after they were started. So a forked process tries it once, in a thread o
 
 import os
 import sys
-from threading import Thread
+from threading import Lock, Thread
 
 import polars as pl
 
 from harmony_pipeline.errors import ConfigError
 
-_PATIENCE_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0  # Polars answers within milliseconds, on a busy machine within seconds
 _working: set[str] = set()  # libraries that said here that their threads work
 _lost: set[str] = set()  # those of the process that this one was forked from
 _untried: set[str] = set()  # "Polars" in a forked process that has not used it yet
 _POLARS = "Polars"
+_trying = Lock()
 
 
 def threads_work(library: str) -> None:
@@ -39,9 +40,10 @@ def lost_threads(library: str) -> bool:
 def use_polars() -> None:
     """Call it before Polars works. Raises ConfigError in a process that was forked after it did."""
     if _untried:
-        _untried.clear()
-        if not _polars_answers():
-            _lost.add(_POLARS)
+        with _trying:  # other threads wait for what the first one finds
+            if _untried and not _polars_answers():
+                _lost.add(_POLARS)
+            _untried.clear()
     if _POLARS in _lost:
         raise ConfigError(
             "this process was forked from one in which Polars had worked, and Polars would wait for"
@@ -53,12 +55,14 @@ def _polars_answers() -> bool:
     query = pl.LazyFrame({"a": [2, 1, 2]}).group_by("a").len()
     attempt = Thread(target=lambda: query.collect(engine="in-memory"), daemon=True)
     attempt.start()
-    attempt.join(_PATIENCE_SECONDS)
+    attempt.join(_ANSWER_SECONDS)
     return not attempt.is_alive()
 
 
 def _lose() -> None:
     """In the forked process."""
+    global _trying  # noqa: PLW0603  another thread may have held it
+    _trying = Lock()
     _lost.update(_working)
     _working.clear()
     _untried.add(_POLARS)

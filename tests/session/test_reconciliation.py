@@ -15,6 +15,7 @@ from session.days import DAYS, fresh_ledger, market, plan_of, rules
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, SubmitOrder
+from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rebuild import books_from_events, differing_rows
 from harmony_pipeline.session.plan import SessionPlan
@@ -179,6 +180,62 @@ def test_each_difference_is_found_named_and_settled(act: str, tmp_path: Path) ->
             first = next(n for n, event in enumerate(orders) if isinstance(event, ev.BooksDiffered))
             later = [event for event in orders[first:] if isinstance(event, ev.OrderIntended)]
             assert not any(event.order.role == "entry" for event in later)
+
+
+class SlowBroker(HandBroker):
+    """Tells nothing, from a moment on, of orders that it takes then: they are on their way."""
+
+    def __init__(self, exchange: RemoteExchange) -> None:
+        super().__init__(exchange)
+        self.slow = False
+        self._on_their_way: set[str] = set()
+
+    def submit(self, command: SubmitOrder) -> Any:
+        placed = (command.order, command.other)
+        if self.slow:
+            self._on_their_way |= {each.client_order_id for each in placed if each is not None}
+        return super().submit(command)
+
+    def updates(self) -> list[AnyOrderFact]:
+        told = super().updates()
+        return [fact for fact in told if fact.client_order_id not in self._on_their_way]
+
+
+class SlowHands(Hands):
+    """The act `slow`: the broker is slow from then on."""
+
+    def _do(self, act: str) -> bool:
+        assert isinstance(self._broker, SlowBroker)
+        self._broker.slow |= act == "slow"
+        return act == "slow" or super()._do(act)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "number"), [("barriers", 2), ("barriers", 6), ("signal", 5), ("signal", 7)]
+)
+def test_a_doubt_about_cash_stands_while_an_order_is_on_its_way(
+    chosen: str, number: int, tmp_path: Path
+) -> None:
+    """Cash is not compared meanwhile."""
+    with fresh_ledger(tmp_path) as ledger:
+        plan = plan_of(DAY, ledger, BARS, CHOSEN[chosen])
+        exchange = RemoteExchange(simulated_broker(plan, ledger), plan)
+        broker = SlowBroker(exchange)
+        acts = [(number, "cash"), (number + 1, "slow")]
+        hands = SlowHands(day_bars(plan, BARS), exchange, broker, acts)
+        result = run_session(plan, ledger, broker, hands, exchange.clock)
+        told = [event for _, event in ledger.events(plan.session_id)]
+        doubted = next(
+            n
+            for n, each in enumerate(told)
+            if isinstance(each, ev.BooksDiffered) and each.subject == "cash"
+        )
+        later = [each.order for each in told[doubted:] if isinstance(each, ev.OrderIntended)]
+        assert Status.SUBMITTED in {each.status for each in result.working}
+        assert [order for order in later if order.role == "entry"] == []
+        kept = ledger.snapshot(plan.session_id)
+        assert kept is not None
+        assert kept.body["desk"]["cash_doubted"]
 
 
 @settings(max_examples=6, deadline=None)
