@@ -82,7 +82,7 @@ class Reconciler:
         self._keeps_cash = False  # whether the broker has ever told its cash
         self._more: int | None = None  # cash of the broker above ours, when it was no difference
         self._books_fees_later = True  # as it showed last
-        self._has_asked = False  # for the fees of the days before
+        self._was_told = False  # of the fees of the days before
 
     def look(self, now: datetime) -> list[Found]:
         """Compare if a minute is over or the stream came back; what was found and settled."""
@@ -117,9 +117,8 @@ class Reconciler:
     def _looked_twice(self, now: datetime) -> tuple[list[Found], list[Found]]:
         """What differs, and what still does when everything that the broker has to say was read."""
         trader = self._trader
-        if not self._has_asked and trader.receivables.are_fees_due(trader.plan.date):
+        if not self._was_told and trader.receivables.are_fees_due(trader.plan.date):
             self._take_payments(now, by_cash=False)
-        self._has_asked = True
         first = self._differences()
         if not first:
             return [], []
@@ -373,6 +372,7 @@ class Reconciler:
             try:
                 with trader.gateway.asking("cash_activities"):
                     told += broker.cash_activities(owed.since or today - READ_BACK)
+                self._was_told = True
             except BrokerRejected:  # it tells none now: its cash shows what it does, or is doubted
                 today = owed.since or today
         with trader.gateway.asking("account"):
@@ -451,9 +451,11 @@ class Reconciler:
             trader.keep()
 
     def _close_fees(self, now: datetime) -> None:
-        """Wait no longer for fees of days long ago."""
+        """Wait no longer for fees of days long ago, once the broker has told of them: one that was
+        closed unheard would be booked twice.
+        """
         trader = self._trader
-        if self._more is None:
+        if self._more is None or not self._was_told:
             return
         closed = trader.receivables.close_fees(trader.plan.date, self._more)
         if closed:

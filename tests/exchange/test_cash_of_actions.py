@@ -83,7 +83,9 @@ class PayingWorld(SteppedWorld):
             self.exchange.call(commit(self.exchange, {"kind": "trade_by_hand", **bought}))
         body = {"code": 42210000, "message": "invalid activity type"}
         refused = [Fault(status=422, body=body)] * self.refusals.pop(minute, 0)
-        self.exchange.faults.add(*refused, path="/v2/account/activities")
+        if refused:  # executions are told all the same
+            self.exchange.faults.add(*[None] * 1000, path="/v2/account/activities/FILL")
+            self.exchange.faults.add(*refused, path="/v2/account/activities")
         for activity, symbol, amount in self.payments.pop(minute, []):
             self.pay(activity, symbol, amount)
         super().happen(minute, moment)
@@ -364,6 +366,28 @@ def test_fees_that_are_never_booked_are_in_the_next_opening(
         third = days.trade(THIRD)
         assert events_of(days, third, ev.BooksDiffered) == []
         assert days.cash - third.broker_cash == round(float(third.fills["fee"].sum()) * MONEY)
+
+
+def test_fees_of_which_nobody_may_ask_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were booked; to call them closed unheard would book them twice once they are told."""
+    monkeypatch.setattr(receivables, "_FEES_BOOKED", timedelta(days=1))
+    with account(tmp_path, NO_FEES) as days:
+        first = days.trade(DAY)
+        charged = Decimal(cents(-float(first.fills["fee"].sum())))
+        days.world.pay("FEE", "AAA", str(charged))
+        days.world.refusals[days.minute(NEXT, 0)] = 100
+        second = days.trade(NEXT)
+        asked = days.world.exchange.asked("/v2/account/activities")
+        assert [each.fault for each in asked if each.fault is not None]
+        assert second.state == "completed"
+        assert fees_told(days, second) == []
+        third = days.trade(THIRD)
+        assert events_of(days, second, ev.BooksDiffered) == []
+        assert events_of(days, third, ev.BooksDiffered) == []
+        later = round(float(third.fills["fee"].sum()) * MONEY)
+        assert abs(days.cash - third.broker_cash - later) <= 100
 
 
 def test_interest_is_no_difference(tmp_path: Path) -> None:
