@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
@@ -35,6 +35,7 @@ from harmony_pipeline.session.plan import SessionPlan
 from harmony_pipeline.session.reconcile import reconcile
 from harmony_pipeline.session.result import SessionResult
 from harmony_pipeline.session.session_replay import replay_session
+from harmony_pipeline.testing.crashes import Crash, Fuse
 from harmony_pipeline.testing.stepped_day import (
     CALENDAR,
     DAY,
@@ -366,6 +367,38 @@ def test_fees_that_are_never_booked_are_in_the_next_opening(
         third = days.trade(THIRD)
         assert events_of(days, third, ev.BooksDiffered) == []
         assert days.cash - third.broker_cash == round(float(third.fills["fee"].sum()) * MONEY)
+
+
+def test_a_process_that_dies_anywhere_takes_fees_once(tmp_path: Path) -> None:
+    """Those of the day before were told, more than was estimated; those of the day are waited for."""
+    *_, steps, expected = day_of_fees(tmp_path / "whole", None)
+    for point in range(3, steps, max(1, steps // 12)):
+        deaths, _, found = day_of_fees(tmp_path / str(point), point)
+        assert deaths == 1
+        assert found == expected, point
+
+
+def day_of_fees(folder: Path, point: int | None) -> tuple[int, int, dict[str, Any]]:
+    """Deaths, steps, and what is owed after a day whose process dies at a step."""
+    folder.mkdir()
+    with account(folder, NO_FEES) as days:
+        first = days.trade(DAY)
+        days.world.pay("FEE", "AAA", cents(-0.40 - float(first.fills["fee"].sum())))
+        days.world.plan = lambda book, chosen: days.plan_of(NEXT, book, chosen)
+        fuse, deaths = Fuse(point or 10**9), 0
+        steps = fuse
+        while True:
+            try:
+                second = days.world.session(days.ledger, fuse=fuse)
+                break
+            except Crash:
+                fuse, deaths = Fuse(), deaths + 1
+        assert events_of(days, second, ev.BooksDiffered) == []
+        assert [round(paid - booked, 2) for _, booked, paid in fees_told(days, second)] == [-0.4]
+        later = round(float(second.fills["fee"].sum()) * MONEY)
+        assert days.cash - second.broker_cash == later == second.receivables.uncharged
+        assert opening_cash(days, THIRD) == second.broker_cash
+        return deaths, steps.steps, second.receivables.checkpoint()
 
 
 def test_fees_of_which_nobody_may_ask_are_waited_for(
