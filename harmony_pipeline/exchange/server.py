@@ -306,7 +306,7 @@ class ExchangeServer(LocalServer):
 
     def _limit_headers(self) -> dict[str, str]:
         """The rate limit's headers after this request; remaining -1: it is over the limit."""
-        now, limit = time.time(), self.request_limit
+        now, limit = time.monotonic(), self.request_limit
         while self._asked and self._asked[0] <= now - _MINUTE:
             self._asked.popleft()
         left = limit - len(self._asked) - 1
@@ -316,7 +316,7 @@ class ExchangeServer(LocalServer):
         return {
             "X-RateLimit-Limit": str(limit),
             "X-RateLimit-Remaining": str(max(left, -1)),
-            "X-RateLimit-Reset": f"{reset:.0f}",
+            "X-RateLimit-Reset": f"{self.clock() + reset - now:.0f}",
         }
 
     async def _listen(self, socket: WebSocket) -> None:

@@ -140,6 +140,17 @@ def test_the_201st_request_of_a_minute_is_one_too_many() -> None:
         assert exchange.venue.orders == {}
 
 
+def test_when_the_limit_is_over_is_told_by_the_clock_of_the_answers() -> None:
+    with open_exchange(requests_per_minute=1) as (exchange, client):
+        exchange.clock = lambda: 1_900_000_000.0
+        client.get_clock()
+        with pytest.raises(APIError) as raised:
+            client.get_clock()
+        headers = raised.value.response.headers
+        assert headers["Date"] == "Sun, 17 Mar 2030 17:46:40 GMT"
+        assert 0.0 < float(headers["X-RateLimit-Reset"]) - 1_900_000_000.0 <= 60.0
+
+
 def told(exchange: ExchangeServer, since: int = 0) -> Sent:
     return [
         (each["event"], each["order"]["type"], each["order"]["status"])

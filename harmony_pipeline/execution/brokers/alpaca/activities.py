@@ -57,7 +57,6 @@ def cash_activities(rest: TradingRest, since: date) -> list[CashActivity]:
 def cash_activity(row: Json) -> CashActivity:
     """One of KINDS, as Alpaca shows it."""
     name = str(row["activity_type"])
-    told = _TRADED_ON.search(str(row.get("description") or "")) if name == "FEE" else None
     return CashActivity(
         str(row["id"]),
         KINDS[name],
@@ -65,5 +64,14 @@ def cash_activity(row: Json) -> CashActivity:
         row.get("symbol"),
         date.fromisoformat(str(row["date"])[:10]),
         float(Decimal(str(row["net_amount"]))),
-        None if told is None else date.fromisoformat(told[1]),
+        _traded_on(str(row.get("description") or "")) if name == "FEE" else None,
     )
+
+
+def _traded_on(description: str) -> date | None:
+    """The day that it names, where it names one."""
+    told = _TRADED_ON.search(description)
+    try:
+        return None if told is None else date.fromisoformat(told[1])
+    except ValueError:  # "on 2024-02-30"
+        return None
