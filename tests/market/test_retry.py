@@ -12,6 +12,7 @@ from harmony_pipeline.market.sources.retry import (
     NoAnswer,
     RetriesExhausted,
     RetryPolicy,
+    answered_at,
     retry_after_seconds,
 )
 
@@ -129,7 +130,21 @@ def test_giving_up_is_one_line_that_says_what_was_asked_and_what_came_back():
         ("Wed, 21 Oct 2015 07:28:00 -0000", 30.0),
         ("Wed, 21 Oct 2015 07:00:00 GMT", 0.0),
         ("soon", None),
+        ("Wed, 21 Oct 20155 07:28:00 GMT", None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(header, seconds):
     assert retry_after_seconds(header, now=1445412450.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "moment"),
+    [
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1445412480.0),
+        ("now", 7.0),
+        ("Wed, 21 Oct 20155 07:28:00 GMT", 7.0),
+        (None, 7.0),
+    ],
+)
+def test_an_answer_was_given_when_its_date_says_and_now_where_it_says_none(header, moment):
+    assert answered_at({} if header is None else {"Date": header}, 7.0) == moment

@@ -106,12 +106,8 @@ def retry_after_seconds(value: str | None, now: float | None = None) -> float | 
     try:
         return max(0.0, float(value))
     except ValueError:
-        moment = parsedate_tz(value)
-        return (
-            None
-            if moment is None
-            else max(0.0, mktime_tz(moment) - (time.time() if now is None else now))
-        )
+        moment = _moment(value)
+        return None if moment is None else max(0.0, moment - (time.time() if now is None else now))
 
 
 def answered_at(headers: Mapping[str, str], now: float) -> float:
@@ -119,8 +115,17 @@ def answered_at(headers: Mapping[str, str], now: float) -> float:
     tell. Waits that it names as a moment are counted from there: the clock of this machine may be
     wrong, or be set meanwhile.
     """
-    moment = parsedate_tz(headers.get("Date") or "")
-    return now if moment is None else float(mktime_tz(moment))
+    moment = _moment(headers.get("Date") or "")
+    return now if moment is None else moment
+
+
+def _moment(text: str) -> float | None:
+    """Unix seconds of an HTTP date; None of what is none."""
+    found = parsedate_tz(text)
+    try:
+        return None if found is None else float(mktime_tz(found))
+    except (ValueError, OverflowError):  # a year with five digits
+        return None
 
 
 def _named_wait(error: BaseException) -> float:
