@@ -16,6 +16,7 @@ from session.days import fresh_ledger
 
 from harmony_pipeline.exchange.refusals import Refused
 from harmony_pipeline.execution.events import PositionAdopted, StrategyStopped
+from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.schemas import CORPORATE_ACTIONS
 from harmony_pipeline.session import crossing_orders, order_manager
@@ -106,6 +107,20 @@ def test_a_day_at_the_exchange_is_the_replayed_day_and_the_backtest(tmp_path: Pa
     assert shared["strategy"].max() > 1  # type: ignore[operator]
     again = replay_session(plan(there, RULES), world.bars, there, tmp_path / "again.sqlite")
     assert again.equal, again.summary()
+
+
+def test_fees_of_every_strategy_may_be_booked_later(tmp_path: Path) -> None:
+    free = {"fee_per_share": 0.0, "sell_fee_bps": 0.0}
+    unpaid = replace(RULES, costs=RULES.costs.model_copy(update=free))
+    with SteppedWorld(
+        5, tmp_path, minutes=40, rules=RULES, plan=planner(), exchange_rules=unpaid
+    ) as world:
+        result = world.session(fresh_ledger(tmp_path / "a"))
+        more = world.exchange.venue.books.cash - result.broker_cash
+    fees = result.fills.group_by("strategy").agg(pl.col("fee").sum())
+    assert fees.filter(pl.col("fee") > 0).height == 3
+    assert more == round(fees["fee"].sum() * MONEY) == result.receivables.uncharged
+    assert "books_differed" not in kinds(result)
 
 
 @pytest.mark.parametrize(
