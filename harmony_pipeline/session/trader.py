@@ -62,6 +62,7 @@ from harmony_pipeline.session.telemetry import OFF, Telemetry
 from harmony_pipeline.session.watch_list import drops_bars, quoted_first
 
 REGULAR = "regular"
+_MOST_HEARINGS = 5  # of what became of orders, when a question for it is not answered
 
 
 class Trader:
@@ -227,7 +228,10 @@ class Trader:
         """
         if not self._uncompared:
             return
-        self.gateway.receive_reports()
+        for _ in range(_MOST_HEARINGS):
+            self.gateway.receive_reports()
+            if self.broker.is_streaming():  # nothing is unread
+                break
         working: dict[tuple[str, str], Order] = {
             (each.terms.slot, each.terms.role): each for each in self.manager.working()
         }

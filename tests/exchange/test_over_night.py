@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from session.days import fresh_ledger
 
+from harmony_pipeline.exchange.local_server import Fault
 from harmony_pipeline.execution.events import (
     BooksDiffered,
     BooksReconciled,
@@ -79,7 +80,7 @@ class Nights:
 
 
 def late_session(
-    folder: Path, later: int = 1, point: int | None = None
+    folder: Path, later: int = 1, point: int | None = None, refused: int | None = None
 ) -> tuple[Nights, SessionResult, dict[str, float], int, int]:
     """The session of a day begins two minutes late, when its brackets are filled; its process dies
     at a step. The session, what is held at the exchange, steps and deaths.
@@ -90,6 +91,11 @@ def late_session(
         first = nights.trade(world, DAY)
         assert first.shares
         world.exchange.step(4)
+        if refused is not None:
+            body = {"code": 42210000, "message": "invalid query"}
+            world.exchange.faults.add(
+                Fault(status=422, body=body), path="/v2/orders", after=refused
+            )
         steps, deaths = Fuse(point or 10**9), 0
         fuse = steps
         while True:
@@ -118,6 +124,17 @@ def test_what_was_filled_before_a_session_began_is_no_difference(
     assert nights.events(second, BooksDiffered) == []
     assert [each.differences for each in nights.events(second, BooksReconciled)] == [()]
     assert [each for each in nights.events(second, OrderIntended) if each.order.role == "entry"]
+
+
+@pytest.mark.parametrize("refused", [9, 10])
+def test_what_was_filled_before_is_heard_when_the_question_for_it_is_refused_first(
+    refused: int, tmp_path: Path
+) -> None:
+    """The first that is asked after the orders and positions of the start, and the one after it."""
+    nights, second, held, _, _ = late_session(tmp_path / "one", refused=refused)
+    assert second.shares == held
+    assert nights.events(second, BooksDiffered) == []
+    assert [each.differences for each in nights.events(second, BooksReconciled)] == [()]
 
 
 def test_a_process_that_dies_while_it_hears_what_was_filled_before_ends_alike(
