@@ -89,7 +89,9 @@ class Freshness:
         facts: list[StreamStale | StreamRecovered | RiskStateChanged] = []
         watches = []
         reasons: dict[RiskState, list[str]] = {
-            "HALTED": [f"{name} stream is down" for name in sorted(self.down)],
+            "HALTED": [
+                f"the {name.removesuffix('s')} stream is down" for name in sorted(self.down)
+            ],
             "REDUCING": [],
         }
         for watch in self.watches:

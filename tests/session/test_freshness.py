@@ -50,7 +50,7 @@ def test_an_order_stream_that_is_down_halts_at_once() -> None:
     state, facts = watched().line(ORDER_STREAM, is_up=False).judge(at(0.5))
     assert state.state == "HALTED"
     assert isinstance(facts[0], ev.RiskStateChanged)
-    assert facts[0].reason == "orders stream is down"
+    assert facts[0].reason == "the order stream is down"
     assert state.line(ORDER_STREAM, is_up=True).judge(at(0.6))[0].state == "ACTIVE"
 
 
