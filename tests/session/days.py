@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
 from harmony_pipeline.features.catalog import FeatureSet
 from harmony_pipeline.features.state import State
@@ -24,8 +23,9 @@ from harmony_pipeline.session.day_plan import plan_day, states_before
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.opening import opening_of
 from harmony_pipeline.session.plan import SessionPlan
-from harmony_pipeline.strategies.base import Strategy, rowwise_signals
+from harmony_pipeline.strategies.base import Strategy
 from harmony_pipeline.strategies.settings import StrategySettings
+from harmony_pipeline.testing import stepped_day
 
 TIMEFRAME = "30Min"
 CALENDAR = Calendar.of("XNYS")
@@ -46,24 +46,13 @@ ACTIONS = pl.DataFrame(
 FEATURES = FeatureSet.of(("volatility_20", "momentum_2", "log_return"))
 
 
-class Contrarian:
-    """Against the last two bars, whenever they moved at all; 0 on small moves, so positions also
-    end by signal. A session asks `sides` of each moment, a backtest `signals` of the day.
+class Contrarian(stepped_day.Contrarian):
+    """Trades smaller moves. A session asks `sides` of each moment, a backtest `signals` of the day;
+    0 on small moves, so positions also end by signal.
     """
 
     def __init__(self, threshold_move: float = 0.002) -> None:
-        self.threshold_move = threshold_move
-
-    def required_features(self) -> tuple[str, ...]:
-        return ("momentum_2", "volatility_20")
-
-    def sides(self, *features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        move = features[0]
-        side = np.where(np.abs(move) > self.threshold_move, -np.sign(move), 0.0)
-        return side, np.clip(np.abs(move) * 100, 0.2, 1.0)
-
-    def signals(self, features: pl.DataFrame) -> pl.DataFrame:
-        return rowwise_signals(self, features)
+        super().__init__(threshold_move)
 
 
 class ContrarianInFrames(Contrarian):
