@@ -19,7 +19,7 @@ import polars as pl
 
 from harmony_pipeline.errors import ConfigError
 
-_ANSWER_SECONDS = 30.0  # Polars answers within milliseconds, on a busy machine within seconds
+ANSWER_SECONDS = 30.0  # Polars answers within milliseconds, on a busy machine within seconds
 _working: set[str] = set()  # libraries that said here that their threads work
 _lost: set[str] = set()  # those of the process that this one was forked from
 _untried: set[str] = set()  # "Polars" in a forked process that has not used it yet
@@ -55,7 +55,7 @@ def _polars_answers() -> bool:
     query = pl.LazyFrame({"a": [2, 1, 2]}).group_by("a").len()
     attempt = Thread(target=lambda: query.collect(engine="in-memory"), daemon=True)
     attempt.start()
-    attempt.join(_ANSWER_SECONDS)
+    attempt.join(ANSWER_SECONDS)
     return not attempt.is_alive()
 
 
