@@ -382,11 +382,7 @@ class Reconciler:
         difference = 0 if cash is None else round(cash * MONEY) - self._expected_cash()
         if by_cash and abs(difference) > CASH * MONEY:
             settled += owed.settle_shown(difference)
-        if settled:
-            with trader.ledger.transaction():
-                for each in settled:
-                    self._write_settlement(each, now)
-                trader.keep()
+        self._keep_settled(settled, now)
         return bool(settled)
 
     def _take_payments_beside(self, shares: list[Found], now: datetime) -> None:
@@ -402,17 +398,21 @@ class Reconciler:
         ]
         shown = round((cash + sum(values)) * MONEY) - trader.broker_cash
         uncertain = round(sum(map(abs, values)) * MONEY * _PRICE_MOVES)
-        settled = trader.receivables.settle_beside(shown, uncertain)
-        if settled:
-            with trader.ledger.transaction():
-                for each in settled:
-                    self._write_settlement(each, now)
-                trader.keep()
+        self._keep_settled(trader.receivables.settle_beside(shown, uncertain), now)
 
     def _last_price(self, symbol: str) -> float:
         trader = self._trader
         slot = slot_name(next(iter(trader.plan.by_strategy)), symbol)
         return trader.portfolio.last_price(trader.portfolio.index[slot])
+
+    def _keep_settled(self, settled: list[Settlement], now: datetime) -> None:
+        """Write payments and the receivables without them, in one step."""
+        if not settled:
+            return
+        with self._trader.ledger.transaction():
+            for each in settled:
+                self._write_settlement(each, now)
+            self._trader.keep()
 
     def _write_settlement(self, settled: Settlement, now: datetime) -> None:
         owed, told = settled.receivable, settled.activity
@@ -457,12 +457,7 @@ class Reconciler:
         trader = self._trader
         if self._more is None or not self._was_told:
             return
-        closed = trader.receivables.close_fees(trader.plan.date, self._more)
-        if closed:
-            with trader.ledger.transaction():
-                for each in closed:
-                    self._write_settlement(each, now)
-                trader.keep()
+        self._keep_settled(trader.receivables.close_fees(trader.plan.date, self._more), now)
 
     def _trust_cash(self) -> None:
         if self._trader.manager.gate.cash_doubted:

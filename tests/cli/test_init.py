@@ -32,6 +32,23 @@ def sessions(name: str, first: date, count: int) -> list[date]:
     return Calendar.of(name).sessions(first, first + timedelta(days=2 * count + 10))[:count]
 
 
+def judged(file: Path) -> PipelineContext:
+    """The market of a settings file, with its bars judged."""
+    pipeline = PipelineContext(load_settings(file, {}))
+    periods = pipeline.trading_periods()
+    market.corporate_actions(pipeline)
+    ingest.raw_bars(pipeline, periods)
+    market.bars(pipeline, periods)
+    return pipeline
+
+
+def judged_in_new_york(file: Path, text: str) -> PipelineContext:
+    """The same of these settings, by the calendar XNYS whatever was guessed."""
+    calendar = load_settings(file, {}).market.calendar
+    file.write_text(text.replace(f'"{calendar}"', '"XNYS"'))
+    return judged(file)
+
+
 def daily(folder: Path) -> dict:
     for symbol, days in (("SPY", 20), ("AAPL", 12)):
         write(
@@ -539,12 +556,7 @@ def test_a_clock_without_daylight_saving_is_told_from_new_yorks(tmp_path, clock,
     (tmp_path / "DAT_ASCII_EURUSD_M1_2024.csv").write_text("\n".join(rows))
     written = init(tmp_path, tmp_path / "mine.toml")
     assert tomllib.loads(written.file.read_text())["market"]["files"].get("timezone") == zone
-    pipeline = PipelineContext(load_settings(written.file, {}))
-    periods = pipeline.trading_periods()
-    market.corporate_actions(pipeline)
-    ingest.raw_bars(pipeline, periods)
-    market.bars(pipeline, periods)
-    assert pipeline.lake.read("bars")["timestamp"].to_list() == starts
+    assert judged(written.file).lake.read("bars")["timestamp"].to_list() == starts
 
 
 def test_fillers_of_weekends_make_no_market_that_never_closes(tmp_path):
@@ -560,16 +572,12 @@ def test_fillers_of_weekends_make_no_market_that_never_closes(tmp_path):
     name = "EURUSD_Candlestick_1_Hour_BID_03.03.2024-22.03.2024.csv"
     (tmp_path / name).write_text("\n".join(["Gmt time,Open,High,Low,Close,Volume", *rows]))
     written = init(tmp_path, tmp_path / "mine.toml")
-    pipeline = PipelineContext(load_settings(written.file, {}))
+    pipeline = judged(written.file)
     assert pipeline.settings.market.calendar == "FX"
-    periods = pipeline.trading_periods()
-    market.corporate_actions(pipeline)
-    ingest.raw_bars(pipeline, periods)
-    market.bars(pipeline, periods)
     assert pipeline.lake.read("bars")["timestamp"].to_list() == sorted(starts)
     refused = pipeline.lake.read("quarantine")["rule"].value_counts().rows()
     assert refused == [("closed_market_filler", len(hours) - len(starts))]
-    assert data_checks.bars_are_sound(pipeline, periods).is_empty()
+    assert data_checks.bars_are_sound(pipeline, pipeline.trading_periods()).is_empty()
 
 
 @pytest.mark.parametrize(("volume", "sound"), [(0, False), (5, True)])
@@ -587,16 +595,10 @@ def test_bars_of_one_price_on_another_clock_are_no_fillers_where_none_has_a_volu
     (tmp_path / "bars" / "ABC.csv").write_text(
         "\n".join(["time,open,high,low,close,volume", *lines])
     )
-    text = init(tmp_path / "bars", tmp_path / "mine.toml", Known("30Min")).file.read_text()
-    calendar = load_settings(tmp_path / "mine.toml", {}).market.calendar
-    (tmp_path / "mine.toml").write_text(text.replace(f'"{calendar}"', '"XNYS"'))
-    pipeline = PipelineContext(load_settings(tmp_path / "mine.toml", {}))
-    periods = pipeline.trading_periods()
-    market.corporate_actions(pipeline)
-    ingest.raw_bars(pipeline, periods)
-    market.bars(pipeline, periods)
+    file = init(tmp_path / "bars", tmp_path / "mine.toml", Known("30Min")).file
+    pipeline = judged_in_new_york(file, file.read_text())
     assert pipeline.lake.read("quarantine")["rule"].unique().to_list() == ["closed_market_filler"]
-    assert data_checks.bars_are_sound(pipeline, periods).is_empty() == sound
+    assert data_checks.bars_are_sound(pipeline, pipeline.trading_periods()).is_empty() == sound
 
 
 def test_a_still_market_without_volumes_that_never_closes_has_no_fillers(tmp_path):
@@ -645,13 +647,7 @@ def test_stamps_that_call_new_yorks_clock_utc_are_told(tmp_path):
     text = (tmp_path / "mine.toml").read_text().replace("[market.files]", (
         '[market.files]\ntimezone = "America/New_York"\nwall_clock = true'
     ))  # fmt: skip
-    calendar = load_settings(tmp_path / "mine.toml", {}).market.calendar
-    (tmp_path / "mine.toml").write_text(text.replace(f'"{calendar}"', '"XNYS"'))
-    pipeline = PipelineContext(load_settings(tmp_path / "mine.toml", {}))
-    periods = pipeline.trading_periods()
-    market.corporate_actions(pipeline)
-    ingest.raw_bars(pipeline, periods)
-    market.bars(pipeline, periods)
+    pipeline = judged_in_new_york(tmp_path / "mine.toml", text)
     assert pipeline.lake.read("bars")["session"].value_counts().rows() == [("regular", 6 * 390)]
 
 

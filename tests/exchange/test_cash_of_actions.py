@@ -147,6 +147,19 @@ def opening_cash(days: Days, day: date) -> int:
     return int(opening_of(days.ledger, "paper", day, 0.0).state.portfolio.account[0]["cash"])
 
 
+def with_a_payment_on_the_third_day(days: Days) -> tuple[str, int]:
+    """Two days with a dividend on the second, of which that of the largest position is paid on the
+    third: its symbol and the minute.
+    """
+    first = days.trade(DAY)
+    days.actions = dividends(first, NEXT, 0.35)
+    days.trade(NEXT)
+    symbol = max(first.shares, key=lambda name: first.shares[name])
+    minute = days.minute(THIRD, 3)
+    days.world.payments[minute] = [("DIV", symbol, cents(0.35 * first.shares[symbol]))]
+    return symbol, minute
+
+
 def events_of(days: Days, result: SessionResult, *kinds: type[ev.Event]) -> list[ev.Event]:
     return [event for _, event in days.ledger.events(result.session_id) if isinstance(event, kinds)]
 
@@ -221,13 +234,7 @@ def test_a_payment_during_the_day_is_told_by_its_activity(tmp_path: Path) -> Non
 
 def test_shares_that_are_adopted_cost_what_they_cost_beside_a_payment(tmp_path: Path) -> None:
     with account(tmp_path) as days:
-        first = days.trade(DAY)
-        days.actions = dividends(first, NEXT, 0.35)
-        days.trade(NEXT)
-        symbol = max(first.shares, key=lambda name: first.shares[name])
-        minute = days.minute(THIRD, 3)
-        amount = cents(0.35 * first.shares[symbol])
-        days.world.payments[minute] = [("DIV", symbol, amount)]
+        symbol, minute = with_a_payment_on_the_third_day(days)
         days.world.bought_by_hand[minute] = symbol, "5"
         third = days.trade(THIRD)
         settled, fee = events_of(days, third, ev.ActionSettled)
@@ -440,12 +447,7 @@ def entries_with_fees_at_once(folder: Path) -> int:
 
 def test_a_broker_that_refuses_to_tell_its_activities_is_known_by_its_cash(tmp_path: Path) -> None:
     with account(tmp_path) as days:
-        first = days.trade(DAY)
-        days.actions = dividends(first, NEXT, 0.35)
-        days.trade(NEXT)
-        symbol = max(first.shares, key=lambda name: first.shares[name])
-        minute = days.minute(THIRD, 3)
-        days.world.payments[minute] = [("DIV", symbol, cents(0.35 * first.shares[symbol]))]
+        symbol, minute = with_a_payment_on_the_third_day(days)
         days.world.refusals[minute] = 2
         third = days.trade(THIRD)
         assert third.state == "completed"

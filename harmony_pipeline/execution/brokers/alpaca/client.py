@@ -16,7 +16,11 @@ from typing import Any
 from harmony_pipeline.errors import BrokerRejected, BrokerUnavailable, ConfigError
 from harmony_pipeline.execution.brokers.alpaca.keys import KEY, SECRET, Keys
 from harmony_pipeline.execution.brokers.alpaca.settings import AlpacaSettings
-from harmony_pipeline.market.sources.alpaca.client import RateLimiter, read_environment_once
+from harmony_pipeline.market.sources.alpaca.client import (
+    NO_JSON,
+    RateLimiter,
+    read_environment_once,
+)
 from harmony_pipeline.market.sources.retry import answered_at, retry_after_seconds
 from harmony_pipeline.text import one_line, printable
 
@@ -24,7 +28,6 @@ Json = dict[str, Any]
 _UNKNOWN = frozenset({408, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0
 _PAGE = 500
-_NO_JSON = "an answer that is no JSON"
 
 
 class Refusal(BrokerRejected):
@@ -127,7 +130,7 @@ class TradingRest:
             headers = {} if response is None else response.headers
             status, text = int(error.status_code or 0), str(error)
         except requests.exceptions.JSONDecodeError:
-            status, text, headers = 0, _NO_JSON, {}
+            status, text, headers = 0, NO_JSON, {}
         except requests.exceptions.RequestException as error:
             status, text, headers = 0, type(error).__name__, {}
         if status == 429:  # outside of `except`: the library's error holds the request, so the keys
@@ -152,7 +155,7 @@ class TradingRest:
                 f"Alpaca gave no usable answer to {method} {path} ({status or sentence}): what"
                 " became of it is unknown"
             )
-        if status == 403 and sentence == _NO_JSON:  # of what stands before Alpaca, and not its word
+        if status == 403 and sentence == NO_JSON:  # of what stands before Alpaca, and not its word
             return BrokerUnavailable(
                 f"something before Alpaca refused {method} {path} (403, no JSON): what became of it"
                 " is unknown"
@@ -170,7 +173,7 @@ def _read(text: str) -> tuple[int | None, str]:
     try:
         body = json.loads(text)
     except ValueError:
-        return None, _NO_JSON if text.lstrip().startswith("<") else text[:200]
+        return None, NO_JSON if text.lstrip().startswith("<") else text[:200]
     if not isinstance(body, dict):
         return None, printable(one_line(str(body)))[:200]
     code = body.get("code")

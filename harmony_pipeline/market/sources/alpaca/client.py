@@ -38,7 +38,7 @@ COIN_BARS, COIN_QUOTES = "/crypto/us/bars", "/crypto/us/quotes"
 Params = Mapping[str, Any]
 
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
-_NO_JSON = "an answer that is no JSON"
+NO_JSON = "an answer that is no JSON"
 _MINUTE = 60.0
 
 
@@ -234,7 +234,7 @@ def _failure(
     where = settings.trading_url if room == "trading" else settings.data_url
     if status in _BUSY:
         return NoAnswer(f"{status}: {sentence}", wait)
-    if status == 403 and sentence == _NO_JSON:  # of what stands before Alpaca, and not its word
+    if status == 403 and sentence == NO_JSON:  # of what stands before Alpaca, and not its word
         return NoAnswer(f"{status}: {sentence}", wait)
     if status == 403 and "subscription" in sentence:
         return ConfigError(
@@ -262,7 +262,7 @@ def _sentence(error: Any) -> str:
     try:
         body = json.loads(text)
     except ValueError:
-        return _NO_JSON if text else "no text"
+        return NO_JSON if text else "no text"
     return printable(one_line(str(body.get("message", text)) if isinstance(body, dict) else text))
 
 
