@@ -38,9 +38,9 @@ _OPTIONS = {
     "set market.files.symbol_from_filename to": "give --symbol-from-filename with",
     "market.files.symbol_from_filename": "--symbol-from-filename",
 }
+"""How messages name a setting, and the option of this command that stands for it."""
 _COLUMN = re.compile(r'say so under \[market\.files\.columns\]: (\w+) = "NAME IN THE FILE"')
 _OR_NONE = f', or "{NO_COLUMN}" where there is none'
-"""How messages name a setting, and the option of this command that stands for it."""
 _ANY_TIME = """
 [scanner]
 # these bars hold no premarket: watch every symbol, the most traded first

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
+from harmony_pipeline.robustness.effective_trials import unit_scores
 
 ALIKE = 0.9
 """Correlation of daily returns from which two records are one. Ten years of two independent records
@@ -43,10 +44,5 @@ def _correlation(first: FloatArray, second: FloatArray) -> float:
     """Pearson's; 0 for few days, and where one does not vary."""
     if first.size < _MINIMUM_DAYS:
         return 0.0
-    one, other = first - first.mean(), second - second.mean()
-    lengths = [float(np.sqrt(np.sum(values**2))) for values in (one, other)]
-    for length, values in zip(lengths, (first, second), strict=True):
-        # a constant series leaves rounding dust, which is no variance
-        if length <= 1e-12 * np.sqrt(values.size) * float(np.abs(values).max()):
-            return 0.0
-    return float(np.sum(one * other)) / (lengths[0] * lengths[1])
+    one, other = unit_scores(first), unit_scores(second)
+    return 0.0 if one is None or other is None else float(np.sum(one * other))

@@ -74,7 +74,7 @@ def effective_trials(trial_ids: list[str], trial_returns: pl.DataFrame) -> float
     """
     if len(trial_ids) < 2:
         return 1.0
-    days, scores = _unit_scores(trial_ids, trial_returns)
+    days, scores = _scores_by_day(trial_ids, trial_returns)
     if not days.size:
         return 1.0
     drawn = np.stack(
@@ -86,7 +86,20 @@ def effective_trials(trial_ids: list[str], trial_returns: pl.DataFrame) -> float
     return min(float(len(trial_ids)), trials_of_maximum(largest))
 
 
-def _unit_scores(
+def unit_scores(values: FloatArray) -> FloatArray | None:
+    """Centred values of length 1, whose products are correlations; None of a series that does not
+    vary.
+    """
+    centred = values - values.mean()
+    length = float(np.sqrt(np.sum(centred**2)))
+    # a constant series leaves rounding dust, which is no variance
+    if length <= 1e-12 * math.sqrt(values.size) * float(np.abs(values).max()):
+        return None
+    scores: FloatArray = centred / length
+    return scores
+
+
+def _scores_by_day(
     trial_ids: list[str], trial_returns: pl.DataFrame
 ) -> tuple[FloatArray, FloatArray]:
     """Days (since 1970) and [days, trials] centred returns of length 1; 0 on days that a trial
@@ -100,14 +113,11 @@ def _unit_scores(
     days = own["day"].unique().sort().to_numpy()
     columns = []
     for rows in own.partition_by("trial_id", maintain_order=True):
-        values = rows["return"].to_numpy().astype(np.float64)
-        centred = values - values.mean()
-        length = float(np.sqrt(np.sum(centred**2)))
-        # a constant series leaves rounding dust, which is no variance
-        if length <= 1e-12 * math.sqrt(values.size) * float(np.abs(values).max()):
+        scores = unit_scores(rows["return"].to_numpy().astype(np.float64))
+        if scores is None:
             continue
         column = np.zeros(days.size)
-        column[np.searchsorted(days, rows["day"].to_numpy())] = centred / length
+        column[np.searchsorted(days, rows["day"].to_numpy())] = scores
         columns.append(column)
     if len(columns) < len(trial_ids):
         columns.append(np.zeros(days.size))

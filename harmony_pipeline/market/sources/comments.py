@@ -26,7 +26,7 @@ class Parsed(NamedTuple):
     note: str | None = None
 
 
-def without_comments(parsed: Parsed) -> Parsed:
+def without_comment_lines(parsed: Parsed) -> Parsed:
     """The rows alone, those that a # takes out marked as bent."""
     first = parsed.cells.to_series(0)
     marked = first.str.contains(_SIGN).fill_null(value=False)

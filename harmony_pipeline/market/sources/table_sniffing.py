@@ -1,7 +1,7 @@
 """Whether the first bytes of a text are those of a table of bars, rather than of a note."""
 
 from harmony_pipeline.market.sources.columns import names_prices
-from harmony_pipeline.market.sources.text_forms import find_delimiter, without_comments
+from harmony_pipeline.market.sources.text_forms import find_delimiter, from_column_names
 from harmony_pipeline.market.sources.vendors.nameless_tables import find_layout
 
 SNIFFED = 16_384  # bytes that are looked at
@@ -12,7 +12,7 @@ def looks_like_bars(head: bytes) -> bool:
     encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
     text = head[: len(head) // 2 * 2].decode(encoding, errors="replace")
     whole = text.splitlines()[: -1 if len(head) == SNIFFED else None]
-    lines = without_comments([line for line in whole if line.strip()])
+    lines = from_column_names([line for line in whole if line.strip()])
     if not lines[0]:
         return False
     delimiter = find_delimiter(lines[0])

@@ -217,7 +217,7 @@ def _has_number(cells: list[str]) -> bool:
     return False
 
 
-def without_comments(lines: list[str]) -> list[str]:
+def from_column_names(lines: list[str]) -> list[str]:
     """The lines from the column names, or the first row, on: without a title above them, too."""
     text = "\n".join(lines).encode()
     text = text[_comments(text) :]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from harmony_pipeline.market.sources.comments import Parsed, without_comments
+from harmony_pipeline.market.sources.comments import Parsed, without_comment_lines
 from harmony_pipeline.market.sources.text_forms import (
     COMMENTS_SKIPPED,
     LONGEST_LINE,
@@ -178,7 +178,7 @@ class _Lines:
     def parse(self) -> Parsed:
         """The rows, without comments between them."""
         parsed = self._parse_all()
-        return without_comments(parsed) if b"#" in self.form.data else parsed
+        return without_comment_lines(parsed) if b"#" in self.form.data else parsed
 
     def _parse_all(self) -> Parsed:
         cells = None if _has_long_line(self.form.data) else self._parse_fast()
