@@ -18,7 +18,7 @@ it hears of fills.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from itertools import chain
 from typing import Any
 
@@ -47,6 +47,7 @@ from harmony_pipeline.backtest.simulator import (
 )
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError, DataError
+from harmony_pipeline.instants import moment
 from harmony_pipeline.kernel import machine_code
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import MONEY, NO_SIGNAL, Record, Records
@@ -59,7 +60,6 @@ from harmony_pipeline.strategies.machines import MachineRun, StateMachine
 
 VOLATILITY = "volatility"
 SELECTED = "selected"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def run_machine_backtest(
@@ -304,7 +304,7 @@ def fill_of(report: Record, symbol: str) -> Fill:
     """What a machine hears of a row of the fill log."""
     return Fill(
         symbol,
-        _EPOCH + timedelta(microseconds=int(report["at"])),
+        moment(report["at"]),
         1 if report["side"] > 0 else -1,
         float(report["quantity"]),
         float(report["price"]),

@@ -34,13 +34,13 @@ from harmony_pipeline.backtest.quote_tables import QuoteTables
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.backtest.table_columns import RunLabel
 from harmony_pipeline.errors import ConfigError
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import (
     EngineSettings,
     Execution,
     MatchingEngine,
 )
 from harmony_pipeline.execution.quote_matching import QUOTE, TickColumns
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.lives import empty_events
 from harmony_pipeline.portfolio.kernel_types import MONEY

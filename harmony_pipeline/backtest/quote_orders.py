@@ -23,9 +23,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from harmony_pipeline.backtest.quote_account import QuoteAccount
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import Execution, MatchingEngine
 from harmony_pipeline.execution.order_types import OrderTicket, Refusal
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import (
     BY_DRAWDOWN,
     BY_SIGNAL,

@@ -8,7 +8,7 @@ from datetime import datetime
 from harmony_pipeline.exchange.market import MarketBar
 from harmony_pipeline.exchange.orders import Json
 from harmony_pipeline.execution.coins import is_pair
-from harmony_pipeline.execution.events import moment
+from harmony_pipeline.instants import moment
 
 _HALTED, _TRADING = ("H", "Halt"), ("T", "Trading Resumption")
 

@@ -14,7 +14,7 @@ import polars as pl
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution.coins import is_pair, position_name
-from harmony_pipeline.execution.events import micros, moment
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.market.calendars import Calendar
 
 _NEEDED = ("symbol", "timestamp", "open", "high", "low", "close", "volume")

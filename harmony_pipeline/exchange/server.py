@@ -33,7 +33,7 @@ from harmony_pipeline.exchange.market import OPENS, Event, MarketBar
 from harmony_pipeline.exchange.refusals import Refused, limited, malformed, unauthorized
 from harmony_pipeline.exchange.trade_stream import MessageFaults, TradeStream
 from harmony_pipeline.exchange.venue import Venue
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.instants import micros
 
 STEPPED = 0.0
 _MINUTE = 60.0

@@ -27,7 +27,7 @@ from harmony_pipeline.exchange.refusals import Refused, invalid, order_not_found
 from harmony_pipeline.exchange.store import Store
 from harmony_pipeline.exchange.venue_state import VenueState
 from harmony_pipeline.execution.costs import notional
-from harmony_pipeline.execution.events import micros, moment
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.portfolio.parameters import TradingRules
 

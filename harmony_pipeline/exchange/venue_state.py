@@ -9,7 +9,7 @@ from decimal import Decimal
 from harmony_pipeline.exchange.books import Books
 from harmony_pipeline.exchange.market import ReplayMarket
 from harmony_pipeline.exchange.orders import Json, VenueOrder
-from harmony_pipeline.execution.events import moment
+from harmony_pipeline.instants import moment
 
 CONFIGURATIONS: Json = {
     "dtbp_check": "entry", "fractional_trading": True, "max_margin_multiplier": "4",

@@ -11,7 +11,7 @@ keeps for ever: a field may be added with a default, none is renamed or removed,
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -571,8 +571,6 @@ SessionFact = (
 )
 Event = Command | AnyOrderFact | SessionFact
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -590,13 +588,3 @@ def encode(event: Event) -> bytes:
 def decode(line: bytes | str) -> Event:
     """The event of one line of JSON. Raises msgspec.ValidationError on anything else."""
     return _decoder.decode(line)
-
-
-def micros(instant: datetime) -> int:
-    """Microseconds since 1970 UTC, exactly: how kernels and the ledger write times."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def moment(microseconds: int) -> datetime:
-    """The inverse of `micros`."""
-    return _EPOCH + timedelta(microseconds=int(microseconds))

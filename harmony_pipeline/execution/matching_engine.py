@@ -31,7 +31,6 @@ from harmony_pipeline.execution.bar_matching import (
     TOUCH,
     run_bars,
 )
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle_table import Refused, fills_of, lifecycle_frame
 from harmony_pipeline.execution.order_splits import lower_orders, split_orders
 from harmony_pipeline.execution.order_store import OrderStore
@@ -59,6 +58,7 @@ from harmony_pipeline.execution.working_orders import (
     FILLED,
     NO_ROW,
 )
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.kernel_types import Record, Records
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from harmony_pipeline.arrays import IntArray
 from harmony_pipeline.execution.bar_columns import BarColumns
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.order_timing import refresh
 from harmony_pipeline.execution.order_types import KINDS, TIMES_IN_FORCE, OrderTicket
 from harmony_pipeline.execution.random_draws import symbol_key
@@ -22,6 +21,7 @@ from harmony_pipeline.execution.working_orders import (
     WORKING_ORDER,
     SymbolOrders,
 )
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import Record, Records, records
 
 _FIRST_ROOM = 64

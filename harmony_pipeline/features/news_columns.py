@@ -9,7 +9,7 @@ one: whoever decides at the end has not read it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from harmony_pipeline.errors import DataError
 from harmony_pipeline.features.indicator import Indicator
 from harmony_pipeline.features.kernel_inputs import lag_state_size
 from harmony_pipeline.hashing import hash_of_parts
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.text_columns import run_starts
 
@@ -29,7 +30,6 @@ TOTALS = (HEADLINES, SCORES)
 UNIT = 1_000_000  # of a score: totals count in its millionths
 
 _HALF_LIFE = "2^(-1 / N)"
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 NEWS = (
@@ -166,4 +166,4 @@ def end_of(moment: datetime | None, symbol: str) -> int:
             f"{symbol}: this feature set reads news, and the bar does not say when it ended: give"
             " `end`"
         )
-    return (moment - _FIRST) // timedelta(microseconds=1)
+    return micros(moment)

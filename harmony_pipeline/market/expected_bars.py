@@ -6,20 +6,20 @@ the clock.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from harmony_pipeline.arrays import BoolArray, IntArray
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.session_hours import NEVER, SessionHours
 from harmony_pipeline.market.timeframes import LONG_TIMEFRAMES, TIMEFRAME_SECONDS
 
 # what counts as the same time of day: activity changes little within half an hour
 BUCKET_SECONDS = 1800
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000  # microseconds
 
 
@@ -76,7 +76,7 @@ def find_slots(
         bars = on_grid(hours, step, calendar.grid.offset_minutes * 60 * _SECOND)
         bucket = _time_of_day(bars, hours, max(step, BUCKET_SECONDS * _SECOND))
     if known_until is not None:
-        known = bars.end <= _micros(known_until)
+        known = bars.end <= micros(known_until)
         bars, bucket = bars.where(known), bucket[known]
     return Slots(
         timeframe,
@@ -98,10 +98,6 @@ class _Bars(NamedTuple):
     def where(self, kept: BoolArray) -> "_Bars":
         """Some of them."""
         return _Bars(self.session[kept], self.start[kept], self.end[kept])
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _time_of_day(bars: _Bars, hours: SessionHours, width: int) -> IntArray:

@@ -9,8 +9,9 @@ from typing import Any
 
 from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import Event, micros
+from harmony_pipeline.execution.events import Event
 from harmony_pipeline.execution.lifecycle import Order, apply, start
+from harmony_pipeline.instants import micros
 from harmony_pipeline.monitor import changes as table
 from harmony_pipeline.monitor.changes import Changes, Row, milliseconds
 from harmony_pipeline.monitor.latency import Latency

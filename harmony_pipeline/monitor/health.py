@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.instants import micros
 from harmony_pipeline.session.process_control import HEARTBEAT, is_running, kill_reason
 
 

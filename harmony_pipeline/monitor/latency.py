@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.instants import micros
 
 _KEPT = 500
 STEPS = ("submitted", "accepted", "filled")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.instants import micros
 from harmony_pipeline.session.stream import Batch
 
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.market.lives import symbols_of
 from harmony_pipeline.portfolio.kernel_types import (
     APPLIED_NAMES,

@@ -26,8 +26,9 @@ import polars as pl
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import Event, SessionFact, micros, moment
+from harmony_pipeline.execution.events import Event, SessionFact
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.session.ledger_database import database
 from harmony_pipeline.session.ledger_migrations import prepare
 from harmony_pipeline.session.ledger_rows import (

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from harmony_pipeline.errors import DataError
-from harmony_pipeline.execution.events import moment
+from harmony_pipeline.instants import moment
 from harmony_pipeline.session.ledger_database import Database
 from harmony_pipeline.session.ledger_statements import SQLITE, compiled, every_table
 from harmony_pipeline.session.ledger_tables import VERSION

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import Event, micros
+from harmony_pipeline.execution.events import Event
 from harmony_pipeline.execution.lifecycle import Order, apply, start
+from harmony_pipeline.instants import micros
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import execution_of, order_columns, position_columns
 from harmony_pipeline.session.ledger_tables import BOOKS

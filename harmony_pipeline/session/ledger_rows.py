@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import (
     DELISTED,
     MAX_PARTICIPATION,

@@ -18,8 +18,9 @@ import numpy as np
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.closing_auction import ClosingAuction
 from harmony_pipeline.execution.coins import is_pair
-from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms, micros
+from harmony_pipeline.execution.events import AnyOrderFact, OrderTerms
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.lives import symbols_of
 from harmony_pipeline.market.price_grid import whole_unit
 from harmony_pipeline.portfolio.decisions import INTENTS_A_DECISION, close_position, decide_moment

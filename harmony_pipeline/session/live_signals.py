@@ -17,8 +17,8 @@ import polars as pl
 
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import DataError, NotReady
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.features.live import LiveFeatures
+from harmony_pipeline.instants import micros
 from harmony_pipeline.models.samples import InputMap, RegimeHistory
 from harmony_pipeline.models.trained import TrainedModel
 from harmony_pipeline.schemas import REAL, TEXT, TIME

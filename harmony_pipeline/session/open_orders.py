@@ -7,8 +7,8 @@ placed with; only an order that no ledger knows (of a backtest's state) gets a n
 
 import msgspec
 
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import ORDER_OPEN, ROLE_NAMES, Record
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.order_requests import order_terms

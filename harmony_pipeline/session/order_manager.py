@@ -27,14 +27,9 @@ import msgspec
 from harmony_pipeline.errors import BrokerContradiction
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.closing_auction import Answer, ClosingAuction
-from harmony_pipeline.execution.events import (
-    AnyOrderFact,
-    CancelOrder,
-    OrderTerms,
-    SubmitOrder,
-    micros,
-)
+from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, OrderTerms, SubmitOrder
 from harmony_pipeline.execution.lifecycle import Order, Status, apply, start
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import CANCELED, REFUSED, ROLE_NAMES
 from harmony_pipeline.session.bracket_orders import (
     Consequence,

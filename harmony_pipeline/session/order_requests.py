@@ -7,8 +7,9 @@ and the broker know it by.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harmony_pipeline.execution.events import OrderTerms, moment
+from harmony_pipeline.execution.events import OrderTerms
 from harmony_pipeline.execution.order_ids import intent_name, order_id
+from harmony_pipeline.instants import moment
 from harmony_pipeline.portfolio.kernel_types import (
     AT_CLOSE,
     ENTRY,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import micros, moment
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_portfolio import LivePortfolio
 from harmony_pipeline.session.order_gateway import OrderGateway

@@ -35,8 +35,9 @@ from harmony_pipeline.execution.brokers.base import (
     TellsCashActivities,
 )
 from harmony_pipeline.execution.coins import is_pair
-from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, micros, slot_name
+from harmony_pipeline.execution.events import CancelOrder, ReconciliationRule, slot_name
 from harmony_pipeline.execution.lifecycle import FINAL, Order, Status
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import MONEY
 from harmony_pipeline.session.order_events import (
     ENDED_AT_BROKER,

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from harmony_pipeline.errors import DataError, NotReady
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
-from harmony_pipeline.execution.events import RiskState, RiskStateChanged, micros
+from harmony_pipeline.execution.events import RiskState, RiskStateChanged
+from harmony_pipeline.instants import micros
 from harmony_pipeline.log import log
 from harmony_pipeline.session.bar_log import BarLog, bar_log_path
 from harmony_pipeline.session.clock import Clock

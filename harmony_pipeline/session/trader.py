@@ -28,9 +28,9 @@ from typing import Any
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker, TellsCashActivities
 from harmony_pipeline.execution.closing_auction import ClosingAuction
-from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Order
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.portfolio.kernel_types import (
     Records,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from harmony_pipeline.errors import NotReady
-from harmony_pipeline.execution.events import micros, moment
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.log import log_file
 from harmony_pipeline.market.timeframes import TIMEFRAME_SECONDS
 from harmony_pipeline.monitor.access import TokenCheck

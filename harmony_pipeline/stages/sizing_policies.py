@@ -7,13 +7,13 @@ and nothing here promotes anything.
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from harmony_pipeline.backtest.policy_lessons import lessons_of
 from harmony_pipeline.backtest.simulator import BacktestResult
 from harmony_pipeline.errors import NotReady
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.parameters import TradingRules
 from harmony_pipeline.risk.bandit import LearnedPolicy, learn_policies
 from harmony_pipeline.risk.policies import SizingPolicies
@@ -21,8 +21,6 @@ from harmony_pipeline.risk.policy_kernels import SIGNAL_NAMES
 from harmony_pipeline.risk.settings import RiskSettings
 from harmony_pipeline.schemas import SIZING_POLICIES
 from harmony_pipeline.stages.context import PipelineContext
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def learns(risk: RiskSettings) -> bool:
@@ -76,7 +74,7 @@ def learned_table(
     whole = replace(rules, risk=risk.model_copy(update={"sizing": "volatility_target"}))
     lessons = lessons_of(run(whole), signals, whole, pipeline.calendar, pipeline.timeframe)
     periods = pipeline.retraining_periods()
-    starts = [(period.start - _EPOCH) // timedelta(microseconds=1) for period in periods]
+    starts = [micros(period.start) for period in periods]
     learned = learn_policies(lessons, risk.bandit, starts)
     rows = [
         row

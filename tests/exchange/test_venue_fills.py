@@ -13,8 +13,9 @@ from harmony_pipeline.exchange.refusals import Refused
 from harmony_pipeline.exchange.venue import Venue
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.execution.events import OrderTerms, SubmitOrder, moment
+from harmony_pipeline.execution.events import OrderTerms, SubmitOrder
 from harmony_pipeline.execution.exchange import ExchangeState
+from harmony_pipeline.instants import moment
 from harmony_pipeline.portfolio.kernel_types import BAR, Record, records
 
 NOISE: dict[str, dict[str, Any]] = {

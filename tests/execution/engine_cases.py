@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from execution.naive_matching import NEVER, Bar, Costs, NaiveEngine, Order
 
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import EngineSettings, MatchingEngine
 from harmony_pipeline.execution.order_types import OrderTicket, bracket
 from harmony_pipeline.execution.session_times import SessionTimes
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
+from harmony_pipeline.instants import micros
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.portfolio.parameters import TradingRules

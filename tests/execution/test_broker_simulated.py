@@ -8,10 +8,11 @@ import pytest
 from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.base import BarDriven, Broker
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.execution.events import SubmitOrder, micros
+from harmony_pipeline.execution.events import SubmitOrder
 from harmony_pipeline.execution.exchange import ExchangeState
 from harmony_pipeline.execution.lifecycle import Status
 from harmony_pipeline.execution.settings import CostSettings, ExecutionNoiseSettings
+from harmony_pipeline.instants import micros
 from harmony_pipeline.labels.settings import LabelSettings
 from harmony_pipeline.portfolio.kernel_types import BAR, Record, records
 from harmony_pipeline.portfolio.parameters import TradingRules

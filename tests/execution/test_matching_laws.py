@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.lifecycle import FACTS, Status, apply, start
 from harmony_pipeline.execution.matching_engine import EngineSettings
 from harmony_pipeline.execution.order_types import bracket
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.exit_rules import NOTHING, exit_at_bar
 from harmony_pipeline.portfolio.exit_rules import STOP as TOUCHED_STOP
 

@@ -9,7 +9,7 @@ from execution.tick_cases import run_naive_tape, run_tape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.instants import micros
 
 PRICED = ("filled", "partially_filled", "triggered")
 COUNTED = (*PRICED, "adjusted", "accepted", "held")

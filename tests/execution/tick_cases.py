@@ -17,8 +17,8 @@ from execution.engine_cases import (
 from execution.naive_matching import Costs
 from execution.naive_ticks import NaiveTicks
 
-from harmony_pipeline.execution.events import micros
 from harmony_pipeline.execution.matching_engine import EngineSettings, MatchingEngine
+from harmony_pipeline.instants import micros
 
 QUOTE_SCHEMA = {
     "symbol": pl.String(),

@@ -14,13 +14,8 @@ import polars as pl
 from harmony_pipeline.errors import BrokerUnavailable
 from harmony_pipeline.execution.brokers.base import BrokerAccount, BrokerOrder, BrokerPosition
 from harmony_pipeline.execution.brokers.simulated import SimulatedBroker
-from harmony_pipeline.execution.events import (
-    AnyOrderFact,
-    CancelOrder,
-    ReplaceOrder,
-    SubmitOrder,
-    micros,
-)
+from harmony_pipeline.execution.events import AnyOrderFact, CancelOrder, ReplaceOrder, SubmitOrder
+from harmony_pipeline.instants import micros
 from harmony_pipeline.portfolio.kernel_types import BAR, Record, records
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger

@@ -9,7 +9,7 @@ from session.ledgers import ENGINES, place_for
 
 from harmony_pipeline.errors import DataError
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import micros
+from harmony_pipeline.instants import micros
 from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.ledger_rows import COMPLETED, SessionRow

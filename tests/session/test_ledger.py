@@ -16,8 +16,8 @@ from session.ledgers import ENGINES, place_for
 
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.execution import events as ev
-from harmony_pipeline.execution.events import micros, moment
 from harmony_pipeline.execution.lifecycle import Order, Status, apply
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.schemas import TABLES
 from harmony_pipeline.session.event_tail import EventTail
 from harmony_pipeline.session.ledger import Ledger

@@ -19,8 +19,9 @@ from harmony_pipeline.execution import events as ev
 from harmony_pipeline.execution.brokers.alpaca.orders import CLOSING_HOURS
 from harmony_pipeline.execution.brokers.base import BrokerOrder
 from harmony_pipeline.execution.closing_auction import ClosingAuction
-from harmony_pipeline.execution.events import OrderTerms, micros
+from harmony_pipeline.execution.events import OrderTerms
 from harmony_pipeline.execution.lifecycle import Order, Status
+from harmony_pipeline.instants import micros
 from harmony_pipeline.session.clock import ReplayClock
 from harmony_pipeline.session.ledger import Ledger
 from harmony_pipeline.session.live_portfolio import LivePortfolio

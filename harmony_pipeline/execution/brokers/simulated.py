@@ -31,8 +31,6 @@ from harmony_pipeline.execution.events import (
     OrderTerms,
     ReplaceOrder,
     SubmitOrder,
-    micros,
-    moment,
     slot_name,
 )
 from harmony_pipeline.execution.exchange import (
@@ -47,6 +45,7 @@ from harmony_pipeline.execution.exchange import (
 )
 from harmony_pipeline.execution.lifecycle import Order, apply
 from harmony_pipeline.execution.random_draws import symbol_keys
+from harmony_pipeline.instants import micros, moment
 from harmony_pipeline.market.price_grid import floor_to_lot, snap_to_lot, whole_unit
 from harmony_pipeline.portfolio.kernel_types import (
     CANCEL,

@@ -8,11 +8,12 @@ the symbol and the session alone; any range gives the rows of one great call.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.news.files import READ_DTYPES
 from harmony_pipeline.market.news.settings import NewsSettings
@@ -91,7 +92,7 @@ def _headlines(
         if not span[0] <= at < span[1]:
             continue
         usable = at + timedelta(seconds=settings.delay_seconds)
-        moment = (usable - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        moment = micros(usable)
         first = int(np.searchsorted(stamps, moment, side="left"))
         last = first + settings.horizon_bars - 1
         if last >= len(stamps):

@@ -14,7 +14,7 @@ bar without a trade that may set a price has volume and no prices.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ import polars as pl
 from harmony_pipeline.arrays import FloatArray
 from harmony_pipeline.errors import ConfigError, DataError
 from harmony_pipeline.frames import symbol_ranges
+from harmony_pipeline.instants import micros
 from harmony_pipeline.market.bar_time import DAY_SECONDS, slots
 from harmony_pipeline.market.calendars import Calendar
 from harmony_pipeline.market.ticks import kernels as k
@@ -46,7 +47,6 @@ TRADE_BAR_DTYPES = {
     "vwap": pl.Float64(),
     "complete": pl.Boolean(),
 }
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _UNITS = {"sec": 1, "min": 60, "hour": 3600}
 _KINDS = {"time": 0, "tick": 1, "volume": 2, "dollar": 3}
 
@@ -287,7 +287,7 @@ class LiveTradeBars:
         suspicious: bool = False,
     ) -> pl.DataFrame:
         """The bars that this trade ended; usually none."""
-        stamp = (timestamp - _EPOCH) // _MICROSECOND
+        stamp = micros(timestamp)
         begin, session = self._place(stamp)
         sets = self._sets(conditions, session, suspicious=suspicious)
         if session is None or not sets:
