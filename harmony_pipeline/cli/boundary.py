@@ -53,13 +53,17 @@ def end_process_with(run: Callable[[], int]) -> NoReturn:
 
 def _end_process(ended: Sequence[int]) -> None:
     """End when threads have ended and libraries have cleaned up. Python would then take a million
-    objects apart, for a second and more, and the system does it at once.
+    objects apart, for a second and more, and the system does it at once. It would also try once
+    more to write what could not be written, and end with a code of its own.
     """
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if ended:
-            os._exit(ended[0])
+    is_written = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            is_written = False
+    if ended:
+        os._exit(ended[0] if is_written else ended[0] or FAILED)
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

@@ -296,9 +296,16 @@ def test_a_refusal_that_names_no_command_is_left_alone():
 # --- as a process ---------------------------------------------------------------------------------
 
 
-def process(folder: Path, *arguments: str, code: str = "", **options) -> subprocess.Popen:
+def process(
+    folder: Path, *arguments: str, code: str = "", buffered: bool = True, **options
+) -> subprocess.Popen:
+    """A command in a process of its own; `buffered`: its output is, whatever this one's is."""
     program = ["-c", code] if code else ["-m", "harmony_pipeline.cli"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONUNBUFFERED": "" if buffered else "1",
+    }
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=folder,
@@ -369,15 +376,31 @@ def test_a_reader_that_goes_away_is_no_failure(market):
     assert running.returncode in (0, 1)  # some systems take what nobody reads
 
 
-def test_output_that_cannot_be_written_is_told(market):
+@pytest.mark.parametrize("buffered", [True, False])
+def test_output_that_cannot_be_written_is_told(market, buffered):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with Path("/dev/full").open("w") as full:
-        running = process(market, "--config", "mine.toml", "sql", "select 1", stdout=full)
+        running = process(
+            market, "--config", "mine.toml", "sql", "select 1", buffered=buffered, stdout=full
+        )
         _out, shown = running.communicate(timeout=60)
     assert running.returncode == 1
     assert "no space is left on the disk of" in shown
     assert len(shown.strip().splitlines()) == 1
+
+
+def test_output_that_is_lost_at_the_very_end_is_no_success(market):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    program = (
+        "from harmony_pipeline.cli.boundary import end_process_with\n"
+        "end_process_with(lambda: print('a late word') or 0)"
+    )
+    with Path("/dev/full").open("w") as full:
+        running = process(market, code=program, stdout=full)
+        _out, shown = running.communicate(timeout=60)
+    assert (running.returncode, shown) == (1, "")
 
 
 @pytest.mark.parametrize("closed", ["1", "2"])
